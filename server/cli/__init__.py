@@ -1,0 +1,5 @@
+"""The `holdfast` command."""
+
+
+def main() -> None:
+    """Run the command line."""

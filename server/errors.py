@@ -1,0 +1,172 @@
+"""Every error that a person or a client can meet, in one tree.
+
+    HoldfastError
+    |-- ConfigError          a configuration file, flag or variable is wrong          exit 2
+    |-- RequestError         the client's request is wrong                            400
+    |   |-- Unauthorized     no key, or one that is unknown or revoked                401
+    |   |-- NotFound         no such route                                            404
+    |   |-- ModelNotFound    no such model; the nearest names are given               404
+    |   |-- MethodNotAllowed                                                          405
+    |   |-- BodyTooLarge     refused while it is still arriving                       413
+    |   `-- ContextExceeded  prompt and answer do not fit the context                 400
+    |-- Overloaded           every slot is busy and the queue is full                 429
+    |-- EngineError          an engine broke, or could not be started            502, exit 3
+    |   |-- EngineMissing    no usable engine program on this machine            503, exit 3
+    |   |-- EngineUnready    loading, draining or stopped                        503, exit 3
+    |   `-- DoesNotFit       bytes needed and free are given                     503, exit 3
+    |-- StoreError           weights are absent, damaged or malformed            503, exit 4
+    `-- BindError            the address cannot be listened on                        exit 5
+
+Each carries *what* happened, *why*, and the *next step*; whose *fault* it is; the HTTP status and
+OpenAI error type and code; and the command line's exit code. Anything that is not a HoldfastError
+is a bug: it exits 1, or answers 500, with an incident number and no detail.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+Fault = Literal["client", "operator", "engine", "holdfast"]
+
+
+class HoldfastError(Exception):
+    """The root.
+
+    `what` is a sentence without a full stop; `why` and `next_step` likewise, and may be empty
+    where `what` says it all. `param` names the request field or configuration key at fault.
+    """
+
+    fault: ClassVar[Fault] = "holdfast"
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    code: ClassVar[str | None] = None
+    exit_code: ClassVar[int] = 1
+
+    def __init__(
+        self,
+        what: str,
+        *,
+        why: str = "",
+        next_step: str = "",
+        param: str | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        self.what = what
+        self.why = why
+        self.next_step = next_step
+        self.param = param
+        self.retry_after = retry_after
+        """Whole seconds after which the same request may succeed; None: no use in repeating it."""
+        super().__init__(self.sentence)
+
+    @property
+    def sentence(self) -> str:
+        """What, why and the next step as one line of text."""
+        text = self.what
+        if self.why:
+            text += f": {self.why}"
+        if self.next_step:
+            text += f". {self.next_step}"
+        return text if text.endswith((".", "?", "!")) else text + "."
+
+    def openai_body(self) -> dict[str, dict[str, str | None]]:
+        """The error as OpenAI writes it, `{"error": {"message", "type", "param", "code"}}`."""
+        return {
+            "error": {
+                "message": self.sentence,
+                "type": self.type,
+                "param": self.param,
+                "code": self.code,
+            }
+        }
+
+
+class ConfigError(HoldfastError):
+    """One or more problems with the configuration; all of them are told at once."""
+
+    fault = "operator"
+    exit_code = 2
+
+    def __init__(self, what: str, *, problems: tuple[str, ...] = (), next_step: str = "") -> None:
+        self.problems = problems
+        super().__init__(what, why="; ".join(problems), next_step=next_step)
+
+
+class RequestError(HoldfastError):
+    fault = "client"
+    status = 400
+    type = "invalid_request_error"
+    exit_code = 2
+
+
+class Unauthorized(RequestError):
+    status = 401
+    code = "invalid_api_key"
+
+
+class NotFound(RequestError):
+    status = 404
+    code = "not_found"
+
+
+class ModelNotFound(RequestError):
+    status = 404
+    code = "model_not_found"
+
+
+class MethodNotAllowed(RequestError):
+    status = 405
+    code = "method_not_allowed"
+
+
+class BodyTooLarge(RequestError):
+    status = 413
+    code = "request_too_large"
+
+
+class ContextExceeded(RequestError):
+    code = "context_length_exceeded"
+
+
+class Overloaded(HoldfastError):
+    fault = "operator"
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    exit_code = 3
+
+
+class EngineError(HoldfastError):
+    fault = "engine"
+    status = 502
+    code = "engine_error"
+    exit_code = 3
+
+
+class EngineMissing(EngineError):
+    fault = "operator"
+    status = 503
+    code = "engine_missing"
+
+
+class EngineUnready(EngineError):
+    status = 503
+    code = "engine_unready"
+
+
+class DoesNotFit(EngineError):
+    fault = "operator"
+    status = 503
+    code = "model_does_not_fit"
+
+
+class StoreError(HoldfastError):
+    fault = "operator"
+    status = 503
+    code = "weights_unusable"
+    exit_code = 4
+
+
+class BindError(HoldfastError):
+    fault = "operator"
+    exit_code = 5

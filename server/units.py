@@ -44,9 +44,9 @@ def format_bytes(count: int) -> str:
 
 def format_duration(seconds: float) -> str:
     """Seconds as `"340 ms"`, `"4.2 s"`, `"3m 20s"`, `"5h 02m"` or `"2d 03h"`."""
-    if seconds < 1:
+    if round(seconds, 3) < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     whole = round(seconds)
     if whole < 3600:

@@ -1,0 +1,163 @@
+"""Merged trees -> the catalogue, or all the problems that stand in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from server.catalogue import rule, schema
+from server.catalogue.architecture import Architecture, Vision
+from server.catalogue.catalogue import Catalogue, suggestion
+from server.catalogue.document import WRONG, Document, Leaf, Tree, shown
+from server.catalogue.model import Build, Model, Sampling
+from server.catalogue.overlay import inherit, merge
+from server.catalogue.serve import Serve
+from server.errors import ConfigError
+
+
+def assemble(documents: Sequence[Document]) -> Catalogue:
+    """Lays the documents over each other, in order. Raises ConfigError with every problem."""
+    problems = [problem for document in documents for problem in document.problems]
+    tree: Tree = {}
+    for document in documents:
+        tree = merge(tree, document.tree)
+    models, unlike = inherit(_table(tree, "model"), _table(tree, "family"))
+    builds, serve = _table(tree, "build"), _table(tree, "serve")
+    problems += unlike
+    problems += [text for model in models.values() for text in _model_problems(model)]
+    problems += [text for build in builds.values() for text in _build_problems(build, models)]
+    problems += _serve_problems(serve, models, builds)
+    if not problems:
+        return Catalogue(
+            MappingProxyType({name: _model(name, models, builds) for name in models}),
+            Serve(**_plain(serve)),
+            tuple(document.source for document in documents),
+        )
+    # A mistake in a family would else be told once for every model that is like it.
+    problems = list(dict.fromkeys(problems))
+    count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
+    raise ConfigError(
+        f"the configuration has {count}",
+        problems=tuple(problems),
+        next_step="Mend the files and try again; `holdfast check-config` lists the problems",
+    )
+
+
+def _model_problems(model: Tree | Leaf) -> Iterator[str]:
+    assert isinstance(model, dict)
+    yield from _missing(schema.MODEL, model, _home(model, "model"))
+    architecture = _table(model, "architecture")
+    yield from rule.broken(rule.ARCHITECTURE, architecture)
+    yield from rule.broken(rule.VISION, _table(architecture, "vision"))
+    sampling = _table(model, "sampling")
+    for mode in ("thinking", "non_thinking"):
+        if sampling and mode not in sampling:
+            yield f"{_home(model, 'model')}.sampling has no {mode!r}"
+
+
+def _build_problems(build: Tree | Leaf, models: Tree) -> Iterator[str]:
+    assert isinstance(build, dict)
+    yield from _missing(schema.BUILD, build, _home(build, "build"))
+    yield from rule.broken(rule.BUILD, build)
+    if "repository" not in build and "path" not in build:
+        yield f'{_home(build, "build")} has neither "repository" nor "path"'
+    model = build["model"]
+    assert isinstance(model, Leaf)
+    if model.value not in models:
+        hint = suggestion(model.value, models, "Models")
+        yield f"{model.where} = {shown(model.value)}: no such model. {hint}"
+
+
+def _serve_problems(serve: Tree, models: Tree, builds: Tree) -> Iterator[str]:
+    """What `[serve]` names must be there, and take the context that it asks for."""
+    names, context = serve.get("models"), serve.get("context")
+    if not isinstance(names, Leaf) or names.value is WRONG:
+        return
+    for name in names.value:
+        model_id, colon, _ = name.partition(":")
+        told = f"{names.where} = {shown(name)}:"
+        if model_id not in models:
+            yield f"{told} no such model. {suggestion(model_id, models, 'Models')}"
+            continue
+        if colon and name not in builds:
+            own = [build for build in builds if build.startswith(f"{model_id}:")]
+            yield f"{told} no such build. {suggestion(name, own, f'Builds of {model_id}')}"
+        trained = _value(_table(models, model_id), "context")
+        if isinstance(context, Leaf) and isinstance(trained, int) and context.value > trained:
+            yield f"{context.where} = {context.value}: {model_id} takes {trained} tokens at most"
+
+
+def _missing(table: schema.Table, tree: Tree, home: str) -> Iterator[str]:
+    for key in table.required:
+        if key not in tree:
+            yield f'{home} has no "{key}"'
+    for key, node in table.fields.items():
+        inner = tree.get(key)
+        if isinstance(node, schema.Table) and isinstance(inner, dict):
+            yield from _missing(node, inner, f"{home}.{key}")
+
+
+def _home(tree: Tree, section: str) -> str:
+    """File and key of an entry, from its id (the file that touched it last)."""
+    leaf = tree["id"]
+    assert isinstance(leaf, Leaf)
+    model = tree.get("model")
+    name = f"{model.value}:{leaf.value}" if isinstance(model, Leaf) else leaf.value
+    return f"{leaf.source}: {section}[{name}]"
+
+
+def _model(name: str, models: Tree, builds: Tree) -> Model:
+    tree = _table(models, name)
+    architecture = _plain(_table(tree, "architecture"))
+    if vision := architecture.get("vision"):
+        architecture["vision"] = Vision(**vision)
+    sampling = _plain(_table(tree, "sampling"))
+    values = _plain(tree)
+    values.pop("like", None)
+    values.setdefault("title", name)
+    return Model(
+        **{
+            **values,
+            "architecture": Architecture(**architecture),
+            "sampling": MappingProxyType({mode: Sampling(**s) for mode, s in sampling.items()}),
+            "scores": MappingProxyType(values.get("scores", {})),
+            "builds": tuple(
+                _build(build)
+                for build in builds.values()
+                if isinstance(build, dict) and _value(build, "model") == name
+            ),
+        }
+    )
+
+
+def _build(tree: Tree) -> Build:
+    values = _plain(tree)
+    if "bytes" not in values:
+        values["bytes"] = rule.total_bytes(values.get("files", ()))
+    if "path" in values:
+        path = tree["path"]
+        assert isinstance(path, Leaf)
+        values["path"] = path.source.absolute().parent / Path(path.value).expanduser()
+    return Build(**values)
+
+
+def _table(tree: Tree, key: str) -> Tree:
+    inner = tree.get(key, {})
+    assert isinstance(inner, dict)
+    return inner
+
+
+def _value(tree: Tree, key: str) -> object:
+    leaf = tree.get(key)
+    return leaf.value if isinstance(leaf, Leaf) else None
+
+
+def _plain(tree: Mapping[str, Leaf | Tree]) -> dict[str, Any]:
+    """The tree's values without where they came from."""
+    plain: dict[str, Any] = {}
+    for key, node in tree.items():
+        assert not (isinstance(node, Leaf) and node.value is WRONG)
+        plain[key] = node.value if isinstance(node, Leaf) else _plain(node)
+    return plain

@@ -1,0 +1,152 @@
+"""The body that an engine gets: built key by key from the frozen request, nothing passed through.
+
+Sampling that the client left open is filled with the model's own defaults for the mode (thinking
+or not, with images or without), so that an answer never depends on an engine's defaults. With
+temperature 0 nothing is filled in: a penalty meant for sampling would change the greedy answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from server.chat.checks import invalid
+from server.chat.request import ChatRequest, CompletionRequest
+from server.errors import RequestError
+
+_SEEDS = 2**32 - 1  # llama.cpp takes 2^32 - 1 itself for "no seed"; LLAMA_DEFAULT_SEED
+_ENGINE_NAMES = {"repetition_penalty": "repeat_penalty"}
+
+
+class SamplingDefaults(Protocol):
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def top_p(self) -> float: ...
+    @property
+    def top_k(self) -> int: ...
+    @property
+    def min_p(self) -> float: ...
+    @property
+    def presence_penalty(self) -> float: ...
+    @property
+    def repetition_penalty(self) -> float: ...
+
+
+class ServedModel(Protocol):
+    """What of a catalogue model is needed here; `sampling` has thinking and non_thinking, and may
+    have more, such as non_thinking_vision."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def thinking_default(self) -> bool: ...
+    @property
+    def sampling(self) -> Mapping[str, SamplingDefaults]: ...
+
+
+def engine_body(
+    request: ChatRequest | CompletionRequest,
+    *,
+    model: ServedModel,
+    has_mmproj: bool,
+    slots: int | None = None,
+) -> dict[str, Any]:
+    """The body for llama-server's endpoint of the same path (`request.path`).
+
+    `slots`, where it is known, bounds `n`, as the engine generates all choices at once. Raises
+    RequestError for what this build cannot do: images without an mmproj, WebP, too large an `n`.
+    """
+    if slots is not None and request.n > slots:
+        raise invalid("n", f"'{model.id}' runs with {slots} slots, so {slots} is the most")
+    if isinstance(request, ChatRequest):
+        thinking = model.thinking_default if request.thinking is None else request.thinking
+        body = _chat(request, model, has_mmproj, thinking)
+        defaults = _defaults(model, thinking, request.has_images)
+    else:
+        body = _completion(request, model, has_mmproj)
+        defaults = _defaults(model, False, False)
+    _sampling(body, request.sampling, defaults)
+    body["cache_prompt"] = True
+    if request.stream:
+        body["stream"] = True
+        body["stream_options"] = {"include_usage": True}
+    if request.n > 1:
+        body["n"] = request.n
+    if request.max_tokens is not None:
+        body["max_tokens"] = request.max_tokens
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if request.seed is not None:
+        body["seed"] = request.seed % _SEEDS
+    if request.logit_bias:
+        body["logit_bias"] = dict(request.logit_bias)
+    return body
+
+
+def _chat(
+    request: ChatRequest, model: ServedModel, has_mmproj: bool, thinking: bool
+) -> dict[str, Any]:
+    if request.image_types:
+        _check_images(request.image_types, model, has_mmproj)
+    body: dict[str, Any] = {
+        "messages": list(request.messages),
+        "chat_template_kwargs": {"enable_thinking": thinking},
+        "reasoning_format": "deepseek",  # thinking apart from the answer, as `reasoning_content`
+    }
+    if request.tool_use.tools:
+        body["tools"] = list(request.tool_use.tools)
+        body["tool_choice"] = request.tool_use.choice
+        # OpenAI's default is true; the engine's depends on the template.
+        body["parallel_tool_calls"] = request.parallel_tool_calls is not False
+    if request.response_format is not None:
+        body["response_format"] = dict(request.response_format)
+    if request.top_logprobs is not None:
+        body["logprobs"] = True
+        body["top_logprobs"] = max(1, request.top_logprobs)  # 0 would give none at all
+    return body
+
+
+def _completion(request: CompletionRequest, model: ServedModel, has_mmproj: bool) -> dict[str, Any]:
+    if has_mmproj and not isinstance(request.prompt, str):
+        raise invalid(
+            "prompt", f"'{model.id}' runs with vision and takes no token ids", "Send a string"
+        )
+    prompt = request.prompt if isinstance(request.prompt, str) else list(request.prompt)
+    body: dict[str, Any] = {"prompt": prompt}
+    if request.logprobs is not None:
+        body["logprobs"] = max(1, request.logprobs)  # 0 would give none at all
+    return body
+
+
+def _check_images(types: frozenset[str], model: ServedModel, has_mmproj: bool) -> None:
+    if not has_mmproj:
+        raise RequestError(
+            f"The build of '{model.id}' that serves this request cannot see images",
+            why="it has no vision projector (mmproj)",
+            next_step="Send text only, or ask for a build with an mmproj",
+            param="messages",
+        )
+    if "webp" in types:
+        raise invalid("messages", "this engine cannot decode WebP images", "Send PNG or JPEG")
+
+
+def _defaults(model: ServedModel, thinking: bool, vision: bool) -> SamplingDefaults:
+    mode = "thinking" if thinking else "non_thinking"
+    if vision and f"{mode}_vision" in model.sampling:
+        mode += "_vision"
+    return model.sampling[mode]
+
+
+def _sampling(body: dict[str, Any], given: Mapping[str, float], defaults: SamplingDefaults) -> None:
+    if given.get("temperature") != 0:
+        body["temperature"] = defaults.temperature
+        body["top_p"] = defaults.top_p
+        body["top_k"] = defaults.top_k
+        body["min_p"] = defaults.min_p
+        body["presence_penalty"] = defaults.presence_penalty
+        body["repeat_penalty"] = defaults.repetition_penalty
+    for name, value in given.items():
+        body[_ENGINE_NAMES.get(name, name)] = value
+    if body.get("top_k") == -1:  # vLLM's way to switch it off
+        body["top_k"] = 0

@@ -1,0 +1,91 @@
+"""An engine's complaint -> the error that the client gets.
+
+What an engine says about itself (paths, dumps of the request, its build) is never passed on; what
+it says about the client's own request is, where it helps, shortened to one line.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from server.errors import ContextExceeded, EngineError, EngineUnready, HoldfastError, RequestError
+
+_SHOWN = 300
+
+_COMPLAINTS: tuple[tuple[str, str, str | None], ...] = (
+    ("Failed to load image", "An image could not be decoded", "messages"),
+    ("image input is not supported", "This build cannot see images", "messages"),
+    ("Prompt contains invalid tokens", "The prompt holds token ids that do not exist", "prompt"),
+    (
+        "Cannot have 2 or more assistant",
+        "The last two messages are both the assistant's",
+        "messages",
+    ),
+    ("Field 'n_cmpl'", "'n' is larger than the number of slots of this engine", "n"),
+    ("Field 'n'", "'n' is larger than the number of slots of this engine", "n"),
+)
+"""Part of llama-server's message, what the client is told, and the field at fault."""
+
+_SCHEMA_COMPLAINTS = ("JSON schema", "Failed to parse grammar", "failed to parse grammar")
+
+
+def engine_error(status: int, body: bytes) -> HoldfastError:
+    """The error for an engine's answer of `status` other than 200 with `body`."""
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        parsed = None
+    error = parsed.get("error") if isinstance(parsed, dict) else None
+    return error_of(status, error)
+
+
+def error_of(status: int, error: Any) -> HoldfastError:
+    """The same, from the engine's `error` object, as it also comes inside a stream."""
+    fields = error if isinstance(error, dict) else {}
+    message = fields.get("message")
+    message = message if isinstance(message, str) else ""
+    if fields.get("type") == "exceed_context_size_error":
+        return _context_exceeded(fields)
+    if status == 503:
+        return EngineUnready(
+            "The model is not ready", why="its engine is loading", next_step="Try again shortly"
+        )
+    for part, what, param in _COMPLAINTS:
+        if part in message:
+            return RequestError(what, param=param)
+    if any(part in message for part in _SCHEMA_COMPLAINTS):
+        why = " ".join(message.split())[:_SHOWN]
+        return RequestError(
+            "A JSON schema of the request cannot be enforced",
+            why=why,
+            next_step="Simplify the schema in 'response_format' or 'tools'",
+        )
+    if "does not match the expected" in message:
+        return EngineError(
+            "The model's answer broke off in a form that cannot be read as an answer",
+            next_step="Try again, or with fewer or simpler tools",
+        )
+    if status == 400:
+        return RequestError(
+            "The engine refused this request", next_step="Holdfast's log has the engine's reason"
+        )
+    return EngineError(
+        "The engine failed on this request",
+        why=f"it answered with status {status}",
+        next_step="Try again; Holdfast's log has the engine's reason",
+    )
+
+
+def _context_exceeded(fields: dict[str, Any]) -> ContextExceeded:
+    """The numbers, in the words that OpenAI's clients look for."""
+    limit, needed = fields.get("n_ctx"), fields.get("n_prompt_tokens")
+    if type(limit) is not int or type(needed) is not int:
+        return ContextExceeded("The prompt exceeds the model's maximum context length")
+    return ContextExceeded(
+        f"This model's maximum context length is {limit} tokens",
+        why=f"the prompt has {needed}",
+        next_step="Shorten the prompt, or have the model served with a larger context",
+        param="messages",
+    )

@@ -1,0 +1,111 @@
+"""Images in a request: `data:` URLs of pictures that an engine can safely decode.
+
+Nothing is ever fetched for a client: an http(s) or file URL would let it reach what only this
+machine can reach.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from typing import Any
+
+from server.chat.checks import invalid, wrong_type
+from server.errors import RequestError
+from server.units import MIB, format_bytes
+
+MAX_IMAGES = 64
+MAX_IMAGE_BYTES = 20 * MIB
+MAX_PIXELS = 64 * 1000 * 1000
+"""Decoded, at 3 bytes a pixel, about 190 MB: a picture of a few kB may claim to be far larger."""
+
+_HEAD = re.compile(r"data:image/([a-z]+);base64,", re.IGNORECASE)
+_SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG start-of-frame markers; ITU-T T.81
+
+
+def image_type(url: Any, name: str) -> str:
+    """The kind of the picture in `url`: `"png"`, `"jpeg"`, `"gif"` or `"webp"`.
+
+    The bytes decide, not the label. Raises RequestError for anything but a base64 `data:` URL of
+    such a picture, and for one beyond the bounds above.
+    """
+    if type(url) is not str:
+        raise wrong_type(name, "a string", url)
+    head = _HEAD.match(url)
+    if head is None:
+        raise _not_data(url, name)
+    try:
+        data = binascii.a2b_base64(url[head.end() :], strict_mode=True)
+    except ValueError as error:
+        raise invalid(name, f"its base64 is malformed ({error})") from None
+    if len(data) > MAX_IMAGE_BYTES:
+        raise invalid(
+            name,
+            f"the image has {format_bytes(len(data))}, "
+            f"more than the {format_bytes(MAX_IMAGE_BYTES)} that are accepted",
+        )
+    kind, width, height = _dimensions(data)
+    if kind == "" or width * height == 0:
+        raise invalid(name, "it is not a readable PNG, JPEG, GIF or WebP image")
+    if width * height > MAX_PIXELS:
+        raise invalid(
+            name,
+            f"the image has {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} million "
+            "that are accepted",
+        )
+    return kind
+
+
+def _not_data(url: str, name: str) -> RequestError:
+    scheme = url.split(":", 1)[0].lower()
+    if scheme in ("http", "https", "file", "ftp"):
+        why = f"{scheme}: URLs are not fetched, so that no request can reach into this network"
+    else:
+        why = "it is not a base64 data: URL of an image"
+    return invalid(name, why, "Send the image itself as data:image/png;base64,... (or jpeg, gif)")
+
+
+def _dimensions(data: bytes) -> tuple[str, int, int]:
+    """Kind, width and height from the picture's own header; `("", 0, 0)` if it is none."""
+    if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR" and len(data) > 24:
+        return "png", int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
+    if data.startswith((b"GIF87a", b"GIF89a")) and len(data) > 10:
+        return "gif", int.from_bytes(data[6:8], "little"), int.from_bytes(data[8:10], "little")
+    if data.startswith(b"\xff\xd8\xff"):
+        return "jpeg", *_jpeg_size(data)
+    if data.startswith(b"RIFF") and data[8:12] == b"WEBP" and len(data) > 30:
+        return "webp", *_webp_size(data)
+    return "", 0, 0
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """Walks the marker segments to the frame header; ITU-T T.81, B.1.1.4 and B.2.2."""
+    at = 2
+    while at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:  # fill byte
+            at += 1
+            continue
+        if marker in _SOF:
+            height = int.from_bytes(data[at + 5 : at + 7], "big")
+            return int.from_bytes(data[at + 7 : at + 9], "big"), height
+        at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+    return 0, 0
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """From the first chunk of a RIFF WebP; RFC 9649, sections 2.5 to 2.7."""
+    chunk = data[12:16]
+    if chunk == b"VP8X":
+        width, height = data[24:27], data[27:30]
+        return 1 + int.from_bytes(width, "little"), 1 + int.from_bytes(height, "little")
+    if chunk == b"VP8 ":
+        width, height = data[26:28], data[28:30]
+        return (
+            int.from_bytes(width, "little") & 0x3FFF,
+            int.from_bytes(height, "little") & 0x3FFF,
+        )
+    if chunk == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    return 0, 0

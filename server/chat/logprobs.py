@@ -1,0 +1,43 @@
+"""Log probabilities: llama-server gives both endpoints the chat's shape; this makes OpenAI's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def chosen_only(choice: dict[str, Any]) -> None:
+    """Drops the alternatives of a chat choice: the client asked for the chosen tokens alone.
+
+    The engine gives nothing for `top_logprobs: 0`, so it is asked for one.
+    """
+    for entry in _entries(choice):
+        entry["top_logprobs"] = []
+
+
+def make_legacy(choice: dict[str, Any], top: int, offset: int) -> int:
+    """Gives a text completion's choice the `logprobs` of its endpoint: four parallel lists.
+
+    `top` is how many alternatives the client asked for, `offset` the characters of this choice's
+    text already sent. Returns the offset after it.
+    """
+    if choice.get("logprobs") is None:
+        return offset + len(choice.get("text") or "")
+    tokens, values, alternatives, offsets = [], [], [], []
+    for entry in _entries(choice):
+        tokens.append(entry["token"])
+        values.append(entry["logprob"])
+        alternatives.append({one["token"]: one["logprob"] for one in entry["top_logprobs"][:top]})
+        offsets.append(offset)
+        offset += len(entry["token"])
+    choice["logprobs"] = {
+        "tokens": tokens,
+        "token_logprobs": values,
+        "top_logprobs": alternatives if top else None,
+        "text_offset": offsets,
+    }
+    return offset
+
+
+def _entries(choice: dict[str, Any]) -> list[dict[str, Any]]:
+    logprobs = choice.get("logprobs")
+    return (logprobs.get("content") or []) if isinstance(logprobs, dict) else []

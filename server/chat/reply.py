@@ -1,0 +1,60 @@
+"""A complete (not streamed) answer: what llama-server says -> what OpenAI's clients expect."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from server.chat.logprobs import chosen_only, make_legacy
+from server.chat.request import ChatRequest, CompletionRequest
+from server.chat.usage import Usage, usage_of
+from server.errors import EngineError
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    body: bytes
+    usage: Usage | None
+
+
+def finish_reply(body: bytes, request: ChatRequest | CompletionRequest) -> Reply:
+    """The client's body for the engine's `body`; the very same bytes where nothing is to change.
+
+    Thinking is given as `reasoning` beside `reasoning_content`, tool calls alone have null for
+    content, log probabilities have their endpoint's shape. Raises EngineError if `body` is not a
+    JSON object with choices.
+    """
+    try:
+        answer = orjson.loads(body)
+        choices = answer["choices"]
+        changed = [_finish_choice(choice, request) for choice in choices]
+        usage = usage_of(answer.get("usage"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise EngineError(
+            "The engine's answer cannot be read",
+            why="it is not a JSON object with choices",
+            next_step="Try again; Holdfast's log has more",
+        ) from None
+    return Reply(orjson.dumps(answer) if any(changed) else body, usage)
+
+
+def _finish_choice(choice: dict[str, Any], request: ChatRequest | CompletionRequest) -> bool:
+    """Changes `choice` in place; returns whether it did."""
+    if isinstance(request, CompletionRequest):
+        if request.logprobs is not None:
+            make_legacy(choice, request.logprobs, 0)
+        return request.logprobs is not None
+    message = choice["message"]
+    changed = False
+    if "reasoning_content" in message:
+        message["reasoning"] = message["reasoning_content"]
+        changed = True
+    if message.get("content") == "" and message.get("tool_calls"):
+        message["content"] = None
+        changed = True
+    if request.top_logprobs == 0:
+        chosen_only(choice)
+        changed = True
+    return changed

@@ -1,0 +1,178 @@
+"""The request view: what a client asks for, checked and frozen.
+
+body bytes --parse_json--> dict --parse_chat--> ChatRequest --engine_body--> the engine's body
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from server.chat.checks import invalid, missing
+from server.chat.fields import CHAT, COMPLETIONS, Reader
+from server.chat.messages import Message
+from server.chat.prompt import Prompt
+from server.chat.tools import ToolUse, parse_tool_choice
+from server.errors import RequestError
+
+SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+
+_chat = Reader(CHAT)
+_completions = Reader(COMPLETIONS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What both endpoints have in common."""
+
+    endpoint: ClassVar[Literal["chat", "completions"]]
+    path: ClassVar[str]
+
+    model: str
+    """As the client wrote it: a model, a build or an alias."""
+    stream: bool
+    include_usage: bool
+    """Whether the client wants usage at the end of the stream."""
+    n: int
+    max_tokens: int | None
+    sampling: Mapping[str, float]
+    """Those of SAMPLING that the client gave."""
+    seed: int | None
+    stop: tuple[str, ...]
+    logit_bias: Mapping[str, float] | None
+    task_type: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest(Generation):
+    endpoint = "chat"
+    path = "/v1/chat/completions"
+
+    messages: tuple[Message, ...]
+    """At most one system message, and that first; see messages.py."""
+    image_types: frozenset[str]
+    thinking: bool | None
+    """None: the client left it to the model's default."""
+    tool_use: ToolUse
+    parallel_tool_calls: bool | None
+    response_format: Mapping[str, Any] | None
+    top_logprobs: int | None
+    """None: no log probabilities; 0: those of the chosen tokens only."""
+
+    @property
+    def has_images(self) -> bool:
+        return bool(self.image_types)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompletionRequest(Generation):
+    endpoint = "completions"
+    path = "/v1/completions"
+
+    prompt: Prompt
+    logprobs: int | None
+    """None: no log probabilities; 0: those of the chosen tokens only."""
+
+
+def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
+    """A body of /v1/chat/completions. Raises RequestError, with `param` naming the field."""
+    given = _chat.read(body)
+    if "messages" not in given:
+        raise missing("messages")
+    conversation = given["messages"]
+    tool_use = parse_tool_choice(given.get("tool_choice"), given.get("tools", ()), "tool_choice")
+    response_format = given.get("response_format")
+    if response_format is not None and tool_use.choice != "none":
+        raise invalid(
+            "response_format",
+            "a forced format leaves the model no way to call a tool",
+            "Leave out 'tools', or send tool_choice 'none'",
+        )
+    top_logprobs = _top_logprobs(given)
+    stream = given.get("stream", False)
+    if top_logprobs is not None and stream and tool_use.tools:
+        raise invalid("logprobs", "they are not available for a stream with tools")
+    return ChatRequest(
+        **_common(given, stream, _chat_max_tokens(given)),
+        messages=conversation.messages,
+        image_types=conversation.image_types,
+        thinking=_thinking(given),
+        tool_use=tool_use,
+        parallel_tool_calls=given.get("parallel_tool_calls"),
+        response_format=response_format,
+        top_logprobs=top_logprobs,
+    )
+
+
+def parse_completion(body: Mapping[str, Any]) -> CompletionRequest:
+    """A body of /v1/completions. Raises RequestError, with `param` naming the field."""
+    given = _completions.read(body)
+    if "prompt" not in given:
+        raise missing("prompt")
+    return CompletionRequest(
+        **_common(given, given.get("stream", False), given.get("max_tokens", 16)),
+        prompt=given["prompt"],
+        logprobs=given.get("logprobs"),
+    )
+
+
+def _common(given: Mapping[str, Any], stream: bool, max_tokens: int | None) -> dict[str, Any]:
+    if "model" not in given:
+        raise missing("model")
+    if "stream_options" in given and not stream:
+        raise invalid("stream_options", "it is only allowed when 'stream' is enabled")
+    return {
+        "model": given["model"],
+        "stream": stream,
+        "include_usage": given.get("stream_options", False),
+        "n": given.get("n", 1),
+        "max_tokens": max_tokens,
+        "sampling": {name: given[name] for name in SAMPLING if name in given},
+        "seed": given.get("seed"),
+        "stop": given.get("stop", ()),
+        "logit_bias": given.get("logit_bias"),
+        "task_type": given.get("task_type"),
+    }
+
+
+def _chat_max_tokens(given: Mapping[str, Any]) -> int | None:
+    newer, older = given.get("max_completion_tokens"), given.get("max_tokens")
+    if newer is not None and older is not None and newer != older:
+        raise _contradiction("max_completion_tokens", "max_tokens")
+    limit: int | None = newer if newer is not None else older
+    return limit
+
+
+def _top_logprobs(given: Mapping[str, Any]) -> int | None:
+    if given.get("logprobs"):
+        return int(given.get("top_logprobs", 0))
+    if given.get("top_logprobs"):
+        raise invalid("top_logprobs", "it needs 'logprobs': true")
+    return None
+
+
+def _thinking(given: Mapping[str, Any]) -> bool | None:
+    """The one answer of all the fields that switch thinking; they must not contradict."""
+    said: bool | None = None
+    by = ""
+    for name in ("chat_template_kwargs", "enable_thinking", "reasoning_effort", "reasoning"):
+        value = given.get(name)
+        if value is None:
+            continue
+        if said is not None and value != said:
+            raise _contradiction(name, by)
+        said, by = value, name
+    return said
+
+
+def _contradiction(name: str, other: str) -> RequestError:
+    return invalid(name, f"it contradicts '{other}'", "Send only one of them")

@@ -1,0 +1,135 @@
+"""Tools that the model may call, and which of them it must.
+
+llama-server knows `tool_choice` only as a word. A named function becomes `required` with that one
+tool offered, and `allowed_tools` becomes its mode with those tools offered: the answer is bound
+just as OpenAI's would be.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
+from server.chat.schema import parse_schema
+from server.errors import RequestError
+
+MAX_TOOLS = 512
+
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_description = string(65_536)
+_word = choice("none", "auto", "required")
+_mode = choice("auto", "required")
+
+Tool = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """`tools` as the engine wants them, and the word that binds it: none, auto or required."""
+
+    tools: tuple[Tool, ...]
+    choice: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(tool["function"]["name"] for tool in self.tools)
+
+
+NO_TOOLS = ToolUse((), "none")
+
+
+def tool_name(value: Any, name: str) -> str:
+    if type(value) is not str:
+        raise wrong_type(name, "a string", value)
+    if not _NAME.fullmatch(value):
+        raise invalid(name, f"'{value[:64]}' does not match the pattern '^[a-zA-Z0-9_-]{{1,64}}$'")
+    return value
+
+
+def parse_tools(value: Any, name: str) -> tuple[Tool, ...]:
+    """Function tools with known keys only. Raises RequestError naming the place."""
+    tools = tuple(
+        _tool(tool, f"{name}[{index}]")
+        for index, tool in enumerate(array(value, name, longest=MAX_TOOLS))
+    )
+    names = [tool["function"]["name"] for tool in tools]
+    if len(set(names)) < len(names):
+        twice = next(one for one in names if names.count(one) > 1)
+        raise invalid(name, f"two tools are called '{twice}'", "Give each its own name")
+    return tools
+
+
+def parse_tool_choice(value: Any, tools: tuple[Tool, ...], name: str) -> ToolUse:
+    """What `tool_choice` makes of `tools`; None is OpenAI's default, auto."""
+    if type(value) is str:
+        if _word(value, name) == "required" and not tools:
+            raise invalid(name, "'required' needs 'tools'")
+        return ToolUse(tools, value if tools else "none")
+    if value is None:
+        return ToolUse(tools, "auto") if tools else NO_TOOLS
+    if type(value) is not dict:
+        raise wrong_type(name, "a string or an object", value)
+    kind = value.get("type")
+    if kind == "function":
+        return ToolUse((_named(value, tools, name),), "required")
+    if kind == "allowed_tools":
+        place = f"{name}.allowed_tools"
+        allowed = mapping(value.get("allowed_tools"), place)
+        mode = _mode(allowed.get("mode"), f"{place}.mode")
+        entries = array(allowed.get("tools"), f"{place}.tools", shortest=1, longest=MAX_TOOLS)
+        chosen = tuple(
+            _named(mapping(entry, f"{place}.tools[{index}]"), tools, f"{place}.tools[{index}]")
+            for index, entry in enumerate(entries)
+        )
+        return ToolUse(chosen, mode)
+    raise _unsupported(kind, f"{name}.type", "'function', 'allowed_tools'")
+
+
+def _named(entry: dict[str, Any], tools: tuple[Tool, ...], name: str) -> Tool:
+    function = mapping(entry.get("function"), f"{name}.function")
+    if "name" not in function:
+        raise missing(f"{name}.function.name")
+    wanted = function["name"]
+    for tool in tools:
+        if tool["function"]["name"] == wanted:
+            return tool
+    raise invalid(f"{name}.function.name", f"there is no tool {str(wanted)[:64]!r} in 'tools'")
+
+
+def _tool(value: Any, name: str) -> Tool:
+    kind = mapping(value, name).get("type")
+    if kind != "function":
+        raise _unsupported(kind, f"{name}.type", "'function'")
+    if "function" not in value:
+        raise missing(f"{name}.function")
+    place = f"{name}.function"
+    given = mapping(value["function"], place)
+    if "name" not in given:
+        raise missing(f"{place}.name")
+    function: dict[str, Any] = {"name": tool_name(given["name"], f"{place}.name")}
+    if given.get("description") is not None:
+        function["description"] = _description(given["description"], f"{place}.description")
+    if given.get("parameters") is not None:
+        function["parameters"] = _parameters(given["parameters"], f"{place}.parameters")
+    return {"type": "function", "function": function}
+
+
+def _parameters(value: Any, name: str) -> dict[str, Any]:
+    schema = parse_schema(value, name)
+    if schema.get("type", "object") != "object":
+        raise invalid(f"{name}.type", "a function's parameters are a schema of type 'object'")
+    return schema
+
+
+def _unsupported(kind: Any, name: str, supported: str) -> RequestError:
+    if type(kind) is not str:
+        return wrong_type(name, "a string", kind)
+    return RequestError(
+        f"Invalid value for '{name}'",
+        why=f"'{kind[:64]}' is not supported",
+        next_step=f"Supported values are: {supported}",
+        param=name,
+    )

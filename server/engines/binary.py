@@ -87,7 +87,7 @@ def shortcoming(inspection: Inspection) -> str | None:
 
 
 def _considered(settings: Settings) -> Iterator[Candidate]:
-    cache = InspectionCache(settings.home / "cache" / "llama-server.json")
+    cache = InspectionCache(settings)
     seen: set[Path] = set()
     for path, source in _places(settings):
         real = path.resolve()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from server.errors import EngineMissing
+from server.settings import Settings
 
 _QWEN35 = b"qwen35\0"  # the C string that is compared with a GGUF file's general.architecture
 _QUERY_TIMEOUT = 5.0  # seconds
@@ -122,8 +123,8 @@ class InspectionCache:
     written is as good as an empty one.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, settings: Settings) -> None:
+        self._file = settings.home / "cache" / "llama-server.json"
 
     def get(self, path: Path) -> Inspection | None:
         entry = self._read().get(str(path.absolute()))

@@ -1,0 +1,329 @@
+"""The supervisor of one engine.
+
+One task owns an engine's life: it launches the process, waits until it answers, sees it exit,
+relaunches it or gives up, and ends it. Others ask (`start`, `stop`, `replace`) or look on
+(`state`, `wait_ready`, `status`). What may follow what is lifecycle.py's table, whether to
+relaunch is restart.py's decision, and why it ended is read by llama_log.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from server.engines import llama_server
+from server.engines.incarnation import Incarnation, launch
+from server.engines.lifecycle import Event, State, next_state
+from server.engines.llama_log import Failure, classify
+from server.engines.log import EngineLog
+from server.engines.naming import file_stem
+from server.engines.restart import GiveUp, Policy, decide
+from server.engines.slots import SlotQueue
+from server.engines.status import EngineStatus
+from server.errors import (
+    DoesNotFit,
+    EngineError,
+    EngineMissing,
+    EngineUnready,
+    HoldfastError,
+    StoreError,
+)
+from server.store.gguf import read_parts
+
+_GRACE = 5.0  # seconds from SIGTERM to SIGKILL; a drained engine has nothing left to finish
+_FAILED_TAIL = 20  # lines of its log that a failed engine's status shows
+_ERRORS: Mapping[str, type[HoldfastError]] = {
+    "memory": DoesNotFit,
+    "weights": StoreError,
+    "unsupported": StoreError,
+    "program": EngineMissing,
+}
+
+
+class Engine:
+    """One llama-server, kept running.
+
+    `name` is the build's; `plan` says how it is launched; `queue_limit` requests may wait for its
+    slots; `load_timeout` seconds without progress make a loading engine stuck; its environment is
+    taken from `environ`. Belongs to one event loop.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        plan: llama_server.Launch,
+        *,
+        logs: Path,
+        queue_limit: int = 64,
+        load_timeout: float = 900.0,
+        policy: Policy | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.launch = plan
+        self.state = State.ABSENT
+        self.restarts = 0
+        self.last_error: HoldfastError | None = None
+        """Why it last ended, or why it was not started."""
+        self.queue = SlotQueue(plan.slots, queue_limit)
+        self.queue.pause()
+        self.log = EngineLog(logs / f"{file_stem(name)}.log")
+        self._load_timeout = load_timeout
+        self._policy = policy or Policy()
+        self._environment = llama_server.environment(os.environ if environ is None else environ)
+        self._since = time.monotonic()
+        self._changed = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
+        self._stop: asyncio.Future[float] | None = None
+        self._run: Incarnation | None = None
+        self._blame: HoldfastError | None = None
+        self._exits: deque[float] = deque(maxlen=self._policy.exits)
+
+    @property
+    def session(self) -> aiohttp.ClientSession:
+        """A client of the engine as it runs now, for paths such as `/v1/models`.
+
+        It ends with the process that it talks to. Raises EngineUnready while there is none.
+        """
+        if self._run is None:
+            raise self._unready()
+        return self._run.session
+
+    @property
+    def progress(self) -> float | None:
+        """How much of the weights is loaded, 0 to 1; None unless the engine is starting."""
+        if self.state is not State.STARTING:
+            return None
+        return 0.0 if self._run is None else self._run.progress
+
+    async def start(self) -> None:
+        """Check the weight files and launch the engine; loading goes on (see `wait_ready`).
+
+        No effect on one that is running. Raises StoreError, and leaves the engine failed, if a
+        file's header is malformed: the engine's own parser never sees such a file.
+        """
+        if self._life is not None:
+            return
+        self._enter(Event.START)
+        self.last_error = None
+        self._exits.clear()
+        self.queue.open()
+        loop = asyncio.get_running_loop()
+        self._stop = loop.create_future()
+        checked = loop.create_future()
+        self._life = asyncio.create_task(self._live(self._stop, checked))
+        await checked
+
+    async def wait_ready(self, patience: float | None = None) -> None:
+        """Return when the engine is ready, having been started now or later.
+
+        Raises EngineUnready after `patience` seconds or when it is being stopped, and the reason
+        for which it failed if it did.
+        """
+        try:
+            async with asyncio.timeout(patience):
+                while self.state is not State.READY:
+                    if self.state not in (State.ABSENT, State.STARTING):
+                        raise self._unready()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise self._unready() from None
+
+    async def changed(self) -> State:
+        """The next state that the engine enters."""
+        await self._changed.wait()
+        return self.state
+
+    async def stop(self, drain_timeout: float) -> None:
+        """End the engine; return when no process is left.
+
+        New requests are refused at once; those accepted get `drain_timeout` seconds to finish. A
+        second call with 0 ends the waiting of the first.
+        """
+        self.queue.close(EngineUnready(f"{self.name} is being stopped"))
+        if self._life is None or self._stop is None:
+            self.queue.fail_waiting(EngineUnready(f"{self.name} is stopped"))
+            self._enter(Event.STOP)
+            return
+        if not self._stop.done():
+            self._stop.set_result(drain_timeout)
+        elif drain_timeout <= 0 and self._run is not None:
+            self._run.process.kill()
+        await asyncio.wait({self._life})
+        if self.state is State.FAILED:  # it failed before the wish to stop was seen
+            self._enter(Event.STOP)
+
+    def replace(self, reason: str) -> None:
+        """Kill a process that hangs; it is launched again as after any other exit."""
+        if self._run is not None and self.state is not State.DRAINING:
+            self._blame = EngineError(f"{self.name} was killed and is launched again", why=reason)
+            self._run.process.kill()
+
+    def refuse(self, reason: HoldfastError) -> None:
+        """Leave an engine that does not run failed for `reason`, without launching it."""
+        self._enter(Event.START)
+        self._give_up(reason)
+
+    def status(self) -> EngineStatus:
+        run = self._run
+        return EngineStatus(
+            name=self.name,
+            state=self.state,
+            pid=None if run is None else run.process.pid,
+            seconds=time.monotonic() - self._since,
+            restarts=self.restarts,
+            slots=self.queue.slots,
+            running=self.queue.running,
+            waiting=self.queue.waiting,
+            context=self.launch.context,
+            progress=self.progress,
+            stage=None if run is None else run.stage,
+            buffers=() if run is None else tuple(run.buffers),
+            rss=0 if run is None else run.process.rss(),
+            last_error=None if self.last_error is None else self.last_error.sentence,
+            log_tail=self.log.tail(_FAILED_TAIL) if self.state is State.FAILED else (),
+            log_file=self.log.path,
+            argv=tuple(llama_server.argv(self.launch)),
+        )
+
+    async def _live(self, stop: asyncio.Future[float], checked: asyncio.Future[None]) -> None:
+        """The owner: from START until the engine is stopped or failed."""
+        try:
+            weights = await self._check(checked)
+            relaunch = weights is not None
+            while relaunch and weights is not None:
+                relaunch = await self._run_once(weights, stop)
+        finally:
+            self._life = None
+            if self._run is not None:  # cancelled, as when the event loop is shut down
+                self._run.process.kill()
+            if not checked.done():
+                checked.cancel()
+
+    async def _check(self, checked: asyncio.Future[None]) -> int | None:
+        """Bytes of the weight files; None if one is malformed, and the engine failed for that."""
+        files = [file for file in (self.launch.model_file, self.launch.mmproj) if file]
+        try:
+            parts = [part for f in files for part in await asyncio.to_thread(read_parts, f)]
+        except StoreError as error:
+            self._give_up(error)
+            checked.set_exception(error)
+            return None
+        checked.set_result(None)
+        return sum(part.file_bytes for part in parts)
+
+    async def _run_once(self, weights: int, stop: asyncio.Future[float]) -> bool:
+        """One process from launch to exit, and the wait after it. Returns whether to go on."""
+        self.log.forget()
+        try:
+            run = self._run = await launch(self.launch, self._environment, self.log, weights)
+        except HoldfastError as error:
+            self._give_up(error)
+            return False
+        await self._accompany(run, stop)
+        self.queue.pause()
+        self._run = None
+        status = await run.end()
+        if self.state is State.DRAINING:
+            self._enter(Event.EXITED)
+            return False
+        failure = classify(self.log.tail(), status, was_ready=run.was_ready)
+        return await self._relaunch(failure, stop)
+
+    async def _accompany(self, run: Incarnation, stop: asyncio.Future[float]) -> None:
+        """Until the process has exited: load, serve, and drain if asked."""
+        loading = asyncio.create_task(run.answer(self._load_timeout))
+        await _first(loading, run.exited, stop)
+        if not loading.done():
+            loading.cancel()
+        elif isinstance(stuck := loading.exception(), HoldfastError):
+            self._blame = stuck
+            run.process.kill()
+        elif not run.exited.done():
+            self._enter(Event.ANSWERED)
+            self.queue.resume()
+        await _first(run.exited, stop)
+        if stop.done():
+            await self._drain(run, stop.result())
+        await run.exited
+
+    async def _drain(self, run: Incarnation, patience: float) -> None:
+        was_ready = self.state is State.READY
+        self._enter(Event.STOP)
+        if was_ready:
+            idle = asyncio.create_task(self.queue.idle())
+            await asyncio.wait(
+                {idle, run.exited}, timeout=patience, return_when=asyncio.FIRST_COMPLETED
+            )
+            idle.cancel()
+        self.queue.fail_waiting(EngineUnready(f"{self.name} was stopped"))
+        await run.session.close()  # llama-server would wait for idle connections to time out
+        await run.process.stop(_GRACE)
+
+    async def _relaunch(self, failure: Failure, stop: asyncio.Future[float]) -> bool:
+        """Decide what follows an exit, and wait as long as that says. Returns whether to go on."""
+        self._exits.append(time.monotonic())
+        error = self._blame or self._explain(failure)
+        self._blame = None
+        chance = random.random()  # noqa: S311 - spreads relaunches, guards nothing
+        decision = decide(
+            self._exits, permanent=failure.permanent, policy=self._policy, chance=chance
+        )
+        if isinstance(decision, GiveUp):
+            self._give_up(error, decision.reason)
+            return False
+        self.last_error = error
+        self.restarts += 1
+        self._enter(Event.EXITED)
+        await asyncio.wait({stop}, timeout=decision.delay)
+        if stop.done():
+            self._enter(Event.STOP)
+            self.queue.fail_waiting(EngineUnready(f"{self.name} was stopped"))
+            self._enter(Event.EXITED)
+        return not stop.done()
+
+    def _explain(self, failure: Failure) -> HoldfastError:
+        kind = _ERRORS.get(failure.cause, EngineError)
+        next_step = failure.next_step
+        if kind is EngineError:
+            next_step = f"{next_step} ({self.log.path})"
+        return kind(f"the engine of {self.name} ended", why=failure.why, next_step=next_step)
+
+    def _give_up(self, error: HoldfastError, reason: str = "") -> None:
+        if reason:
+            why = f"{error.why}; {reason}" if error.why else reason
+            error = type(error)(error.what, why=why, next_step=error.next_step)
+        self.last_error = error
+        self._enter(Event.GAVE_UP)
+        self.queue.close(error)
+        self.queue.fail_waiting(error)
+
+    def _enter(self, event: Event) -> None:
+        state = next_state(self.state, event)
+        if state is not self.state or event is Event.EXITED:
+            self._since = time.monotonic()
+        self.state = state
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    def _unready(self) -> HoldfastError:
+        if self.state is State.FAILED and self.last_error is not None:
+            return self.last_error.with_traceback(None)
+        if self.state is State.STARTING:
+            why = f"{self.progress:.0%} of it is in memory" if self.progress else ""
+            return EngineUnready(
+                f"{self.name} is loading", why=why, next_step="Retry later", retry_after=5
+            )
+        return EngineUnready(f"{self.name} is {self.state.value}")
+
+
+async def _first(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)

@@ -1,0 +1,130 @@
+"""One life of an engine: a process, the connections to it, and what it has said so far."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Mapping
+from typing import Final
+
+import aiohttp
+
+from server.engines import llama_server
+from server.engines.llama_log import Buffer, LogReader, Stage, loaded_fraction
+from server.engines.log import EngineLog
+from server.engines.process import EngineProcess, spawn
+from server.errors import EngineError, EngineUnready
+from server.units import format_duration
+
+_POLL: Final = 0.1  # seconds between looks at a loading engine; its log ends the wait earlier
+_HEALTH: Final = aiohttp.ClientTimeout(total=5)
+_SOCKET_PATH_LIMIT: Final = 107  # sizeof(sockaddr_un.sun_path) - 1 on Linux; unix(7)
+# cpp-httplib ends a connection that is idle for 5 s: we must be the first to let go of it.
+_KEEP_ALIVE: Final = 3.0
+
+
+class Incarnation:
+    """A launched engine. Made by `launch`; `end` must be awaited, whatever became of it."""
+
+    def __init__(self, process: EngineProcess, log: EngineLog, socket: str, weights: int) -> None:
+        self.process = process
+        self.progress = 0.0
+        """Of loading, 0 to 1."""
+        self.stage: str | None = None
+        self.buffers: list[Buffer] = []
+        self.was_ready = False
+        self.exited = asyncio.create_task(process.wait())
+        """Done, with the exit status, when nothing of the engine is left."""
+        # No limit and no timeouts: slots bound what runs, and who asks decides how long it waits.
+        self.session = aiohttp.ClientSession(
+            "http://engine",
+            connector=aiohttp.UnixConnector(socket, limit=0, keepalive_timeout=_KEEP_ALIVE),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
+            auto_decompress=False,
+        )
+        self._weights = weights
+        self._log = log
+        self._reader = LogReader()
+        self._spoke = time.monotonic()
+        self._heard = asyncio.Event()
+        log.on_line = self._hear
+
+    async def answer(self, patience: float) -> None:
+        """Return when the engine answers its health check.
+
+        Raises EngineUnready when for `patience` seconds it neither said a word nor read on.
+        """
+        while not await self._healthy():
+            self._look()
+            if time.monotonic() - self._spoke > patience:
+                raise EngineUnready(
+                    "the engine is stuck",
+                    why=f"it made no progress in loading for {format_duration(patience)}",
+                    next_step="Raise load_timeout under [serve] if its disk is that slow",
+                )
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), _POLL)
+            self._heard.clear()
+        self.was_ready = True
+        self.progress = 1.0
+        self._log.on_line = None  # from here on its log costs nothing but the writing
+
+    async def end(self) -> int:
+        """The exit status; kills what still runs."""
+        self.process.kill()
+        status = await self.exited
+        self._log.on_line = None
+        await self.session.close()
+        return status
+
+    async def _healthy(self) -> bool:
+        try:
+            async with self.session.get("/health", timeout=_HEALTH) as response:
+                return response.status == 200
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return False
+
+    def _look(self) -> None:
+        progress = loaded_fraction(self.process.rss(), self._weights)
+        if progress > self.progress:
+            self.progress = progress
+            self._spoke = time.monotonic()
+
+    def _hear(self, line: str) -> None:
+        self._spoke = time.monotonic()
+        event = self._reader.feed(line)
+        if isinstance(event, Buffer):
+            self.buffers.append(event)
+        elif isinstance(event, Stage):
+            self.stage = event.name
+            if event.name == "ready":
+                self._heard.set()
+
+
+async def launch(
+    plan: llama_server.Launch, environment: Mapping[str, str], log: EngineLog, weights: int
+) -> Incarnation:
+    """Start an engine as `plan` says; it then loads `weights` bytes.
+
+    Raises EngineError if its socket cannot be had or the program cannot be executed.
+    """
+    path = os.fsencode(plan.socket)
+    if len(path) > _SOCKET_PATH_LIMIT:
+        raise EngineError(
+            f"the socket path {plan.socket} is too long",
+            why=f"it has {len(path)} bytes, and a UNIX socket's may have {_SOCKET_PATH_LIMIT}",
+            next_step="Choose a shorter home with --home or HOLDFAST_HOME",
+        )
+    try:
+        plan.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        plan.socket.unlink(missing_ok=True)
+    except OSError as error:
+        raise EngineError(
+            f"the engine's socket {plan.socket} cannot be made",
+            why=error.strerror or str(error),
+            next_step="Make its folder writable, or choose another home with --home",
+        ) from error
+    process = await spawn(llama_server.argv(plan), environment, log)
+    return Incarnation(process, log, str(plan.socket), weights)

@@ -1,0 +1,148 @@
+"""What `llama-server` says while it loads, and what its last words mean. Pure.
+
+Lines are those of verbosity 4 with level prefixes, for example
+
+    I load_tensors:        CUDA0 model buffer size = 15317.08 MiB
+    E llama_model_load: error loading model: unknown model architecture: 'qwen9'
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from server.units import MIB
+
+Kind = Literal["model", "KV", "RS", "compute", "output"]
+
+
+@dataclass(frozen=True, slots=True)
+class Buffer:
+    """Memory that the engine reserved."""
+
+    device: str
+    """As llama.cpp names its buffers: CPU, CPU_Mapped, CUDA0, CUDA_Host, ..."""
+    kind: Kind
+    """Weights, KV cache, recurrent state, compute graph, logits."""
+    bytes: int
+    """To the hundredth of a MiB, as it is logged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far the engine has come."""
+
+    name: Literal["reading weights", "reserving memory", "warming up", "ready"]
+
+
+LogEvent = Buffer | Stage
+
+_LEVEL = re.compile(r"^[DIWE] ")
+_BUFFER = re.compile(
+    r"(?P<device>\S+) +(?P<kind>model|KV|RS|compute|output) buffer size = +(?P<mib>[\d.]+) MiB"
+)
+_STAGES: tuple[tuple[str, Stage], ...] = (
+    ("loading model tensors", Stage("reading weights")),
+    ("constructing llama_context", Stage("reserving memory")),
+    ("warming up the model", Stage("warming up")),
+    ("llama_server: listening on", Stage("ready")),
+    ("server is listening on", Stage("ready")),  # builds before mid-2026
+)
+
+
+class LogReader:
+    """Picks what matters from a llama-server's log."""
+
+    def feed(self, line: str) -> LogEvent | None:
+        """The event in one line of log, if there is one."""
+        if "buffer size = " in line:
+            found = _BUFFER.search(line)
+            if found is not None:
+                kind: Kind = found["kind"]  # type: ignore[assignment]
+                return Buffer(found["device"], kind, round(float(found["mib"]) * MIB))
+            return None
+        for words, stage in _STAGES:
+            if words in line:
+                return stage
+        return None
+
+
+def loaded_fraction(resident: int, weights: int) -> float:
+    """How much of the weights is in memory, 0 to 0.99, from the engine's resident bytes.
+
+    llama-server does not log how far it has read. Its weights become resident as they are read,
+    on the way to a GPU too, because they are memory-mapped; the rest of the process is small.
+    """
+    return min(0.99, resident / weights) if weights > 0 else 0.0
+
+
+Cause = Literal["memory", "weights", "unsupported", "program", "socket", "gpu", "killed", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an engine ended, for people, and whether it would end so again."""
+
+    cause: Cause
+    why: str
+    next_step: str
+    permanent: bool
+
+
+_MEMORY = "Lower context or slots under [serve], choose a smaller build, or free memory"
+_FILE = "The file is damaged or incomplete: fetch it again"
+_REBUILD = "Run scripts/setup to build the engine for this machine"
+
+_CAUSES: tuple[tuple[str, Cause, str], ...] = (
+    (r"out of memory|unable to allocate|failed to allocate|insufficient memory|bad_alloc",
+     "memory", _MEMORY),
+    (r"unknown model architecture|unknown pre-tokenizer|unsupported model",
+     "unsupported", "This build needs a newer llama-server: run scripts/setup"),
+    (r"not within the file bounds|corrupted|missing tensor|has wrong shape|invalid magic"
+     r"|failed to read|has invalid data|wrong number of tensors|key not found in model"
+     r"|failed to load model|error loading model|failed to load multimodal",
+     "weights", _FILE),
+    (r"error: invalid argument|error while handling argument|unknown value for|^error: ",
+     "program", "This llama-server does not know a flag of ours: run scripts/setup"),
+    (r"error while loading shared libraries|symbol lookup error|GLIBC\w* not found",
+     "program", _REBUILD),
+    (r"couldn't bind|failed to bind|exiting due to HTTP server error",
+     "socket", "Look whether another Holdfast uses the same home"),
+    (r"CUDA error|ROCm error|device lost",
+     "gpu", "Look at the GPU with holdfast doctor, and at the kernel's log for Xid messages"),
+)  # fmt: skip
+_PATTERNS = tuple((re.compile(pattern), cause, step) for pattern, cause, step in _CAUSES)
+_PERMANENT: frozenset[Cause] = frozenset({"memory", "weights", "unsupported", "program"})
+
+
+def classify(lines: Sequence[str], status: int, *, was_ready: bool) -> Failure:
+    """Why an engine ended with exit `status` (negative: by that signal) and these last `lines`.
+
+    Errors are looked for before all else, the first of them first: what follows it is mostly its
+    consequence. Only a failure to load is permanent: an engine that has worked may work again.
+    """
+    texts = [_LEVEL.sub("", line).strip() for line in lines]
+    errors = [
+        text for text, line in zip(texts, lines, strict=True) if line.startswith(("E ", "error"))
+    ]
+    for pattern, cause, step in _PATTERNS:
+        for text in (*errors, *texts):
+            if pattern.search(text):
+                permanent = cause in _PERMANENT and not was_ready
+                return Failure(cause, text, step, permanent)
+    return _by_status(status, errors, was_ready=was_ready)
+
+
+def _by_status(status: int, errors: Sequence[str], *, was_ready: bool) -> Failure:
+    if status == -signal.SIGILL:
+        why = "it uses instructions that this processor does not have"
+        return Failure("program", why, _REBUILD, permanent=not was_ready)
+    if status == -signal.SIGKILL:
+        why = "it was killed, most likely by the kernel for want of memory"
+        return Failure("killed", why, _MEMORY, permanent=False)
+    how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
+    why = errors[-1] if errors else f"it ended with {how}"
+    return Failure("unknown", why, "Look at its log", permanent=False)

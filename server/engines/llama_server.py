@@ -1,0 +1,111 @@
+"""How `llama-server` is launched. Pure: what it says is read by llama_log.py.
+
+The flags are those of llama.cpp's common/arg.cpp; whatever it would otherwise decide by itself
+(what fits, how many slots, the network) is decided here, so that what was planned is what runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from server.units import MIB
+
+SOCKET_SUFFIX = ".sock"  # by which llama-server knows a UNIX socket from a host name
+CONTEXT_STEP = 256  # llama-context.cpp rounds each sequence's context up to a multiple of this
+
+_PASSED_ON = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "LD_LIBRARY_PATH",
+    "CUDA_VISIBLE_DEVICES",
+    "CUDA_DEVICE_ORDER",
+    "NVIDIA_VISIBLE_DEVICES",
+    "NVIDIA_DRIVER_CAPABILITIES",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Everything that decides how one llama-server runs."""
+
+    binary: Path
+    model_file: Path
+    """The GGUF file; of a split one, the first part."""
+    alias: str
+    socket: Path
+    """Absolute, ending in `.sock`."""
+    context: int
+    """Tokens of each slot, prompt and answer together."""
+    slots: int
+    threads: int
+    """CPU cores to compute on."""
+    mmproj: Path | None = None
+    devices: tuple[str, ...] = ()
+    """As `llama-server --list-devices` names them, such as CUDA0; empty: the CPU alone."""
+    gpu_layers: int | None = None
+    """Layers on the devices; None: all."""
+    checkpoints: int = 8
+    """Copies of the recurrent state kept per slot in RAM, from which a prompt that continues an
+    earlier one is resumed (llama.cpp pull request 15293; its own default is 32)."""
+    prompt_cache: int = 512 * MIB
+    """Bytes of RAM for prompts that lost their slot (its own default is 8 GiB)."""
+
+    @property
+    def total_context(self) -> int:
+        """Tokens of all slots: what `-c` means when the KV cache is not unified."""
+        padded = -(-self.context // CONTEXT_STEP) * CONTEXT_STEP
+        return padded * self.slots
+
+
+def argv(launch: Launch) -> list[str]:
+    """The command line of `launch`."""
+    return [
+        str(launch.binary),
+        *("--host", str(launch.socket)),
+        *("--model", str(launch.model_file)),
+        *("--alias", launch.alias),
+        *_capacity(launch),
+        *_placement(launch),
+        *(("--mmproj", str(launch.mmproj)) if launch.mmproj else ("--no-mmproj",)),
+        *("--jinja", "--reasoning-format", "deepseek"),
+        *("--metrics", "--slots", "--no-ui", "--offline"),
+        # Buffer sizes are logged at level 4; the prefix marks errors; times are the log file's.
+        *("--verbosity", "4", "--log-prefix", "--no-log-timestamps", "--log-colors", "off"),
+    ]
+
+
+def environment(parent: Mapping[str, str]) -> dict[str, str]:
+    """What of Holdfast's environment the engine gets: an allow-list, so no key is ever in it.
+
+    `LLAMA_ARG_*` would change flags and `AIP_*` the address; they stay behind as well.
+    """
+    return {name: parent[name] for name in _PASSED_ON if name in parent}
+
+
+def _capacity(launch: Launch) -> list[str]:
+    return [
+        *("--parallel", str(launch.slots)),
+        *("--ctx-size", str(launch.total_context)),
+        # Unified, one long request could take the context that was promised to the others.
+        "--no-kv-unified",
+        "--no-context-shift",
+        *("--ctx-checkpoints", str(launch.checkpoints)),
+        *("--cache-ram", str(launch.prompt_cache // MIB)),
+        # One thread serves one connection, those of clients that have just left included.
+        *("--threads-http", str(2 * launch.slots + 8)),
+        *("--timeout", "3600"),
+    ]
+
+
+def _placement(launch: Launch) -> list[str]:
+    flags = ["--fit", "off", "--threads", str(launch.threads)]
+    if not launch.devices:
+        return [*flags, "--device", "none"]
+    layers = "all" if launch.gpu_layers is None else str(launch.gpu_layers)
+    return [*flags, "--device", ",".join(launch.devices), "--gpu-layers", layers]

@@ -90,7 +90,7 @@ def _adapters(root: Path) -> tuple[Adapter, ...]:
 def _kernel_driver(text: str) -> str | None:
     """`NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.95.05  Tue ...` -> `580.95.05`."""
     first = text.partition("\n")[0]
-    return next((word for word in first.split() if word[0].isdigit() and "." in word), None)
+    return next((word for word in first.split() if word[0].isdecimal() and "." in word), None)
 
 
 def _closed(node: Path) -> bool:

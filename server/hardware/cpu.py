@@ -52,11 +52,11 @@ def parse_cpuinfo(text: str) -> CpuInfo:
         implementer = implementer or fields.get("CPU implementer", "")
         part = part or fields.get("CPU part", "")
         flags |= set((fields.get("flags") or fields.get("Features") or "").split())
-        if not fields.get("processor", "").isdigit():
+        if not fields.get("processor", "").isdecimal():
             continue
         logical += 1
         place = fields.get("physical id", ""), fields.get("core id", "")
-        if place[0].isdigit() and place[1].isdigit():
+        if place[0].isdecimal() and place[1].isdecimal():
             cores[int(fields["processor"])] = int(place[0]), int(place[1])
     if not model and implementer:
         model = f"ARM (implementer {implementer}, part {part})"
@@ -77,7 +77,7 @@ def parse_list(text: str) -> tuple[int, ...]:
 def parse_quota(cpu_max: str) -> float | None:
     """Version 2's cpu.max, `"150000 100000"` -> 1.5 processors; `"max 100000"` -> None."""
     words = cpu_max.split()
-    if len(words) != 2 or not (words[0].isdigit() and words[1].isdigit()) or words[1] == "0":
+    if len(words) != 2 or not (words[0].isdecimal() and words[1].isdecimal()) or words[1] == "0":
         return None
     return int(words[0]) / int(words[1])
 

@@ -31,7 +31,7 @@ def parse_meminfo(text: str) -> dict[str, int]:
     for line in text.splitlines():
         name, _, rest = line.partition(":")
         words = rest.split()
-        if words and words[0].isdigit():
+        if words and words[0].isdecimal():
             sizes[name.split()[-1]] = int(words[0]) * (1024 if words[1:] == ["kB"] else 1)
     return sizes
 
@@ -110,7 +110,7 @@ def parse_reclaimable(stat: str) -> int:
     figures of the whole subtree under `total_` names, version 2 has only those of the subtree.
     """
     words = (line.split() for line in stat.splitlines())
-    values = {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdigit()}
+    values = {pair[0]: int(pair[1]) for pair in words if len(pair) == 2 and pair[1].isdecimal()}
     return sum(
         values.get(f"total_{name}", values.get(name, 0))
         for name in ("inactive_file", "active_file", "slab_reclaimable")

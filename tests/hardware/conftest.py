@@ -177,3 +177,8 @@ def two_4090s(write_file: Callable[[str, str], None]) -> Scenario:
         graphics__0=f"900 {200 * 2**20}",
     )
     return {**DRIVER, **busy, **gpu(1)}
+
+
+@pytest.fixture
+def make_link(root: Path) -> Callable[[str, str], None]:
+    return lambda path, target: link(root, path, target)

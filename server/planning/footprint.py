@@ -1,0 +1,134 @@
+"""The memory that a build takes in llama-server at a context and a number of slots.
+
+Pure arithmetic from the architecture's numbers. KV cache and recurrent state are what llama.cpp
+allocates, to the byte; the compute buffer is an estimate that was fitted to its log lines.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.catalogue import Architecture
+from server.planning.parameters import Parameters, conv_width, parameters
+from server.units import MIB
+
+__all__ = [
+    "CONTEXT_CHECKPOINTS",
+    "PROMPT_CACHE",
+    "Footprint",
+    "Parameters",
+    "kv_bytes_per_token",
+    "llama_server",
+    "parameters",
+    "state_bytes_per_sequence",
+]
+
+CONTEXT_CHECKPOINTS = 8
+"""Copies of the state kept for each slot: what Holdfast launches llama-server with."""
+PROMPT_CACHE = 512 * MIB
+"""Bytes for prompts that lost their slot: likewise."""
+_CONTEXT_STEP = 256  # llama.cpp rounds each slot's context up to this (llama-context.cpp)
+_MICRO_BATCH = 512  # tokens computed at a time, llama-server's default of --ubatch-size
+_F32 = 4
+_MASK = 2  # bytes of one element of the attention mask, f16
+
+
+@dataclass(frozen=True, slots=True)
+class Footprint:
+    """Bytes. The first four must be there from the start; the last two grow with use."""
+
+    weights: int
+    """The GGUF files and the mmproj. On the CPU they are mapped, and so shared and reclaimable."""
+    kv_cache: int
+    state: int
+    compute: int
+    """Scratch space of the largest graph, and the logits handed out."""
+    checkpoints: int
+    """Always in host memory: copies of the state from which a prompt can be taken up again."""
+    prompt_cache: int
+    """Always in host memory: the limit given with --cache-ram."""
+
+    @property
+    def required(self) -> int:
+        """What the engine takes before the first request."""
+        return self.weights + self.kv_cache + self.state + self.compute
+
+    @property
+    def total(self) -> int:
+        """What it may come to take."""
+        return self.required + self.checkpoints + self.prompt_cache
+
+
+def kv_bytes_per_token(architecture: Architecture, element_bytes: float = 2.0) -> float:
+    """Bytes of KV cache for one token of context: only full attention layers have one.
+
+    `element_bytes` is 2 for f16 and 34/32 for q8_0 (32 values and an f16 scale).
+    """
+    a = architecture
+    return a.full_layers * 2 * a.kv_heads * a.head_dim * element_bytes
+
+
+def state_bytes_per_sequence(architecture: Architecture) -> int:
+    """Bytes of recurrent state for one sequence, whatever its length, in f32.
+
+    Each gated-delta-net layer keeps a matrix for each value head, and the last inputs of its
+    convolution (llama.cpp: `llama_hparams::n_embd_s` and `n_embd_r`).
+    """
+    a = architecture
+    matrices = a.linear_value_heads * a.linear_value_head_dim * a.linear_key_head_dim
+    inputs = (a.conv_kernel - 1) * conv_width(a)
+    return a.linear_layers * (matrices + inputs) * _F32
+
+
+def llama_server(
+    weights_bytes: int,
+    mmproj_bytes: int,
+    architecture: Architecture,
+    context_per_slot: int,
+    slots: int,
+    kv_element_bytes: float = 2.0,
+    *,
+    checkpoints: int = CONTEXT_CHECKPOINTS,
+    prompt_cache: int = PROMPT_CACHE,
+    draft_tokens: int = 0,
+) -> Footprint:
+    """The footprint of one llama-server.
+
+    `checkpoints`, `prompt_cache` (bytes) and `draft_tokens` are what the engine is launched with
+    as --ctx-checkpoints, --cache-ram and, with multi-token prediction, --spec-draft-n-max: each
+    drafted token keeps a state of its own. llama-server's own defaults are 32, 8 GiB and 3.
+    """
+    context = -(-context_per_slot // _CONTEXT_STEP) * _CONTEXT_STEP
+    state = state_bytes_per_sequence(architecture)
+    return Footprint(
+        weights=weights_bytes + mmproj_bytes,
+        kv_cache=round(kv_bytes_per_token(architecture, kv_element_bytes) * context) * slots,
+        state=state * slots * (1 + draft_tokens),
+        compute=_compute(architecture, context, slots),
+        checkpoints=state * slots * checkpoints,
+        prompt_cache=prompt_cache,
+    )
+
+
+def _compute(a: Architecture, context: int, slots: int) -> int:
+    """Scratch space and logits, estimated: 0 to 12 % more than measured.
+
+    The graph's peak is in a feed-forward or in a gated-delta-net layer, whichever holds more
+    activations of one micro batch. Fitted to the buffer sizes that llama-server (llama.cpp of
+    llama-cpp-python 0.3.36, CPU, flash attention) logs for the shapes of all eight sizes, 1 to 32
+    slots, 1,024 to 262,144 tokens; the mask for each token of context is exact.
+    """
+    token = _MICRO_BATCH * _F32
+    hidden = a.hidden * token
+    if a.experts is None:
+        feed_forward = 3 * ((a.ffn or 0) * token + hidden)
+    else:
+        expert_inputs = (a.experts_per_token or 0) * (a.hidden + 3 * (a.moe_ffn or 0)) * token
+        feed_forward = expert_inputs + 4 * hidden
+    values = a.linear_value_heads * a.linear_value_head_dim * token
+    conv = conv_width(a) * token
+    layer_state = state_bytes_per_sequence(a) // max(a.linear_layers, 1)
+    delta_net = 3 * hidden + max(3 * conv, 2 * conv + values + 2 * slots * layer_state)
+    mask = context * _MICRO_BATCH * _MASK
+    logits = slots * a.vocab * _F32
+    return round(max(feed_forward, delta_net) * 1.08) + mask + logits

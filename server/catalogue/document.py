@@ -142,7 +142,7 @@ class _Reader:
             if name not in tree:
                 tree[name] = entry
             elif node.unique:
-                self._problem(inner, "stands twice in this file")
+                self._problem(inner, "stands twice")
             else:
                 tree[f"{name}#{index}"] = entry
         return tree
@@ -195,9 +195,10 @@ class _Reader:
 def _expand_repositories(document: Document) -> None:
     """Turns `[[repository]]` entries into builds, each with what its repository says of all."""
     repositories = document.tree.pop("repository", {})
-    builds = document.tree.setdefault("build", {})
+    singles = document.tree.pop("build", {})
     assert isinstance(repositories, dict)
-    assert isinstance(builds, dict)
+    assert isinstance(singles, dict)
+    builds: Tree = {}
     for repository in repositories.values():
         assert isinstance(repository, dict)
         shared = {key: value for key, value in repository.items() if key not in ("id", "builds")}
@@ -207,12 +208,11 @@ def _expand_repositories(document: Document) -> None:
             assert isinstance(row, dict)
             build: Tree = {**shared, "repository": repository["id"], **row}
             name = entry_name(build)
-            if name in builds:
-                document.problems.append(
-                    f"{document.source}: build[{name}] stands twice in this file"
-                )
+            if name in builds or name in singles:
+                document.problems.append(f"{document.source}: build[{name}] stands twice")
             elif name is not None:
                 builds[name] = build
+    document.tree["build"] = {**builds, **singles}
 
 
 def _label(row: object) -> str | None:

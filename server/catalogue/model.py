@@ -108,13 +108,22 @@ class Build:
         return self.bytes if self.bytes is not None else self.tensor_bytes
 
     @property
-    def complete(self) -> bool:
-        """Whether a pull can be checked in full without asking the hub what is right."""
+    def unknown(self) -> tuple[str, ...]:
+        """What must be asked of the hub before a pull can be checked in full."""
         if self.path is not None:
-            return True
+            return ()
         files = (*self.files, *((self.mmproj,) if self.mmproj else ()))
-        known = all(file.bytes is not None and file.sha256 is not None for file in files)
-        return bool(self.files) and self.revision is not None and known
+        known = {
+            "revision": self.revision is not None,
+            "files": bool(self.files),
+            "file sizes": all(file.bytes is not None for file in files),
+            "sha256": all(file.sha256 is not None for file in files),
+        }
+        return tuple(fact for fact, is_known in known.items() if not is_known)
+
+    @property
+    def complete(self) -> bool:
+        return not self.unknown
 
 
 @dataclass(frozen=True, slots=True)

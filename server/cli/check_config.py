@@ -1,0 +1,137 @@
+"""`holdfast check-config`: what the configuration files come to, or what is wrong with them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import typer
+
+from server.cli.options import Config, Home, Json, load_settings
+from server.errors import ConfigError
+from server.units import format_bytes, format_duration
+
+if TYPE_CHECKING:
+    from server.catalogue import Build, Catalogue, Serve
+
+_HEADINGS = ("BUILD", "ENGINE", "FORMAT", "SIZE", "REVISION", "NOT YET KNOWN", "FROM")
+
+
+def check_config(json: Json = False, home: Home = None, config: Config = None) -> None:
+    """Read the configuration and show what it comes to.
+
+    Every problem is told, one a line, with file, key, value and the valid choices; the exit code is
+    then 2.
+
+    Examples:  holdfast check-config --config my.toml   |   holdfast check-config --json
+    """
+    from server.catalogue import load
+
+    settings = load_settings(home, config)
+    try:
+        catalogue = load(settings)
+    except ConfigError as error:
+        _tell_problems(error, json)
+        raise typer.Exit(error.exit_code) from None
+    if json:
+        typer.echo(_json({"ok": True, "problems": [], "catalogue": catalogue}))
+    elif sys.stdout.isatty():
+        _show(catalogue)
+    else:
+        for line in report(catalogue):
+            typer.echo(line)
+
+
+def report(catalogue: Catalogue) -> Iterator[str]:
+    """The catalogue as plain lines: files, the builds as aligned columns, `[serve]`."""
+    for source in catalogue.sources:
+        yield f"read {source}"
+    yield ""
+    rows = [_HEADINGS, *(row(build) for build in _builds(catalogue))]
+    widths = [max(len(line[column]) for line in rows) for column in range(len(_HEADINGS))]
+    for line in rows:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+    yield ""
+    for key, value in serve_lines(catalogue.serve).items():
+        yield f"serve.{key} = {value}"
+
+
+def row(build: Build) -> tuple[str, ...]:
+    """A build as text, one cell for each heading."""
+    size = build.weights_bytes
+    if build.path is not None:
+        place, unknown = str(build.path), "" if build.path.exists() else "file is absent"
+        size = build.path.stat().st_size if build.path.is_file() else size
+    else:
+        place, unknown = build.repository or "", ", ".join(build.unknown)
+    return (
+        build.name,
+        build.engine,
+        build.format,
+        format_bytes(size) if size else "-",
+        build.revision[:12] if build.revision else "-",
+        unknown or "-",
+        place,
+    )
+
+
+def serve_lines(serve: Serve) -> Mapping[str, str]:
+    """`[serve]` with its units, and what an absent value means."""
+    return {
+        "host": serve.host,
+        "port": str(serve.port),
+        "models": ", ".join(serve.models) or "the best in the store, else the demo",
+        "context": str(serve.context) if serve.context else "as long as model and memory allow",
+        "slots": str(serve.slots) if serve.slots else "chosen from the memory",
+        "queue": f"{serve.queue} requests",
+        "queue_timeout": format_duration(serve.queue_timeout),
+        "drain_timeout": format_duration(serve.drain_timeout),
+        "load_timeout": format_duration(serve.load_timeout),
+        "max_body": format_bytes(serve.max_body),
+    }
+
+
+def _builds(catalogue: Catalogue) -> Iterator[Build]:
+    for model in catalogue.models.values():
+        yield from model.builds
+
+
+def _tell_problems(error: ConfigError, json: bool) -> None:
+    if json:
+        typer.echo(_json({"ok": False, "problems": error.problems}))
+        return
+    for problem in error.problems:
+        typer.echo(problem)
+    typer.echo(f"holdfast: {error.what}.", err=True)
+
+
+def _show(catalogue: Catalogue) -> None:
+    """The report for a terminal: the same, as tables that follow its width."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    for source in catalogue.sources:
+        console.print(f"read {source}", style="dim", markup=False, highlight=False)
+    table = Table(*_HEADINGS, box=None, header_style="bold", pad_edge=False)
+    table.columns[_HEADINGS.index("SIZE")].justify = "right"
+    for model in catalogue.models.values():
+        table.add_row(f"[bold]{model.title}[/]", *[""] * (len(_HEADINGS) - 1))
+        for build in model.builds:
+            table.add_row(*row(build))
+    console.print(table)
+    settings = Table("SERVE", "", box=None, header_style="bold", pad_edge=False)
+    for key, value in serve_lines(catalogue.serve).items():
+        settings.add_row(key, value)
+    console.print(settings)
+
+
+def _json(value: object) -> str:
+    import orjson
+
+    def plain(other: object) -> object:
+        return dict(other) if isinstance(other, Mapping) else str(other)
+
+    return orjson.dumps(value, default=plain, option=orjson.OPT_INDENT_2).decode()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -47,14 +47,16 @@ def built_program(prefix: Path) -> Path:
     return prefix / "llama.cpp" / "bin" / PROGRAM
 
 
-def find_llama_server(settings: Settings) -> Binary:
+def find_llama_server(
+    settings: Settings, *, search_path: Sequence[str] | None = None, prefix: Path | None = None
+) -> Binary:
     """The first usable candidate. Raises EngineMissing.
 
     A program that is named in the settings and unusable is an error, and not passed over: who
-    names one means that one.
+    names one means that one. `search_path` and `prefix` default to PATH and this environment.
     """
     rejected: list[Candidate] = []
-    for candidate in _considered(settings):
+    for candidate in _considered(settings, search_path, prefix):
         if candidate.problem is None and candidate.version is not None:
             return Binary(candidate.path, candidate.version, candidate.source)
         if candidate.source == "settings":
@@ -71,9 +73,11 @@ def find_llama_server(settings: Settings) -> Binary:
     )
 
 
-def candidates(settings: Settings) -> tuple[Candidate, ...]:
+def candidates(
+    settings: Settings, *, search_path: Sequence[str] | None = None, prefix: Path | None = None
+) -> tuple[Candidate, ...]:
     """Every candidate with its problem, in the order in which they are tried."""
-    return tuple(_considered(settings))
+    return tuple(_considered(settings, search_path, prefix))
 
 
 def shortcoming(inspection: Inspection) -> str | None:
@@ -86,23 +90,31 @@ def shortcoming(inspection: Inspection) -> str | None:
     )
 
 
-def _considered(settings: Settings) -> Iterator[Candidate]:
+def _considered(
+    settings: Settings, search_path: Sequence[str] | None, prefix: Path | None
+) -> Iterator[Candidate]:
     cache = InspectionCache(settings)
     seen: set[Path] = set()
-    for path, source in _places(settings):
+    for path, source in _places(
+        settings,
+        os.get_exec_path() if search_path is None else search_path,
+        Path(sys.prefix) if prefix is None else prefix,
+    ):
         real = path.resolve()
         if real not in seen:
             seen.add(real)
             yield _judge(path, source, cache)
 
 
-def _places(settings: Settings) -> Iterator[tuple[Path, Source]]:
+def _places(
+    settings: Settings, search_path: Sequence[str], prefix: Path
+) -> Iterator[tuple[Path, Source]]:
     if settings.llama_server is not None:
         yield settings.llama_server.absolute(), "settings"
-    for folder in os.get_exec_path():
+    for folder in search_path:
         if (path := Path(folder).absolute() / PROGRAM).is_file():
             yield path, "PATH"
-    if (path := built_program(Path(sys.prefix))).exists():
+    if (path := built_program(prefix)).exists():
         yield path, "built"
 
 

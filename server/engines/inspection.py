@@ -17,7 +17,6 @@ from server.errors import EngineMissing
 from server.settings import Settings
 
 _QWEN35 = b"qwen35\0"  # the C string that is compared with a GGUF file's general.architecture
-_QUERY_TIMEOUT = 5.0  # seconds
 _NEW_VERSION = re.compile(r"^version: (.+ \(build (\d+), .+\))$", re.MULTILINE)
 _OLD_VERSION = re.compile(r"^version: ((\d+) \(.+\))$", re.MULTILINE)
 
@@ -31,14 +30,14 @@ class Inspection:
     """Whether `qwen35` stands in the program or in a llama library that it loads."""
 
 
-def inspect(path: Path, cache: InspectionCache) -> Inspection:
+def inspect(path: Path, cache: InspectionCache, *, timeout: float = 5.0) -> Inspection:
     """Asks the program, unless the cache knows. Raises EngineMissing with the reason as its what.
 
-    Milliseconds; up to 5 s if the program hangs.
+    Milliseconds; up to `timeout` seconds if the program hangs.
     """
     inspection = cache.get(path)
     if inspection is None:
-        inspection, files = _inspect(path)
+        inspection, files = _inspect(path, timeout)
         cache.put(path, inspection, files)
     return inspection
 
@@ -52,7 +51,7 @@ def parse_version(output: str) -> tuple[str, int] | None:
     return (match[1], int(match[2])) if match else None
 
 
-def _inspect(path: Path) -> tuple[Inspection, tuple[Path, ...]]:
+def _inspect(path: Path, timeout: float) -> tuple[Inspection, tuple[Path, ...]]:
     """The inspection, and the files on which it rests. Raises EngineMissing."""
     if not path.exists():
         raise EngineMissing("there is no such file")
@@ -60,16 +59,16 @@ def _inspect(path: Path) -> tuple[Inspection, tuple[Path, ...]]:
         raise EngineMissing("it is not a program but a folder or device")
     if not os.access(path, os.X_OK):
         raise EngineMissing(f"it is not executable; chmod +x {path} would make it so")
-    status, output = _query(path)
+    status, output = _query(path, timeout)
     version = parse_version(output)
     if version is None:
         last = output.strip().splitlines()[-1:] or ["nothing"]
         raise EngineMissing(f"--version ended with status {status} and printed: {last[0][:200]}")
-    files = (path.resolve(), *_llama_libraries(path))
+    files = (path.resolve(), *_llama_libraries(path, timeout))
     return Inspection(*version, any(_contains(file, _QWEN35) for file in files)), files
 
 
-def _query(path: Path, *, trace_libraries: bool = False) -> tuple[int, str]:
+def _query(path: Path, timeout: float, *, trace_libraries: bool = False) -> tuple[int, str]:
     """Exit status and output of `path --version`. Raises EngineMissing.
 
     With `trace_libraries` the dynamic loader lists what it would load instead, as ldd(1) has it do.
@@ -94,17 +93,18 @@ def _query(path: Path, *, trace_libraries: bool = False) -> tuple[int, str]:
         raise EngineMissing(f"it cannot be run: {error.strerror}") from error
     with process:
         try:
-            output, _ = process.communicate(timeout=_QUERY_TIMEOUT)
+            output, _ = process.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             # The whole group: a child that holds the pipe would make us wait for it.
             os.killpg(process.pid, signal.SIGKILL)
-            raise EngineMissing(f"--version gave no answer within {_QUERY_TIMEOUT:.0f} s") from None
+            raise EngineMissing(f"--version gave no answer within {timeout:g} s") from None
     return process.returncode, output.decode(errors="replace")
 
 
-def _llama_libraries(path: Path) -> tuple[Path, ...]:
-    _, output = _query(path, trace_libraries=True)
-    found = re.findall(r"^\s*libllama\S*\.so\S* => (/.+) \(0x", output, re.MULTILINE)
+def _llama_libraries(path: Path, timeout: float) -> tuple[Path, ...]:
+    _, output = _query(path, timeout, trace_libraries=True)
+    # `libllama.so.0 => /path/libllama.so.0 (0x...)`, or without the arrow if linked by its path.
+    found = re.findall(r"^\s*(?:\S+ => )?(/.*/libllama[^/]+) \(0x", output, re.MULTILINE)
     return tuple(sorted({Path(library).resolve() for library in found}))
 
 

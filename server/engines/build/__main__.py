@@ -46,11 +46,11 @@ def _ensure(options: argparse.Namespace) -> str:
     """A sentence on the program that will be used. Raises HoldfastError if there is none."""
     known = settings.load(os.environ)
     if known.llama_server is None:
-        for candidate in candidates(known):
+        for candidate in candidates(known, prefix=options.into):
             if candidate.source == "PATH" and candidate.problem:
                 print(f"  passing over {candidate.path}: {candidate.problem}", flush=True)
     try:
-        binary = find_llama_server(known)
+        binary = find_llama_server(known, prefix=options.into)
     except EngineMissing:
         if known.llama_server is not None:
             raise
@@ -61,7 +61,7 @@ def _ensure(options: argparse.Namespace) -> str:
 
 
 def _ensure_built(options: argparse.Namespace, known: Settings) -> str:
-    program = built_program(Path(sys.prefix))
+    program = built_program(options.into)
     folder = program.parent.parent
     here = host.read()
     wanted = recipe(_locked_version(options.requirements), here, options.jobs)
@@ -124,6 +124,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--requirements", type=Path, required=True, help="folder of the locks")
     parser.add_argument("--cache", type=Path, required=True, help="folder of built wheels")
     parser.add_argument("--uv", required=True, help="the uv program")
+    parser.add_argument("--into", type=Path, default=Path(sys.prefix), help="the environment")
     parser.add_argument("--jobs", type=int, help="compilers at work at once")
     return parser.parse_args(arguments)
 

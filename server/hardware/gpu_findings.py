@@ -43,7 +43,7 @@ def _no_answer(failure: Failure, presence: Presence) -> Finding:
         return _warning(
             f"The NVIDIA driver was updated, but the old one{running} is still loaded",
             f"No GPU can be used. {_ON_CPU}",
-            "Restart the machine",
+            "Restart the machine, which loads the new one",
         )
     if loaded and "nvidiactl" not in presence.nodes:
         return _warning(
@@ -135,8 +135,8 @@ def _lost(gpu: LostGpu) -> Finding:
     return _warning(
         f"GPU {gpu.index}{f' ({names})' if names else ''} does not answer: {gpu.reason}",
         "Nothing is placed on it; the other devices are used",
-        "`sudo dmesg | grep -i xid` says what happened. Restart the machine; if it happens again, "
-        "check the card's power and seat. Holdfast never resets a GPU",
+        f"`sudo dmesg | grep -i xid` says what happened to GPU {gpu.index}. Restart the machine; "
+        "if it happens again, check the card's power and seat. Holdfast never resets a GPU",
     )
 
 
@@ -175,7 +175,7 @@ def _memory(gpu: Gpu) -> Iterator[Finding]:
         yield _warning(
             f"The driver does not tell how much memory GPU {gpu.index} has",
             "Nothing can be placed on it",
-            "See what nvidia-smi says; update the driver",
+            f"See what nvidia-smi says of GPU {gpu.index}; update the driver",
         )
     elif (gpu.memory_used or 0) >= max(GIB, gpu.memory_total // 20) and not gpu.mig:
         yield _in_use(gpu, gpu.memory_total, gpu.memory_used or 0)
@@ -195,7 +195,7 @@ def _in_use(gpu: Gpu, total: int, used: int) -> Finding:
         f"GPU {gpu.index} has {format_bytes(used)} of {format_bytes(total)} in use: "
         + (", ".join(parts) or "the driver does not tell by whom"),
         f"Only {format_bytes(gpu.memory_free or 0)} are left for models",
-        "End what is not needed; Holdfast never ends other people's processes",
+        f"End what is not needed on GPU {gpu.index}; Holdfast never ends other people's processes",
     )
 
 
@@ -215,25 +215,26 @@ def _health(gpu: Gpu) -> Iterator[Finding]:
         yield _warning(
             f"{name} has run out of spare memory rows",
             "Its memory is failing: answers may be wrong, engines may crash",
-            "Have the card exchanged",
+            f"Have the card of {name} exchanged",
         )
     elif health.remap_pending:
         yield _warning(
             f"{name} has a bad memory row that waits to be replaced by a spare one",
             "Engines on it may crash",
-            f"Stop what runs on it, then `sudo nvidia-smi --gpu-reset -i {gpu.index}`, or restart",
+            f"Stop what runs on {name}, then run `sudo nvidia-smi --gpu-reset -i {gpu.index}`, or "
+            "restart the machine",
         )
     if health.ecc_uncorrected:
         yield _warning(
             f"{name} has had {health.ecc_uncorrected} uncorrected memory errors since start-up",
             "The programs that ran into them crashed; more are likely",
-            "Restart the machine; if they come back, have the card exchanged",
+            f"Restart the machine; if errors of {name} come back, have the card exchanged",
         )
     if health.recovery not in (None, "none"):
         yield _warning(
             f"The driver asks, after an error of {name}: {health.recovery}",
             "It may run nothing until then",
-            "`sudo dmesg | grep -i xid` says which error it was",
+            f"`sudo dmesg | grep -i xid` says which error of {name} it was",
         )
 
 

@@ -56,7 +56,7 @@ def of_memory(memory: Memory) -> Iterator[Finding]:
             "memory",
             f"Only {format_bytes(memory.available)} of RAM are available",
             "Not even the demo model can be served",
-            f"Free {format_bytes(LEAST_MEMORY)} or more",
+            f"End some programs: {format_bytes(LEAST_MEMORY)} of RAM or more are needed",
         )
     elif memory.available < _SWAPPING:
         yield Finding(
@@ -82,7 +82,7 @@ def of_disk(disk: Disk) -> Iterator[Finding]:
             "disk",
             f"Only {format_bytes(disk.free)} are free on {disk.mount}",
             "No model can be pulled",
-            "Free some room, or name a folder on another disk with --home",
+            f"Free some room on {disk.mount}, or name a folder on another disk with --home",
         )
     elif disk.free < _ROOM_FOR_ONE_MODEL:
         yield Finding(

@@ -1,0 +1,168 @@
+"""`holdfast doctor`: what this machine has, what is wrong with it, and what to do about it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from server.cli.options import Config, Home, Json, load_settings
+from server.errors import ConfigError, EngineMissing
+
+if TYPE_CHECKING:
+    from server.cli.checkup import Checkup, Contents, Engines
+    from server.hardware import Finding, Machine
+    from server.settings import Settings
+
+CANNOT_SERVE = 3  # as EngineError's exit code
+_WIDEST = 100
+_DEVICES_TIMEOUT = 30.0  # seconds; the first use of a GPU after start-up loads its driver
+
+
+def doctor(
+    json: Json = False,
+    home: Home = None,
+    config: Config = None,
+    measure_disk: Annotated[
+        bool,
+        typer.Option(
+            "--measure-disk", help="Measure the disk's speed with a 256 MiB file, removed after."
+        ),
+    ] = False,
+) -> None:
+    """Examine this machine: GPUs, processor, memory, disk, engines, configuration.
+
+    Everything that stands in the way is told with its consequence and what to do about it.
+    The exit code is 0 if models can be served, and 3 if they cannot.
+
+    \b
+    Examples:
+      holdfast doctor
+      holdfast doctor --json > machine.json
+    """
+    from server.cli.report import document, render
+
+    checkup = examine(home, config, measure_disk)
+    if json:
+        typer.echo(document(checkup))
+    else:
+        terminal = sys.stdout.isatty()
+        width = min(_WIDEST, shutil.get_terminal_size().columns) if terminal else None
+        colour = terminal and "NO_COLOR" not in os.environ
+        typer.echo(render(checkup, width, colour, sys.stdout.encoding or "ascii"), color=colour)
+    if not checkup.can_serve:
+        raise typer.Exit(CANNOT_SERVE)
+
+
+def examine(home: Path | None, config: list[Path] | None, measure_disk: bool) -> Checkup:
+    """Everything that the report tells. What is wrong becomes a finding and is never raised."""
+    from server.cli.checkup import Checkup
+    from server.hardware import probe
+
+    settings, findings = _settings(home, config)
+    machine = probe(settings.home)
+    if measure_disk:
+        machine = _measured(machine, findings)
+    engines = _engines(settings, machine, findings)
+    contents = _contents(settings, findings)
+    return Checkup(machine, engines, settings.home, contents, (*machine.findings, *findings))
+
+
+def _settings(home: Path | None, config: list[Path] | None) -> tuple[Settings, list[Finding]]:
+    """The settings; where a file that they name does not exist, those without any overlay."""
+    from server import settings
+    from server.hardware import Finding
+
+    try:
+        return load_settings(home, config), []
+    except ConfigError as error:
+        without = {key: text for key, text in os.environ.items() if key != "HOLDFAST_CONFIG"}
+        bad = Finding("error", "configuration", _capital(error.what), _NO_SERVE, error.next_step)
+        return settings.load(without, home=home, system_config=Path(os.devnull)), [bad]
+
+
+def _measured(machine: Machine, findings: list[Finding]) -> Machine:
+    from dataclasses import replace
+
+    from server.hardware import Finding, disk
+
+    try:
+        return replace(machine, disk=disk.measure(machine.disk))
+    except OSError as error:
+        what = f"The disk's speed could not be measured: {error.strerror or error}"
+        findings.append(Finding("note", "disk", what))
+        return machine
+
+
+def _engines(settings: Settings, machine: Machine, findings: list[Finding]) -> Engines:
+    from server.cli.checkup import Engines, vllm_version, without_gpu
+    from server.engines.binary import candidates, find_llama_server
+    from server.hardware import Finding
+
+    considered = candidates(settings)
+    environment = Path(sys.prefix).parent / ".venv-vllm"
+    try:
+        chosen = find_llama_server(settings)
+    except EngineMissing as error:
+        what = _capital(error.what) + (f": {error.why}" if error.why else "")
+        findings.append(Finding("error", "engine", what, _NO_SERVE, error.next_step))
+        return Engines(considered, None, None, vllm_version(environment))
+    devices = _devices(chosen.path) if machine.gpus else None
+    if machine.gpus and not devices:
+        findings.append(without_gpu(chosen.path, devices))
+    return Engines(considered, chosen, devices, vllm_version(environment))
+
+
+def _devices(program: Path) -> tuple[str, ...] | None:
+    """The GPUs that a llama-server can use, in its own words; None if it does not say."""
+    import subprocess
+
+    from server.cli.checkup import parse_devices
+    from server.engines.llama_server import environment
+
+    try:
+        done = subprocess.run(
+            [program, "--list-devices"],
+            env=environment(os.environ),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_DEVICES_TIMEOUT,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return parse_devices(done.stdout)
+
+
+def _contents(settings: Settings, findings: list[Finding]) -> Contents | None:
+    from server import catalogue
+    from server.cli.checkup import Contents
+    from server.hardware import Finding
+
+    try:
+        loaded = catalogue.load(settings)
+    except ConfigError as error:
+        mend = error.next_step or "Correct it; `holdfast check-config` shows the whole"
+        findings += (
+            Finding("error", "configuration", problem, _NO_SERVE, mend)
+            for problem in error.problems or (error.what,)
+        )
+        return None
+    return Contents(
+        files=loaded.sources,
+        models=len(loaded.models),
+        builds=sum(len(model.builds) for model in loaded.models.values()),
+        address=f"{loaded.serve.host}:{loaded.serve.port}",
+    )
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+_NO_SERVE = "`holdfast serve` does not start"

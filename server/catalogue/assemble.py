@@ -47,14 +47,15 @@ def assemble(documents: Sequence[Document]) -> Catalogue:
 
 def _model_problems(model: Tree | Leaf) -> Iterator[str]:
     assert isinstance(model, dict)
-    yield from _missing(schema.MODEL, model, _home(model, "model"))
+    home = _home(model, "model")
+    if _value(model, "like") is not WRONG:
+        yield from _missing(schema.MODEL, model, home)
     architecture = _table(model, "architecture")
     yield from rule.broken(rule.ARCHITECTURE, architecture)
     yield from rule.broken(rule.VISION, _table(architecture, "vision"))
     sampling = _table(model, "sampling")
-    for mode in ("thinking", "non_thinking"):
-        if sampling and mode not in sampling:
-            yield f"{_home(model, 'model')}.sampling has no {mode!r}"
+    if sampling and not sampling.keys() >= {"thinking", "non_thinking"}:
+        yield f"{home}.sampling must have both thinking and non_thinking"
 
 
 def _build_problems(build: Tree | Leaf, models: Tree) -> Iterator[str]:
@@ -62,7 +63,7 @@ def _build_problems(build: Tree | Leaf, models: Tree) -> Iterator[str]:
     yield from _missing(schema.BUILD, build, _home(build, "build"))
     yield from rule.broken(rule.BUILD, build)
     if "repository" not in build and "path" not in build:
-        yield f'{_home(build, "build")} has neither "repository" nor "path"'
+        yield f"{_home(build, 'build')} has neither repository nor path"
     model = build["model"]
     assert isinstance(model, Leaf)
     if model.value not in models:
@@ -90,9 +91,9 @@ def _serve_problems(serve: Tree, models: Tree, builds: Tree) -> Iterator[str]:
 
 
 def _missing(table: schema.Table, tree: Tree, home: str) -> Iterator[str]:
-    for key in table.required:
-        if key not in tree:
-            yield f'{home} has no "{key}"'
+    absent = [key for key in table.required if key not in tree]
+    if absent:
+        yield f"{home} has no {', '.join(absent)}"
     for key, node in table.fields.items():
         inner = tree.get(key)
         if isinstance(node, schema.Table) and isinstance(inner, dict):

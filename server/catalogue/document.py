@@ -133,9 +133,9 @@ class _Reader:
             label = _label(row)
             inner = f"{key}[{index if label is None else label}]"
             entry = self.table(node.table, row, inner)
-            for required in ("model", "id"):
-                if required in node.table.required and required not in entry:
-                    self._problem(inner, f'has no "{required}"')
+            absent = [k for k in ("model", "id") if k in node.table.required and k not in entry]
+            if absent:
+                self._problem(inner, f"has no {', '.join(absent)}")
             name = entry_name(entry)
             if name is None:
                 continue
@@ -161,9 +161,9 @@ class _Reader:
     def _row(self, node: Whole, raw: object, key: str) -> object:
         before = len(self.document.problems)
         tree = self.table(node.table, raw, key)
-        for name in node.table.required:
-            if name not in tree and isinstance(raw, dict):
-                self._problem(key, f'has no "{name}"')
+        absent = [name for name in node.table.required if name not in tree]
+        if absent and isinstance(raw, dict):
+            self._problem(key, f"has no {', '.join(absent)}")
         if len(self.document.problems) > before:
             return WRONG
         try:

@@ -83,31 +83,32 @@ def list_of(item: Parse, meaning: str) -> Parse:
     return parse
 
 
-def quantity(parse_text: Callable[[str], float], low: float, high: float, example: str) -> Parse:
-    """A plain number, or a text with a unit that `parse_text` of `server.units` takes."""
+def duration(low: float, high: float) -> Parse:
+    """Seconds as a float, from a number or a text with a unit."""
+    bounds = f"from {units.format_duration(low)} to {units.format_duration(high)}"
+    example = 'seconds or a text such as "30s" or "5m"'
+    return _quantity(units.parse_duration, low, high, f"{example}, {bounds}")
 
+
+def size(low: int, high: int) -> Parse:
+    """Bytes as an int, from a number or a text with a unit."""
+    bounds = f"from {units.format_bytes(low)} to {units.format_bytes(high)}"
+    return _quantity(units.parse_bytes, low, high, f'bytes or a text such as "32MiB", {bounds}')
+
+
+def _quantity(read: Callable[[str], float], low: float, high: float, expected: str) -> Parse:
     def parse(value: object) -> float:
         try:
             if isinstance(value, bool) or not isinstance(value, int | float | str):
                 raise ValueError
-            parsed = parse_text(value if isinstance(value, str) else repr(value))
-        except ValueError:
+            parsed = read(value if isinstance(value, str) else repr(value))
+        except (ValueError, OverflowError):
             parsed = math.nan
         if not low <= parsed <= high:
-            raise ValueError(f"expected {example}, from {low:g} to {high:g}")
+            raise ValueError(f"expected {expected}")
         return parsed
 
     return parse
-
-
-def duration(low: float, high: float) -> Parse:
-    """Seconds as a float."""
-    return quantity(units.parse_duration, low, high, 'seconds or a text such as "30s" or "5m"')
-
-
-def size(low: int, high: int) -> Parse:
-    """Bytes as an int."""
-    return quantity(units.parse_bytes, low, high, 'bytes or a text such as "32MiB"')
 
 
 def date(value: object) -> datetime.date:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from server.catalogue.catalogue import suggestion
-from server.catalogue.document import WRONG, Leaf, Tree
+from server.catalogue.document import WRONG, Leaf, Tree, shown
 from server.catalogue.schema import INHERITED
 
 
@@ -23,30 +25,37 @@ def merge(below: Tree, above: Tree) -> Tree:
 def inherit(models: Tree, families: Tree) -> tuple[Tree, list[str]]:
     """Models with what they inherit through `like` filled in, and the problems met.
 
-    `like` names a family, else a model; those may be `like` others in turn.
+    `like` names a family, else a model; those may be `like` others in turn. Where it leads nowhere
+    it becomes WRONG, so that what the model then lacks is not reported as well.
     """
     problems: list[str] = []
-    known = {**models, **families}
 
-    def complete(tree: Tree, path: tuple[str, ...]) -> Tree:
+    def complete(kind: str, name: str, path: tuple[str, ...]) -> Tree:
+        tree = (families if kind == "family" else models)[name]
+        assert isinstance(tree, dict)
+        path = (*path, f"{kind}[{name}]")
         like = tree.get("like")
         if not isinstance(like, Leaf) or like.value is WRONG:
             return tree
-        if like.value in path:
-            chain = " -> ".join((*path, like.value))
-            problems.append(f'{like.where} = "{like.value}": leads back to itself ({chain})')
-            return tree
-        parent = known.get(like.value)
-        if not isinstance(parent, dict):
-            hint = suggestion(like.value, known, "Families and models")
-            problems.append(f'{like.where} = "{like.value}": no such family or model. {hint}')
-            return tree
-        inherited = complete(parent, (*path, like.value))
-        shared = {key: value for key, value in inherited.items() if key in INHERITED}
-        return merge(shared, tree)
+        parent_kind = "family" if like.value in families else "model"
+        parent = f"{parent_kind}[{like.value}]"
+        if like.value not in families and like.value not in models:
+            known = {**families, **models}
+            problems.append(
+                f"{like.where} = {shown(like.value)}: no such family or model. "
+                f"{suggestion(like.value, known, 'Families and models')}"
+            )
+        elif parent in path:
+            circle = " -> ".join((*path[path.index(parent) :], parent))
+            problems.append(f"{like.where} = {shown(like.value)}: leads in a circle, {circle}")
+        else:
+            inherited = complete(parent_kind, like.value, path)
+            shared = {key: value for key, value in inherited.items() if key in INHERITED}
+            broken = isinstance(own := shared.get("like"), Leaf) and own.value is WRONG
+            return merge(shared, {**tree, "like": replace(like, value=WRONG) if broken else like})
+        return {**tree, "like": replace(like, value=WRONG)}
 
-    completed: Tree = {}
-    for name, tree in models.items():
-        assert isinstance(tree, dict)
-        completed[name] = complete(tree, (name,))
+    for family in families:  # those that no model is like are checked as well
+        complete("family", family, ())
+    completed: Tree = {name: complete("model", name, ()) for name in models}
     return completed, problems

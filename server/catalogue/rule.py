@@ -104,15 +104,17 @@ def broken(rules: tuple[Rule | Implies, ...], tree: Tree) -> list[str]:
     for rule in rules:
         if isinstance(rule, Rule):
             if all(key in values for key in rule.keys) and not rule.holds(values):
-                problems.append(_told(leaves[rule.keys[0]], rule.expected))
+                blamed, *others = (leaves[key] for key in rule.keys)
+                problems.append(_told(blamed, rule.expected, *others))
         elif rule.key in values and rule.value in (None, values[rule.key]):
-            blamed = leaves[rule.key]
-            problems += [
-                _told(leaves[key], f"cannot stand beside {_of(rule)}")
-                for key in rule.forbids
-                if key in leaves
-            ]
-            problems += [_told(blamed, f'needs "{key}"') for key in rule.demands if key not in tree]
+            cause = leaves[rule.key]
+            name = rule.key if rule.value is None else f"{rule.key} = {shown(rule.value)}"
+            for key in rule.forbids:
+                if key in leaves:
+                    problems.append(_told(leaves[key], f"cannot stand beside {name}", cause))
+            absent = [key for key in rule.demands if key not in tree]
+            if absent:
+                problems.append(_told(cause, f"needs {', '.join(absent)}"))
     return problems
 
 
@@ -126,10 +128,12 @@ def _distinct(files: tuple[File, ...]) -> bool:
     return len({file.path for file in files}) == len(files)
 
 
-def _of(rule: Implies) -> str:
-    return rule.key if rule.value is None else f"{rule.key} = {shown(rule.value)}"
-
-
-def _told(leaf: Leaf, text: str) -> str:
-    simple = isinstance(leaf.value, str | int | float)
-    return f"{leaf.where}{f' = {shown(leaf.value)}:' if simple else ''} {text}"
+def _told(blamed: Leaf, text: str, *others: Leaf) -> str:
+    """The problem, and where the other values stand if that is another file."""
+    simple = isinstance(blamed.value, str | int | float)
+    elsewhere = "".join(
+        f" ({other.key.rpartition('.')[2]} = {shown(other.value)} stands in {other.source})"
+        for other in others
+        if other.source != blamed.source and isinstance(other.value, str | int)
+    )
+    return f"{blamed.where}{f' = {shown(blamed.value)}:' if simple else ''} {text}{elsewhere}"

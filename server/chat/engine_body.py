@@ -8,8 +8,9 @@ temperature 0 nothing is filled in: a penalty meant for sampling would change th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
+from server.catalogue import Model, Sampling
 from server.chat.checks import invalid
 from server.chat.request import ChatRequest, CompletionRequest
 from server.errors import RequestError
@@ -18,41 +19,17 @@ _SEEDS = 2**32 - 1  # llama.cpp takes 2^32 - 1 itself for "no seed"; LLAMA_DEFAU
 _ENGINE_NAMES = {"repetition_penalty": "repeat_penalty"}
 
 
-class SamplingDefaults(Protocol):
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def top_p(self) -> float: ...
-    @property
-    def top_k(self) -> int: ...
-    @property
-    def min_p(self) -> float: ...
-    @property
-    def presence_penalty(self) -> float: ...
-    @property
-    def repetition_penalty(self) -> float: ...
-
-
-class ServedModel(Protocol):
-    """What of a catalogue model is needed here; `sampling` has thinking and non_thinking, and may
-    have more, such as non_thinking_vision."""
-
-    @property
-    def id(self) -> str: ...
-    @property
-    def thinking_default(self) -> bool: ...
-    @property
-    def sampling(self) -> Mapping[str, SamplingDefaults]: ...
-
-
 def engine_body(
     request: ChatRequest | CompletionRequest,
     *,
-    model: ServedModel,
+    model: Model,
     has_mmproj: bool,
     slots: int | None = None,
 ) -> dict[str, Any]:
     """The body for llama-server's endpoint of the same path (`request.path`).
+
+    Several choices are always streamed, because only then does the engine count the tokens of all
+    of them: an answer that the client wants whole is put together by StreamFold.
 
     `slots`, where it is known, bounds `n`, as the engine generates all choices at once. Raises
     RequestError for what this build cannot do: images without an mmproj, WebP, too large an `n`.
@@ -66,9 +43,9 @@ def engine_body(
     else:
         body = _completion(request, model, has_mmproj)
         defaults = _defaults(model, False, False)
-    _sampling(body, request.sampling, defaults)
+    _fill_sampling(body, request.sampling, defaults)
     body["cache_prompt"] = True
-    if request.stream:
+    if request.stream or request.n > 1:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
     if request.n > 1:
@@ -84,9 +61,7 @@ def engine_body(
     return body
 
 
-def _chat(
-    request: ChatRequest, model: ServedModel, has_mmproj: bool, thinking: bool
-) -> dict[str, Any]:
+def _chat(request: ChatRequest, model: Model, has_mmproj: bool, thinking: bool) -> dict[str, Any]:
     if request.image_types:
         _check_images(request.image_types, model, has_mmproj)
     body: dict[str, Any] = {
@@ -107,7 +82,7 @@ def _chat(
     return body
 
 
-def _completion(request: CompletionRequest, model: ServedModel, has_mmproj: bool) -> dict[str, Any]:
+def _completion(request: CompletionRequest, model: Model, has_mmproj: bool) -> dict[str, Any]:
     if has_mmproj and not isinstance(request.prompt, str):
         raise invalid(
             "prompt", f"'{model.id}' runs with vision and takes no token ids", "Send a string"
@@ -119,7 +94,7 @@ def _completion(request: CompletionRequest, model: ServedModel, has_mmproj: bool
     return body
 
 
-def _check_images(types: frozenset[str], model: ServedModel, has_mmproj: bool) -> None:
+def _check_images(types: frozenset[str], model: Model, has_mmproj: bool) -> None:
     if not has_mmproj:
         raise RequestError(
             f"The build of '{model.id}' that serves this request cannot see images",
@@ -131,14 +106,14 @@ def _check_images(types: frozenset[str], model: ServedModel, has_mmproj: bool) -
         raise invalid("messages", "this engine cannot decode WebP images", "Send PNG or JPEG")
 
 
-def _defaults(model: ServedModel, thinking: bool, vision: bool) -> SamplingDefaults:
+def _defaults(model: Model, thinking: bool, vision: bool) -> Sampling:
     mode = "thinking" if thinking else "non_thinking"
     if vision and f"{mode}_vision" in model.sampling:
         mode += "_vision"
     return model.sampling[mode]
 
 
-def _sampling(body: dict[str, Any], given: Mapping[str, float], defaults: SamplingDefaults) -> None:
+def _fill_sampling(body: dict[str, Any], given: Mapping[str, float], defaults: Sampling) -> None:
     if given.get("temperature") != 0:
         body["temperature"] = defaults.temperature
         body["top_p"] = defaults.top_p

@@ -69,12 +69,12 @@ def error_of(status: int, error: Any) -> HoldfastError:
         )
     if status == 400:
         return RequestError(
-            "The engine refused this request", next_step="Holdfast's log has the engine's reason"
+            "The engine refused this request", next_step="The engine's log on the server says why"
         )
     return EngineError(
         "The engine failed on this request",
         why=f"it answered with status {status}",
-        next_step="Try again; Holdfast's log has the engine's reason",
+        next_step="Try again; the engine's log on the server says more",
     )
 
 

@@ -66,7 +66,7 @@ def _logit_bias(value: Any, name: str) -> dict[str, float]:
     if len(biases) > MAX_LOGIT_BIASES:
         raise invalid(name, f"it has more than {MAX_LOGIT_BIASES} entries")
     for token, bias in biases.items():
-        if not (token.isascii() and token.isdigit() and int(token[:11]) <= INT31):
+        if not (token.isascii() and token.isdigit() and len(token) <= 10):
             raise invalid(name, f"'{token[:32]}' is not a token id", "Use ids as keys")
         _bias(bias, f"{name}.{token}")
     return biases

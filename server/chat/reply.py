@@ -29,18 +29,18 @@ def finish_reply(body: bytes, request: ChatRequest | CompletionRequest) -> Reply
     try:
         answer = orjson.loads(body)
         choices = answer["choices"]
-        changed = [_finish_choice(choice, request) for choice in choices]
+        changed = [finish_choice(choice, request) for choice in choices]
         usage = usage_of(answer.get("usage"))
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, LookupError, AttributeError):
         raise EngineError(
             "The engine's answer cannot be read",
             why="it is not a JSON object with choices",
-            next_step="Try again; Holdfast's log has more",
+            next_step="Try again",
         ) from None
     return Reply(orjson.dumps(answer) if any(changed) else body, usage)
 
 
-def _finish_choice(choice: dict[str, Any], request: ChatRequest | CompletionRequest) -> bool:
+def finish_choice(choice: dict[str, Any], request: ChatRequest | CompletionRequest) -> bool:
     """Changes `choice` in place; returns whether it did."""
     if isinstance(request, CompletionRequest):
         if request.logprobs is not None:

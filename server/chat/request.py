@@ -51,6 +51,11 @@ class Generation:
     logit_bias: Mapping[str, float] | None
     task_type: str | None
 
+    @property
+    def folds(self) -> bool:
+        """Whether the engine streams what the client wants whole; see engine_body."""
+        return self.n > 1 and not self.stream
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChatRequest(Generation):
@@ -99,8 +104,8 @@ def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
         )
     top_logprobs = _top_logprobs(given)
     stream = given.get("stream", False)
-    if top_logprobs is not None and stream and tool_use.tools:
-        raise invalid("logprobs", "they are not available for a stream with tools")
+    if top_logprobs is not None and tool_use.tools and (stream or given.get("n", 1) > 1):
+        raise invalid("logprobs", "with tools they are not available for a stream or for 'n' > 1")
     return ChatRequest(
         **_common(given, stream, _chat_max_tokens(given)),
         messages=conversation.messages,

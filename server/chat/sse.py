@@ -43,6 +43,30 @@ def sse_comment(text: str) -> bytes:
     return b": " + " ".join(text.split()).encode() + _END
 
 
+class WholeEvents:
+    """Cuts a stream of bytes after its events, wherever the network cut it."""
+
+    __slots__ = ("_pending",)
+
+    def __init__(self) -> None:
+        self._pending = b""
+
+    def whole(self, chunk: bytes) -> bytes:
+        """The whole events of what was held back and `chunk`, perhaps none; the rest is held back.
+
+        Raises EngineError where an event grows beyond MAX_EVENT.
+        """
+        if not self._pending and chunk.endswith(_END):
+            return chunk
+        chunk = self._pending + chunk
+        end = chunk.rfind(_END)
+        end = end + len(_END) if end >= 0 else 0
+        self._pending = chunk[end:]
+        if len(self._pending) > MAX_EVENT:
+            raise EngineError("The engine sent an event without end", next_step="Try again")
+        return chunk[:end]
+
+
 class StreamFilter:
     """One engine stream on its way to one client.
 
@@ -62,14 +86,13 @@ class StreamFilter:
         self._legacy = request.logprobs if isinstance(request, CompletionRequest) else None
         self._chosen_only = isinstance(request, ChatRequest) and request.top_logprobs == 0
         self._reshape = self._chosen_only or self._legacy is not None
-        self._pending = b""
+        self._events = WholeEvents()
         self._offsets: dict[int, int] = {}
         self._last: dict[str, Any] = {}
 
     def feed(self, chunk: bytes) -> bytes:
         """Whole events for the client, or nothing yet. Raises EngineError on a boundless event."""
-        if self._pending or not chunk.endswith(_END):
-            chunk = self._whole(chunk)
+        chunk = self._events.whole(chunk)
         if self.done or self.error is not None:
             return b""
         if self._reshape or b'"usage":' in chunk or b'"error":' in chunk or chunk.endswith(DONE):
@@ -77,17 +100,6 @@ class StreamFilter:
         if _REASONING in chunk:
             return _with_reasoning(chunk)
         return chunk
-
-    def _whole(self, chunk: bytes) -> bytes:
-        """The whole events of what is held back and `chunk`; the rest is held back."""
-        chunk = self._pending + chunk
-        end = chunk.rfind(_END) + len(_END)
-        if end < len(_END):
-            end = 0
-        self._pending = chunk[end:]
-        if len(self._pending) > MAX_EVENT:
-            raise EngineError("The engine sent an event without end", next_step="Try again")
-        return chunk[:end]
 
     def _event(self, event: bytes) -> bytes:
         if self.done or self.error is not None:

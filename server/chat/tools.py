@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
-from server.chat.schema import parse_schema
-from server.errors import RequestError
+from server.chat.schema import bound_schemas
 
 MAX_TOOLS = 512
 
@@ -22,6 +21,8 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 _description = string(65_536)
 _word = choice("none", "auto", "required")
 _mode = choice("auto", "required")
+_tool_type = choice("function")
+_choice_type = choice("function", "allowed_tools")
 
 Tool = Mapping[str, Any]
 
@@ -55,7 +56,13 @@ def parse_tools(value: Any, name: str) -> tuple[Tool, ...]:
         _tool(tool, f"{name}[{index}]")
         for index, tool in enumerate(array(value, name, longest=MAX_TOOLS))
     )
-    names = [tool["function"]["name"] for tool in tools]
+    functions = [tool["function"] for tool in tools]
+    bound_schemas(
+        (function["parameters"], f"{name}[{index}].function.parameters")
+        for index, function in enumerate(functions)
+        if "parameters" in function
+    )
+    names = [function["name"] for function in functions]
     if len(set(names)) < len(names):
         twice = next(one for one in names if names.count(one) > 1)
         raise invalid(name, f"two tools are called '{twice}'", "Give each its own name")
@@ -72,20 +79,18 @@ def parse_tool_choice(value: Any, tools: tuple[Tool, ...], name: str) -> ToolUse
         return ToolUse(tools, "auto") if tools else NO_TOOLS
     if type(value) is not dict:
         raise wrong_type(name, "a string or an object", value)
-    kind = value.get("type")
+    kind = _choice_type(value.get("type"), f"{name}.type")
     if kind == "function":
         return ToolUse((_named(value, tools, name),), "required")
-    if kind == "allowed_tools":
-        place = f"{name}.allowed_tools"
-        allowed = mapping(value.get("allowed_tools"), place)
-        mode = _mode(allowed.get("mode"), f"{place}.mode")
-        entries = array(allowed.get("tools"), f"{place}.tools", shortest=1, longest=MAX_TOOLS)
-        chosen = tuple(
-            _named(mapping(entry, f"{place}.tools[{index}]"), tools, f"{place}.tools[{index}]")
-            for index, entry in enumerate(entries)
-        )
-        return ToolUse(chosen, mode)
-    raise _unsupported(kind, f"{name}.type", "'function', 'allowed_tools'")
+    place = f"{name}.allowed_tools"
+    allowed = mapping(value.get("allowed_tools"), place)
+    mode = _mode(allowed.get("mode"), f"{place}.mode")
+    entries = array(allowed.get("tools"), f"{place}.tools", shortest=1, longest=MAX_TOOLS)
+    chosen = [
+        _named(mapping(entry, f"{place}.tools[{index}]"), tools, f"{place}.tools[{index}]")
+        for index, entry in enumerate(entries)
+    ]
+    return ToolUse(tuple(tool for tool in tools if tool in chosen), mode)
 
 
 def _named(entry: dict[str, Any], tools: tuple[Tool, ...], name: str) -> Tool:
@@ -100,9 +105,7 @@ def _named(entry: dict[str, Any], tools: tuple[Tool, ...], name: str) -> Tool:
 
 
 def _tool(value: Any, name: str) -> Tool:
-    kind = mapping(value, name).get("type")
-    if kind != "function":
-        raise _unsupported(kind, f"{name}.type", "'function'")
+    _tool_type(mapping(value, name).get("type"), f"{name}.type")
     if "function" not in value:
         raise missing(f"{name}.function")
     place = f"{name}.function"
@@ -118,18 +121,7 @@ def _tool(value: Any, name: str) -> Tool:
 
 
 def _parameters(value: Any, name: str) -> dict[str, Any]:
-    schema = parse_schema(value, name)
+    schema = mapping(value, name)
     if schema.get("type", "object") != "object":
         raise invalid(f"{name}.type", "a function's parameters are a schema of type 'object'")
     return schema
-
-
-def _unsupported(kind: Any, name: str, supported: str) -> RequestError:
-    if type(kind) is not str:
-        return wrong_type(name, "a string", kind)
-    return RequestError(
-        f"Invalid value for '{name}'",
-        why=f"'{kind[:64]}' is not supported",
-        next_step=f"Supported values are: {supported}",
-        param=name,
-    )

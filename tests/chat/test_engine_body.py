@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pictures import png, url, webp_lossy
+
+from server.catalogue import Model
+from server.chat.engine_body import engine_body
+from server.chat.request import ChatRequest, CompletionRequest, parse_chat, parse_completion
+from server.errors import RequestError
+
+TOOL = {"type": "function", "function": {"name": "f"}}
+
+
+def chat(**fields: Any) -> ChatRequest:
+    return parse_chat({"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields})
+
+
+def completion(**fields: Any) -> CompletionRequest:
+    return parse_completion({"model": "m", "prompt": "hi", **fields})
+
+
+def looking(picture: str) -> ChatRequest:
+    part = {"type": "image_url", "image_url": {"url": picture}}
+    return chat(messages=[{"role": "user", "content": [part]}])
+
+
+def test_the_whole_body_of_a_plain_chat(model: Model) -> None:
+    defaults = model.sampling["thinking"]
+    assert engine_body(chat(), model=model, has_mmproj=False) == {
+        "messages": [{"role": "user", "content": "hi"}],
+        "chat_template_kwargs": {"enable_thinking": True},
+        "reasoning_format": "deepseek",
+        "temperature": defaults.temperature,
+        "top_p": defaults.top_p,
+        "top_k": defaults.top_k,
+        "min_p": defaults.min_p,
+        "presence_penalty": defaults.presence_penalty,
+        "repeat_penalty": defaults.repetition_penalty,
+        "cache_prompt": True,
+    }
+
+
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_thinking_is_always_said(model: Model, small_model: Model, asked: bool | None) -> None:
+    for served, default in ((model, True), (small_model, False)):
+        request = chat() if asked is None else chat(enable_thinking=asked)
+        body = engine_body(request, model=served, has_mmproj=False)
+        thinking = default if asked is None else asked
+        assert body["chat_template_kwargs"] == {"enable_thinking": thinking}
+        mode = served.sampling["thinking" if thinking else "non_thinking"]
+        assert body["temperature"] == mode.temperature
+        assert body["presence_penalty"] == mode.presence_penalty
+
+
+def test_what_the_client_gives_stands_and_the_rest_is_the_models(model: Model) -> None:
+    request = chat(temperature=0.25, top_k=-1, repetition_penalty=1.25, frequency_penalty=0.5)
+    body = engine_body(request, model=model, has_mmproj=False)
+    assert body["temperature"] == 0.25
+    assert body["top_k"] == 0
+    assert body["repeat_penalty"] == 1.25
+    assert body["frequency_penalty"] == 0.5
+    assert body["top_p"] == model.sampling["thinking"].top_p
+    assert "repetition_penalty" not in body
+
+
+def test_greedy_is_greedy(model: Model) -> None:
+    body = engine_body(chat(temperature=0), model=model, has_mmproj=False)
+    given = {"temperature", "top_p", "top_k", "min_p", "presence_penalty", "repeat_penalty"}
+    assert given & set(body) == {"temperature"}
+    body = engine_body(chat(temperature=0.0, presence_penalty=1), model=model, has_mmproj=False)
+    assert body["presence_penalty"] == 1
+
+
+def test_images_have_settings_of_their_own(small_model: Model) -> None:
+    body = engine_body(looking(url(png(2, 2))), model=small_model, has_mmproj=True)
+    assert body["temperature"] == small_model.sampling["non_thinking_vision"].temperature
+    assert body["temperature"] != small_model.sampling["non_thinking"].temperature
+
+
+def test_without_an_mmproj_images_are_refused(model: Model) -> None:
+    with pytest.raises(RequestError, match="cannot see images") as caught:
+        engine_body(looking(url(png(2, 2))), model=model, has_mmproj=False)
+    assert caught.value.status == 400
+    assert model.id in caught.value.what
+    assert "mmproj" in caught.value.sentence
+
+
+def test_webp_is_refused(model: Model) -> None:
+    with pytest.raises(RequestError, match="Send PNG or JPEG"):
+        engine_body(looking(url(webp_lossy(2, 2), "webp")), model=model, has_mmproj=True)
+
+
+def test_streams_always_count_their_tokens(model: Model) -> None:
+    for fields in ({}, {"stream_options": {"include_usage": False}}):
+        body = engine_body(chat(stream=True, **fields), model=model, has_mmproj=False)
+        assert body["stream"] is True
+        assert body["stream_options"] == {"include_usage": True}
+
+
+def test_several_choices_are_streamed_and_bounded_by_the_slots(model: Model) -> None:
+    body = engine_body(chat(n=3), model=model, has_mmproj=False, slots=4)
+    assert (body["n"], body["stream"]) == (3, True)
+    with pytest.raises(RequestError, match="runs with 2 slots") as caught:
+        engine_body(chat(n=3), model=model, has_mmproj=False, slots=2)
+    assert caught.value.param == "n"
+    assert "n" not in engine_body(chat(n=1), model=model, has_mmproj=False, slots=1)
+
+
+@pytest.mark.parametrize(
+    ("seed", "sent"),
+    [
+        (0, 0),
+        (7, 7),
+        (2**32 - 2, 2**32 - 2),
+        (2**32 - 1, 0),
+        (-1, 2**32 - 2),
+        (2**63 - 1, (2**63 - 1) % (2**32 - 1)),
+    ],
+)
+def test_a_seed_is_always_one(model: Model, seed: int, sent: int) -> None:
+    assert engine_body(chat(seed=seed), model=model, has_mmproj=False)["seed"] == sent
+
+
+def test_tools(model: Model) -> None:
+    body = engine_body(chat(tools=[TOOL]), model=model, has_mmproj=False)
+    assert (body["tools"], body["tool_choice"], body["parallel_tool_calls"]) == (
+        [TOOL],
+        "auto",
+        True,
+    )
+    body = engine_body(
+        chat(tools=[TOOL], tool_choice=TOOL, parallel_tool_calls=False),
+        model=model,
+        has_mmproj=False,
+    )
+    assert (body["tool_choice"], body["parallel_tool_calls"]) == ("required", False)
+
+
+def test_log_probabilities_of_the_chosen_tokens_alone_are_asked_for_with_one(model: Model) -> None:
+    body = engine_body(chat(logprobs=True), model=model, has_mmproj=False)
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 1)
+    body = engine_body(chat(logprobs=True, top_logprobs=5), model=model, has_mmproj=False)
+    assert body["top_logprobs"] == 5
+    assert engine_body(completion(logprobs=0), model=model, has_mmproj=False)["logprobs"] == 1
+    assert engine_body(completion(logprobs=3), model=model, has_mmproj=False)["logprobs"] == 3
+
+
+def test_a_completion_does_not_think(model: Model) -> None:
+    body = engine_body(completion(stop=["x"], max_tokens=9), model=model, has_mmproj=False)
+    assert body["prompt"] == "hi"
+    assert body["stop"] == ["x"]
+    assert body["max_tokens"] == 9
+    assert body["temperature"] == model.sampling["non_thinking"].temperature
+    assert "chat_template_kwargs" not in body
+
+
+def test_token_ids_need_a_text_only_engine(model: Model) -> None:
+    request = completion(prompt=[1, 2])
+    assert engine_body(request, model=model, has_mmproj=False)["prompt"] == [1, 2]
+    with pytest.raises(RequestError, match="takes no token ids"):
+        engine_body(request, model=model, has_mmproj=True)

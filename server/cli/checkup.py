@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,17 +53,6 @@ class Checkup:
             for gpu in self.machine.gpus
             if gpu.memory_total and (not gpu.mig or gpu.mig_instances)
         )
-
-
-def parse_devices(output: str) -> tuple[str, ...] | None:
-    """What `llama-server --list-devices` printed: the lines below its heading, less the indent.
-
-    A build without any GPU backend prints "(none)": an empty tuple. None: not that output.
-    """
-    _, heading, listed = output.partition("Available devices:\n")
-    if not heading:
-        return None
-    return tuple(re.findall(r"^  (\S+: .+)$", listed, re.MULTILINE))
 
 
 def without_gpu(program: Path, devices: tuple[str, ...] | None) -> Finding:

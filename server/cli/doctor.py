@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 CANNOT_SERVE = 3  # as EngineError's exit code
 _WIDEST = 100
-_DEVICES_TIMEOUT = 30.0  # seconds; the first use of a GPU after start-up loads its driver
 
 
 def doctor(
@@ -101,6 +100,7 @@ def _measured(machine: Machine, findings: list[Finding]) -> Machine:
 def _engines(settings: Settings, machine: Machine, findings: list[Finding]) -> Engines:
     from server.cli.checkup import Engines, vllm_version, without_gpu
     from server.engines.binary import candidates, find_llama_server
+    from server.engines.devices import list_devices
     from server.hardware import Finding
 
     considered = candidates(settings)
@@ -111,32 +111,10 @@ def _engines(settings: Settings, machine: Machine, findings: list[Finding]) -> E
         what = _capital(error.what) + (f": {error.why}" if error.why else "")
         findings.append(Finding("error", "engine", what, _NO_SERVE, error.next_step))
         return Engines(considered, None, None, vllm_version(environment))
-    devices = _devices(chosen.path) if machine.gpus else None
+    devices = list_devices(chosen.path) if machine.gpus else None
     if machine.gpus and not devices:
         findings.append(without_gpu(chosen.path, devices))
     return Engines(considered, chosen, devices, vllm_version(environment))
-
-
-def _devices(program: Path) -> tuple[str, ...] | None:
-    """The GPUs that a llama-server can use, in its own words; None if it does not say."""
-    import subprocess
-
-    from server.cli.checkup import parse_devices
-    from server.engines.llama_server import environment
-
-    try:
-        done = subprocess.run(
-            [program, "--list-devices"],
-            env=environment(os.environ),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_DEVICES_TIMEOUT,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return parse_devices(done.stdout)
 
 
 def _contents(settings: Settings, findings: list[Finding]) -> Contents | None:

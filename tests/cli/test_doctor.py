@@ -197,7 +197,9 @@ def on_a_terminal(environment: Mapping[str, str], columns: int) -> str:
     if pid == 0:
         code = "import server.cli; server.cli.main()"
         changes = {"COLUMNS": str(columns), "TERM": "xterm"}
-        os.execve(sys.executable, ["python", "-c", code, "doctor"], {**environment, **changes})
+        os.execve(
+            sys.executable, [sys.executable, "-c", code, "doctor"], {**environment, **changes}
+        )
     output = b""
     while True:
         try:

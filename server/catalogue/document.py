@@ -45,9 +45,10 @@ class Document:
 def read(source: Path) -> Document:
     """The file's tree and all of its problems; nothing is raised for what the file holds."""
     document = Document(source)
+    text = ""
     try:
-        with source.open("rb") as stream:
-            raw = tomllib.load(stream)
+        text = source.read_bytes().decode()
+        raw = tomllib.loads(text)
     except OSError as error:
         document.problems.append(f"{source}: cannot be read: {error.strerror}")
     except UnicodeDecodeError as error:
@@ -55,7 +56,7 @@ def read(source: Path) -> Document:
     except RecursionError:
         document.problems.append(f"{source}: is nested too deeply")
     except ValueError as error:  # TOMLDecodeError, and integers of thousands of digits
-        document.problems.append(f"{source}{_place(str(error))}")
+        document.problems.append(f"{source}{_place(str(error), text)}")
     else:
         reader = _Reader(document)
         document.tree = reader.table(DOCUMENT, raw, "")
@@ -232,9 +233,12 @@ def _quoted(key: str, name: str) -> str:
     return key[: len(key) - len(name)] + shown(name)
 
 
-def _place(message: str) -> str:
+def _place(message: str, text: str) -> str:
     """tomllib's message -> `:line:column: message`; it has no attributes before Python 3.14."""
-    match = re.search(r" \(at line (\d+), column (\d+)\)$", message)
-    if match:
-        return f":{match[1]}:{match[2]}: {message[: match.start()]}"
-    return f": {message}"
+    if match := re.search(r" \(at line (\d+), column (\d+)\)$", message):
+        line, column = match[1], match[2]
+    elif match := re.search(r" \(at end of document\)$", message):
+        line, column = str(text.count("\n") + 1), str(len(text) - text.rfind("\n"))
+    else:
+        return f": {message}"
+    return f":{line}:{column}: {message[: match.start()]}"

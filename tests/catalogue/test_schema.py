@@ -1,0 +1,48 @@
+"""The tables of the schema and the types that they become have the same keys."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import pytest
+
+from server.catalogue import Architecture, Build, Model, Repository, Sampling, Serve, Vision, schema
+
+PAIRS = [
+    (schema.ARCHITECTURE, Architecture, set()),
+    (schema.VISION, Vision, set()),
+    (schema.SAMPLING, Sampling, set()),
+    (schema.SERVE, Serve, set()),
+    (schema.BUILD, Build, set()),
+    # `like` is resolved away; builds stand in tables of their own.
+    (schema.MODEL, Model, {"like", "builds"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "type_", "apart"), PAIRS, ids=lambda p: getattr(p, "__name__", "")
+)
+def test_keys_are_fields(table: schema.Table, type_: type, apart: set[str]) -> None:
+    names = {field.name for field in fields(type_)}
+    assert set(table.fields) - apart == names - apart
+
+
+@pytest.mark.parametrize(
+    ("table", "type_", "apart"), PAIRS, ids=lambda p: getattr(p, "__name__", "")
+)
+def test_required_keys_are_fields_without_default(
+    table: schema.Table, type_: type, apart: set[str]
+) -> None:
+    from dataclasses import MISSING
+
+    bare = {
+        field.name
+        for field in fields(type_)
+        if field.default is MISSING and field.default_factory is MISSING
+    }
+    # The title is the id, and scores are empty, where nothing is said.
+    assert set(table.required) == bare - apart - ({"title", "scores"} if type_ is Model else set())
+
+
+def test_a_repository_needs_an_id() -> None:
+    assert Repository("a/b").revision is None

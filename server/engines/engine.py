@@ -78,7 +78,9 @@ class Engine:
         self.log = EngineLog(logs / f"{file_stem(name)}.log")
         self._load_timeout = load_timeout
         self._policy = policy or Policy()
-        self._environment = llama_server.environment(os.environ if environ is None else environ)
+        self._environment = llama_server.environment(
+            os.environ if environ is None else environ, plan.gpus
+        )
         self._since = time.monotonic()
         self._changed = asyncio.Event()
         self._life: asyncio.Task[None] | None = None
@@ -191,6 +193,7 @@ class Engine:
             last_error=None if self.last_error is None else self.last_error.sentence,
             log_tail=self.log.tail(_FAILED_TAIL) if self.state is State.FAILED else (),
             log_file=self.log.path,
+            socket=self.launch.socket,
             argv=tuple(llama_server.argv(self.launch)),
         )
 

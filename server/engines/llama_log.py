@@ -141,8 +141,9 @@ def _by_status(status: int, errors: Sequence[str], *, was_ready: bool) -> Failur
         why = "it uses instructions that this processor does not have"
         return Failure("program", why, _REBUILD, permanent=not was_ready)
     if status == -signal.SIGKILL:
-        why = "it was killed, most likely by the kernel for want of memory"
-        return Failure("killed", why, _MEMORY, permanent=False)
+        why = "it was killed, by someone or by the kernel for want of memory"
+        step = "If the kernel's log (dmesg) says out of memory: lower context or slots"
+        return Failure("killed", why, step, permanent=False)
     how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
     why = errors[-1] if errors else f"it ended with {how}"
     return Failure("unknown", why, "Look at its log", permanent=False)

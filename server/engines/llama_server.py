@@ -6,10 +6,11 @@ The flags are those of llama.cpp's common/arg.cpp; whatever it would otherwise d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.planning.footprint import CONTEXT_CHECKPOINTS, PROMPT_CACHE
 from server.units import MIB
 
 SOCKET_SUFFIX = ".sock"  # by which llama-server knows a UNIX socket from a host name
@@ -23,8 +24,6 @@ _PASSED_ON = (
     "TMPDIR",
     "XDG_CACHE_HOME",
     "LD_LIBRARY_PATH",
-    "CUDA_VISIBLE_DEVICES",
-    "CUDA_DEVICE_ORDER",
     "NVIDIA_VISIBLE_DEVICES",
     "NVIDIA_DRIVER_CAPABILITIES",
 )
@@ -46,14 +45,14 @@ class Launch:
     threads: int
     """CPU cores to compute on."""
     mmproj: Path | None = None
-    devices: tuple[str, ...] = ()
-    """As `llama-server --list-devices` names them, such as CUDA0; empty: the CPU alone."""
+    gpus: tuple[str, ...] = ()
+    """UUIDs of the GPUs to use, as NVML gives them; empty: the CPU alone."""
     gpu_layers: int | None = None
-    """Layers on the devices; None: all."""
-    checkpoints: int = 8
+    """Layers on the GPUs; None: all."""
+    checkpoints: int = CONTEXT_CHECKPOINTS
     """Copies of the recurrent state kept per slot in RAM, from which a prompt that continues an
     earlier one is resumed (llama.cpp pull request 15293; its own default is 32)."""
-    prompt_cache: int = 512 * MIB
+    prompt_cache: int = PROMPT_CACHE
     """Bytes of RAM for prompts that lost their slot (its own default is 8 GiB)."""
 
     @property
@@ -80,12 +79,14 @@ def argv(launch: Launch) -> list[str]:
     ]
 
 
-def environment(parent: Mapping[str, str]) -> dict[str, str]:
+def environment(parent: Mapping[str, str], gpus: Sequence[str] = ()) -> dict[str, str]:
     """What of Holdfast's environment the engine gets: an allow-list, so no key is ever in it.
 
-    `LLAMA_ARG_*` would change flags and `AIP_*` the address; they stay behind as well.
+    `LLAMA_ARG_*` would change flags and `AIP_*` the address; they stay behind as well. Of the GPUs
+    it sees exactly `gpus`: on one that it does not use, a CUDA build would still take memory.
     """
-    return {name: parent[name] for name in _PASSED_ON if name in parent}
+    passed_on = {name: parent[name] for name in _PASSED_ON if name in parent}
+    return passed_on | {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
 
 
 def _capacity(launch: Launch) -> list[str]:
@@ -105,7 +106,9 @@ def _capacity(launch: Launch) -> list[str]:
 
 def _placement(launch: Launch) -> list[str]:
     flags = ["--fit", "off", "--threads", str(launch.threads)]
-    if not launch.devices:
+    if not launch.gpus:
         return [*flags, "--device", "none"]
+    # Numbered among those that CUDA_VISIBLE_DEVICES lets it see, in that order.
+    devices = ",".join(f"CUDA{number}" for number in range(len(launch.gpus)))
     layers = "all" if launch.gpu_layers is None else str(launch.gpu_layers)
-    return [*flags, "--device", ",".join(launch.devices), "--gpu-layers", layers]
+    return [*flags, "--device", devices, "--gpu-layers", layers]

@@ -36,4 +36,5 @@ class EngineStatus:
     log_tail: tuple[str, ...]
     """The last lines of a failed engine; of one that runs they are in the file."""
     log_file: Path
+    socket: Path
     argv: tuple[str, ...]

@@ -1,0 +1,1 @@
+"""Holdfast's benchmarks; `scripts/bench` runs them."""

@@ -1,0 +1,115 @@
+"""Entry of the benchmarks: which to run, and what becomes of the report."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from scripts.benchmarks import overhead, startup, streams, throughput
+from scripts.benchmarks.load import LoadError
+from scripts.benchmarks.machine import describe
+from scripts.benchmarks.programs import BenchError
+from scripts.benchmarks.report import Report, joined, table
+from server import settings
+from server.engines.binary import find_llama_server
+from server.errors import HoldfastError
+
+log = logging.getLogger("bench")
+
+_CALM = 0.5
+_EPILOG = """\
+examples:
+  scripts/bench all                          every measurement, about ten minutes
+  scripts/bench overhead --quick             a first look, seconds
+  scripts/bench throughput streams           some of them
+  scripts/bench all --record BENCHMARKS.jsonl
+                                             add a line to the record of all runs
+
+exit status: 0 every target met, 1 one missed, 2 wrong arguments, 3 could not be measured,
+130 interrupted
+"""
+
+
+def _arguments(given: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Measures Holdfast side by side with its peers, all on this machine: "
+        "throughput (tokens per second against the engine alone), overhead (of a small request, "
+        "against a direct call and LiteLLM), streams (1,000 at once), startup (to the first "
+        "answer). Prints medians, each against its target.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    names = ("throughput", "overhead", "streams", "startup", "all")
+    parser.add_argument("measurement", nargs="+", choices=names)
+    parser.add_argument("--quick", action="store_true", help="few and short runs: for a look only")
+    parser.add_argument("--json", action="store_true", help="print JSON, with every reading")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="append the report to FILE")
+    return parser.parse_args(given)
+
+
+def _measure(names: Sequence[str], quick: bool, work: Path, cache: Path) -> list[Report]:
+    measurements: Mapping[str, Callable[[], Report]] = {
+        "throughput": lambda: throughput.measure(
+            throughput.QUICK if quick else throughput.FULL, work, cache
+        ),
+        "overhead": lambda: overhead.measure(
+            overhead.QUICK if quick else overhead.FULL, work, cache
+        ),
+        "streams": lambda: streams.measure(streams.QUICK if quick else streams.FULL, work),
+        "startup": lambda: startup.measure(startup.QUICK if quick else startup.FULL, work),
+    }
+    chosen = measurements if "all" in names else dict.fromkeys(names)
+    return [measurements[name]() for name in chosen]
+
+
+def _run(asked: argparse.Namespace) -> int:
+    load_before = os.getloadavg()[0]
+    if load_before > _CALM:
+        log.warning("this machine is busy (load %.2f): the figures will show that", load_before)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holdfast" / "bench"
+    with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
+        work = Path(folder)
+        own = settings.load(os.environ, home=work / "home")
+        machine = describe(llama_server=find_llama_server(own).version)
+        machine["load_before"] = load_before
+        report = joined(machine, _measure(asked.measurement, asked.quick, work, cache))
+    if asked.json:
+        print(json.dumps(report.as_json(), indent=2))
+    else:
+        print("\n".join(table(report)))
+    if asked.record is not None:
+        with asked.record.open("a", encoding="utf-8") as file:
+            file.write(report.record())
+    return 1 if report.missed else 0
+
+
+def main() -> int:
+    asked = _arguments(sys.argv[1:])
+    logging.basicConfig(level=logging.INFO, format="bench: %(message)s", stream=sys.stderr)
+    logging.getLogger("gguf").setLevel(logging.WARNING)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    gc.disable()  # a collection in the middle of a reading would be read too
+    try:
+        return _run(asked)
+    except (BenchError, LoadError, HoldfastError, TimeoutError) as error:
+        log.error("%s", error or type(error).__name__)
+        return 3
+    except KeyboardInterrupt:
+        log.error("interrupted")
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""What a figure depends on besides the program: processor, cores, versions, how busy it was.
+
+Nothing here names the machine or a path on it, so that a record can be published.
+"""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import server
+
+_PACKAGES = ("uvicorn", "uvloop", "httptools", "aiohttp", "orjson")
+
+
+def describe(**more_versions: str) -> dict[str, Any]:
+    """The `machine` of a report; `more_versions` are of programs that took part."""
+    packages = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "cpu": cpu_model(Path("/proc/cpuinfo").read_text(encoding="utf-8")),
+        "cores": len(os.sched_getaffinity(0)),
+        "load_before": os.getloadavg()[0],
+        "versions": {
+            "holdfast": server.__version__,
+            "python": platform.python_version(),
+            **packages,
+            **more_versions,
+        },
+    }
+
+
+def cpu_model(cpuinfo: str) -> str:
+    """The processor's name out of /proc/cpuinfo, the architecture where it has none (on ARM)."""
+    for line in cpuinfo.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return platform.machine()
+
+
+def cores() -> Mapping[str, int]:
+    """Which core each part of a pinned measurement runs on.
+
+    What is measured has one to itself. With two cores the load and what answers it share the
+    other one: together they cost less than Holdfast does.
+    """
+    usable = sorted(os.sched_getaffinity(0))
+    return {
+        "holdfast": usable[0],
+        "upstream": usable[1 % len(usable)],
+        "load": usable[2] if len(usable) > 2 else usable[1 % len(usable)],
+    }

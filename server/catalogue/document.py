@@ -137,7 +137,7 @@ class _Reader:
             absent = [k for k in ("model", "id") if k in node.table.required and k not in entry]
             if absent:
                 self._problem(inner, f"has no {', '.join(absent)}")
-            name = entry_name(entry)
+            name = None if absent else entry_name(entry)
             if name is None:
                 continue
             if name not in tree:

@@ -18,6 +18,7 @@ class ProgressDisplay:
 
     def __init__(self, console: Console | None = None) -> None:
         console = console or Console(file=sys.stdout)
+        self._console = console
         self._terminal = console.is_terminal
         self._started = time.monotonic()
         self._tenth = 0
@@ -57,7 +58,9 @@ class ProgressDisplay:
             )
         elif line := self._line(progress):
             elapsed = format_duration(time.monotonic() - self._started)
-            print(f"  {line} ({elapsed})", flush=True)
+            self._console.print(
+                f"  {line} ({elapsed})", highlight=False, markup=False, soft_wrap=True
+            )
 
     def _line(self, progress: log.Progress) -> str | None:
         """A line for each new phase and each tenth of the steps, None in between."""

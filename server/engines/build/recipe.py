@@ -57,7 +57,8 @@ class Recipe:
     cuda_compiler: str | None
     jobs: int
     disk: int
-    """Bytes that the build needs while it runs (measured on x86_64: 0.9 GiB; CUDA: estimated)."""
+    """Bytes that must be free: more than the build was seen to take, since nothing is worse than
+    a disk that fills after minutes of work."""
 
 
 def recipe(version: str, host: Host, jobs: int | None = None) -> Recipe:

@@ -22,9 +22,9 @@ def png(width: int, height: int, *, padding: int = 0) -> bytes:
     )
 
 
-def jpeg(width: int, height: int) -> bytes:
+def jpeg(width: int, height: int, *, preview: int = 14) -> bytes:
     """SOI, an APP0 segment, a fill byte, then a baseline frame header (ITU-T T.81, B.2.2)."""
-    app0 = b"\xff\xe0" + struct.pack(">H", 16) + bytes(14)
+    app0 = b"\xff\xe0" + struct.pack(">H", 2 + preview) + bytes(preview)
     frame = struct.pack(">HBHHB", 17, 8, height, width, 3) + bytes(9)
     return b"\xff\xd8" + app0 + b"\xff\xff\xc0" + frame + b"\xff\xd9"
 

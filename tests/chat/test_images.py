@@ -49,6 +49,10 @@ def test_the_bytes_say_what_it_is_and_how_large(make: object, kind: str) -> None
         ("data:image/png;base64,AA AA", "base64 is malformed"),
         ("data:image/png;base64,AAA", "base64 is malformed"),
         ("data:image/png;base64,AAAA,http://example.org", "base64 is malformed"),
+        ("data:image/png;base64,AA=A", "base64 is malformed"),
+        ("data:image/png;base64,A===", "base64 is malformed"),
+        ("data:image/png;base64,AA-_", "base64 is malformed"),
+        ("data:image/png;base64,AAA\n", "base64 is malformed"),
         ("data:image/png;base64,ÀÀÀÀ", "base64 is malformed"),
     ],
 )
@@ -79,6 +83,12 @@ def test_a_picture_cut_anywhere_is_still_only_a_refusal(make: object) -> None:
             image_type(url(data[:end]), "p")
         except RequestError as error:
             assert "not a readable" in error.why  # noqa: PT017
+
+
+def test_the_size_of_a_jpeg_may_stand_far_behind() -> None:
+    assert image_type(url(jpeg(64, 64, preview=60_000)), "p") == "jpeg"
+    with pytest.raises(RequestError, match="16000 x 15000 pixels"):
+        image_type(url(jpeg(16000, 15000, preview=60_000)), "p")
 
 
 def test_empty_pictures_are_refused() -> None:

@@ -2,7 +2,6 @@
 
 from server.chat.engine_body import engine_body
 from server.chat.engine_error import engine_error
-from server.chat.fold import StreamFold
 from server.chat.json_body import parse_json
 from server.chat.reply import Reply, finish_reply
 from server.chat.request import ChatRequest, CompletionRequest, parse_chat, parse_completion
@@ -14,7 +13,6 @@ __all__ = [
     "CompletionRequest",
     "Reply",
     "StreamFilter",
-    "StreamFold",
     "Usage",
     "engine_body",
     "engine_error",

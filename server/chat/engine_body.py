@@ -29,7 +29,7 @@ def engine_body(
     """The body for llama-server's endpoint of the same path (`request.path`).
 
     Several choices are always streamed, because only then does the engine count the tokens of all
-    of them: an answer that the client wants whole is put together by StreamFold.
+    of them; finish_reply puts an answer together that the client wants whole.
 
     `slots`, where it is known, bounds `n`, as the engine generates all choices at once. Raises
     RequestError for what this build cannot do: images without an mmproj, WebP, too large an `n`.

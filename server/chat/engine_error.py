@@ -41,8 +41,10 @@ def engine_error(status: int, body: bytes) -> HoldfastError:
     return error_of(status, error)
 
 
-def error_of(status: int, error: Any) -> HoldfastError:
-    """The same, from the engine's `error` object, as it also comes inside a stream."""
+def error_of(status: Any, error: Any) -> HoldfastError:
+    """The same, from the engine's `error` object, as it also comes inside a stream; there, its
+    `code` is the status."""
+    status = status if type(status) is int else 500
     fields = error if isinstance(error, dict) else {}
     message = fields.get("message")
     message = message if isinstance(message, str) else ""

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from server.chat.fold import fold_stream
 from server.chat.logprobs import chosen_only, make_legacy
 from server.chat.request import ChatRequest, CompletionRequest
 from server.chat.usage import Usage, usage_of
@@ -22,14 +23,16 @@ class Reply:
 def finish_reply(body: bytes, request: ChatRequest | CompletionRequest) -> Reply:
     """The client's body for the engine's `body`; the very same bytes where nothing is to change.
 
+    The engine's body is one JSON object, or where `request.folds` its whole event stream.
+
     Thinking is given as `reasoning` beside `reasoning_content`, tool calls alone have null for
     content, log probabilities have their endpoint's shape. Raises EngineError if `body` is not a
-    JSON object with choices.
+    JSON object with choices, and for a stream what it broke off with.
     """
     try:
-        answer = orjson.loads(body)
+        answer = fold_stream(body) if request.folds else orjson.loads(body)
         choices = answer["choices"]
-        changed = [finish_choice(choice, request) for choice in choices]
+        changed = [_finish_choice(choice, request) for choice in choices]
         usage = usage_of(answer.get("usage"))
     except (ValueError, TypeError, LookupError, AttributeError):
         raise EngineError(
@@ -37,10 +40,10 @@ def finish_reply(body: bytes, request: ChatRequest | CompletionRequest) -> Reply
             why="it is not a JSON object with choices",
             next_step="Try again",
         ) from None
-    return Reply(orjson.dumps(answer) if any(changed) else body, usage)
+    return Reply(orjson.dumps(answer) if request.folds or any(changed) else body, usage)
 
 
-def finish_choice(choice: dict[str, Any], request: ChatRequest | CompletionRequest) -> bool:
+def _finish_choice(choice: dict[str, Any], request: ChatRequest | CompletionRequest) -> bool:
     """Changes `choice` in place; returns whether it did."""
     if isinstance(request, CompletionRequest):
         if request.logprobs is not None:

@@ -53,7 +53,7 @@ class Generation:
 
     @property
     def folds(self) -> bool:
-        """Whether the engine streams what the client wants whole; see engine_body."""
+        """Whether the engine streams what the client wants whole; see engine_body and fold.py."""
         return self.n > 1 and not self.stream
 
 

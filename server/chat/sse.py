@@ -43,30 +43,6 @@ def sse_comment(text: str) -> bytes:
     return b": " + " ".join(text.split()).encode() + _END
 
 
-class WholeEvents:
-    """Cuts a stream of bytes after its events, wherever the network cut it."""
-
-    __slots__ = ("_pending",)
-
-    def __init__(self) -> None:
-        self._pending = b""
-
-    def whole(self, chunk: bytes) -> bytes:
-        """The whole events of what was held back and `chunk`, perhaps none; the rest is held back.
-
-        Raises EngineError where an event grows beyond MAX_EVENT.
-        """
-        if not self._pending and chunk.endswith(_END):
-            return chunk
-        chunk = self._pending + chunk
-        end = chunk.rfind(_END)
-        end = end + len(_END) if end >= 0 else 0
-        self._pending = chunk[end:]
-        if len(self._pending) > MAX_EVENT:
-            raise EngineError("The engine sent an event without end", next_step="Try again")
-        return chunk[:end]
-
-
 class StreamFilter:
     """One engine stream on its way to one client.
 
@@ -86,13 +62,14 @@ class StreamFilter:
         self._legacy = request.logprobs if isinstance(request, CompletionRequest) else None
         self._chosen_only = isinstance(request, ChatRequest) and request.top_logprobs == 0
         self._reshape = self._chosen_only or self._legacy is not None
-        self._events = WholeEvents()
+        self._pending = b""
         self._offsets: dict[int, int] = {}
         self._last: dict[str, Any] = {}
 
     def feed(self, chunk: bytes) -> bytes:
         """Whole events for the client, or nothing yet. Raises EngineError on a boundless event."""
-        chunk = self._events.whole(chunk)
+        if self._pending or not chunk.endswith(_END):
+            chunk = self._whole(chunk)
         if self.done or self.error is not None:
             return b""
         if self._reshape or b'"usage":' in chunk or b'"error":' in chunk or chunk.endswith(DONE):
@@ -100,6 +77,19 @@ class StreamFilter:
         if _REASONING in chunk:
             return _with_reasoning(chunk)
         return chunk
+
+    def _whole(self, chunk: bytes) -> bytes:
+        """The whole events of what was held back and `chunk`, perhaps none; the rest is held back.
+
+        Joining is quadratic where an event comes in many pieces, which MAX_EVENT bounds.
+        """
+        chunk = self._pending + chunk
+        end = chunk.rfind(_END)
+        end = end + len(_END) if end >= 0 else 0
+        self._pending = chunk[end:]
+        if len(self._pending) > MAX_EVENT:
+            raise EngineError("The engine sent an event without end", next_step="Try again")
+        return chunk[:end]
 
     def _event(self, event: bytes) -> bytes:
         if self.done or self.error is not None:
@@ -122,7 +112,7 @@ class StreamFilter:
 
     def _fail(self, error: Any) -> bytes:
         code = error.get("code") if isinstance(error, dict) else None
-        self.error = error_of(code if isinstance(code, int) else 500, error)
+        self.error = error_of(code, error)
         return sse_error(self.error)
 
     def _answer(self, data: dict[str, Any]) -> bytes:

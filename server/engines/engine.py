@@ -38,7 +38,7 @@ from server.errors import (
 )
 from server.store.gguf import read_parts
 
-_GRACE = 5.0  # seconds from SIGTERM to SIGKILL; a drained engine has nothing left to finish
+_GRACE = 2.0  # seconds from SIGTERM to SIGKILL; a drained engine has nothing left to finish
 _FAILED_TAIL = 20  # lines of its log that a failed engine's status shows
 _ERRORS: Mapping[str, type[HoldfastError]] = {
     "memory": DoesNotFit,

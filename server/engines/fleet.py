@@ -57,10 +57,10 @@ class Fleet:
             if refusal is not None:
                 member.engine.refuse(refusal)
                 continue
-            free -= member.needs
             with contextlib.suppress(HoldfastError):
                 await member.engine.start()
                 await member.engine.wait_ready()
+                free -= member.needs
 
     async def stop_all(self, drain_timeout: float) -> None:
         """End every engine; requests that run get `drain_timeout` seconds. May be called twice."""

@@ -22,7 +22,7 @@ from server.engines.log import EngineLog
 from server.errors import EngineError
 
 _GUARD = Path(__file__).with_name("guard.py")
-_LOG_DELAY = 2.0  # seconds that the last lines may take after the last process is gone
+_LOG_DELAY = 1.0  # seconds that the last lines may take after the last process is gone
 
 
 class EngineProcess:

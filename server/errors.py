@@ -143,7 +143,7 @@ class Overloaded(HoldfastError):
 
 
 class EngineError(HoldfastError):
-    fault = "engine"
+    fault: ClassVar[Fault] = "engine"
     status = 502
     code = "engine_error"
     exit_code = 3

@@ -58,7 +58,6 @@ def format_duration(seconds: float) -> str:
 
 def _parse(text: str, units: dict[str, float] | dict[str, int], expected: str) -> float:
     match = _QUANTITY.fullmatch(text)
-    unit = match[2].lower() if match else None
-    if match is None or unit not in units:
+    if match is None or match[2].lower() not in units:
         raise ValueError(f"{text!r} is not {expected}")
-    return float(match[1]) * units[unit]
+    return float(match[1]) * units[match[2].lower()]

@@ -1,5 +1,77 @@
-"""The `holdfast` command."""
+"""The `holdfast` command: one verb a module.
+
+A HoldfastError ends a verb with its one line and its exit code; nothing a user can do wrong shows
+a traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from server import __version__
+from server.cli.check_config import check_config
+from server.cli.doctor import doctor
+from server.cli.keys import keys
+from server.cli.ps import ps
+from server.cli.serve import serve
+from server.errors import ConfigError, HoldfastError
+
+app = typer.Typer(
+    name="holdfast",
+    help="Hold, place and serve the Qwen3.5 family behind one OpenAI endpoint.",
+    epilog="Start with: holdfast serve",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def _holdfast(
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", is_eager=True, callback=None
+    ),
+) -> None:
+    if version:
+        typer.echo(f"holdfast {__version__}")
+        raise typer.Exit
+
+
+def _verb(function: Callable[..., Any], name: str | None = None) -> None:
+    app.command(name or function.__name__)(function)
+
+
+for _function in (serve, doctor, ps):
+    _verb(_function)
+_verb(check_config, "check-config")
+app.add_typer(keys, name="keys")
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; exits with the error table's code."""
+    try:
+        app()
+    except ConfigError as error:
+        _tell(f"holdfast: {error.what}")
+        for problem in error.problems:
+            _tell(f"  {problem}")
+        if error.next_step:
+            _tell(f"  {error.next_step}.")
+        sys.exit(error.exit_code)
+    except HoldfastError as error:
+        _tell(f"holdfast: {error.sentence}")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr)

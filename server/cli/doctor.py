@@ -111,8 +111,9 @@ def _engines(settings: Settings, machine: Machine, findings: list[Finding]) -> E
         what = _capital(error.what) + (f": {error.why}" if error.why else "")
         findings.append(Finding("error", "engine", what, _NO_SERVE, error.next_step))
         return Engines(considered, None, None, vllm_version(environment))
-    devices = list_devices(chosen.path) if machine.gpus else None
-    if machine.gpus and not devices:
+    gpus = [gpu.uuid for gpu in machine.gpus]
+    devices = list_devices(chosen.path, gpus) if gpus else None
+    if gpus and not devices:
         findings.append(without_gpu(chosen.path, devices))
     return Engines(considered, chosen, devices, vllm_version(environment))
 

@@ -83,7 +83,8 @@ def _lines(checkup: Checkup) -> Iterator[Line]:
     for area, title in _TITLES.items():
         found = [finding for finding in checkup.findings if finding.area == area]
         summary, *details = _section(area, checkup)
-        worst = max((finding.severity for finding in found), key=_ORDER.index, default="ok")
+        severities: list[Severity] = ["ok", *(finding.severity for finding in found)]
+        worst = max(severities, key=_ORDER.index)
         yield Line(summary, mark=worst, label=f"{title:<15}")
         yield from (Line(detail, indent=4) for detail in details)
         for finding in found:

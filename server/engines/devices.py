@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from server.engines.llama_server import environment
@@ -12,12 +13,13 @@ from server.engines.llama_server import environment
 _TIMEOUT = 20.0  # seconds; the first use of a GPU after boot takes a few
 
 
-def list_devices(program: Path) -> tuple[str, ...] | None:
-    """The GPUs that a llama-server can use, in its own words; None if it does not say."""
+def list_devices(program: Path, gpus: Sequence[str]) -> tuple[str, ...] | None:
+    """Those of `gpus` (UUIDs) that a llama-server can use, in its own words; None if it does not
+    say."""
     try:
         done = subprocess.run(
             [program, "--list-devices"],
-            env=environment(os.environ),
+            env=environment(os.environ, gpus),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -42,10 +42,11 @@ def test_the_program_is_asked_without_our_keys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "canary")
-    told = program(tmp_path, 'echo "Available devices:"; echo "  CUDA0: key=$OPENAI_API_KEY."')
-    assert list_devices(told) == ("CUDA0: key=.",)
+    said = 'echo "  CUDA0: key=$OPENAI_API_KEY gpus=$CUDA_VISIBLE_DEVICES"'
+    told = program(tmp_path, f'echo "Available devices:"; {said}')
+    assert list_devices(told, ["GPU-a", "GPU-b"]) == ("CUDA0: key= gpus=GPU-a,GPU-b",)
 
 
 def test_a_program_that_cannot_say_is_no_error(tmp_path: Path) -> None:
-    assert list_devices(program(tmp_path, "exit 1")) is None
-    assert list_devices(tmp_path / "gone") is None
+    assert list_devices(program(tmp_path, "exit 1"), ["GPU-a"]) is None
+    assert list_devices(tmp_path / "gone", ["GPU-a"]) is None

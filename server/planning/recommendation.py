@@ -1,0 +1,78 @@
+"""Which real model to get for a machine that has none yet.
+
+A first answer for someone who looks at the demo, not a plan: one model, one build, the best that
+this machine holds at a speed that people can read along with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.catalogue import Architecture, Build, Catalogue, Model
+from server.planning import footprint
+from server.planning.places import Place
+from server.planning.selection import capability
+from server.planning.sizing import reserve
+
+CONTEXT = 32_768
+SLOTS = 1
+QUANTS = ("Q4_K_M", "Q8_0", "BF16")
+"""Tried in this order for each model; four bits is where quality per byte is best."""
+
+READABLE = 8.0
+"""Tokens per second: about six words, as fast as people read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    model: Model
+    build: Build
+    bytes_needed: int
+    """With a context of CONTEXT tokens."""
+    tokens_per_second: float
+    """Estimated for one request: a memory's bandwidth over the bytes read for each token."""
+
+
+def recommend(catalogue: Catalogue, place: Place) -> Recommendation | None:
+    """The most capable build that `place` holds and runs at a READABLE speed.
+
+    Only builds that can be pinned and checked are offered: revision and sizes known. None where
+    nothing fits.
+    """
+    fitting = [
+        candidate
+        for model in catalogue.models.values()
+        if model.scores and (candidate := _candidate(model, place)) is not None
+    ]
+    return max(fitting, key=lambda found: capability(found.model), default=None)
+
+
+def active_share(architecture: Architecture) -> float:
+    """The part of the text model's weights that one token reads: 1 unless it is a mixture of
+    experts, of which only `experts_per_token` in `experts` are used."""
+    total = footprint.parameters(architecture).text
+    if architecture.experts is None:
+        return 1.0
+    assert architecture.moe_ffn is not None
+    assert architecture.experts_per_token is not None
+    # Each expert is a gated feed-forward network: three matrices of hidden x moe_ffn.
+    expert = 3 * architecture.hidden * architecture.moe_ffn
+    idle = architecture.experts - architecture.experts_per_token
+    return 1.0 - architecture.layers * idle * expert / total
+
+
+def _candidate(model: Model, place: Place) -> Recommendation | None:
+    for quant in QUANTS:
+        for build in model.builds:
+            if build.quant != quant or build.engine != "llama-server":
+                continue
+            if build.bytes is None or build.revision is None:
+                continue
+            mmproj = (build.mmproj.bytes or 0) if build.mmproj else 0
+            needed = footprint.llama_server(
+                build.bytes, mmproj, model.architecture, CONTEXT, SLOTS
+            ).total
+            speed = place.bandwidth / (build.bytes * active_share(model.architecture))
+            if needed + reserve(place.memory) <= place.memory and speed >= READABLE:
+                return Recommendation(model, build, needed, speed)
+    return None

@@ -1,0 +1,85 @@
+"""Who may ask: the one authenticator, whatever header carries the key.
+
+It is called by each route that needs it, with the headers only: never decided by a path match, so
+no oddly written path or Host can slip past.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from server.errors import Forbidden, Unauthorized
+from server.ledger.keys import KeyBook
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Whom a request is done for. `id` is a key's id, or the peer's address where none is needed:
+    what queues share out slots by."""
+
+    id: str
+
+
+def authenticate(book: KeyBook, headers: dict[bytes, bytes], peer: str) -> Client:
+    """The client that `headers` prove, from `Authorization: Bearer` or `x-api-key`.
+
+    Without any key in the book everything is open, but only to programs: a web page that a browser
+    on this machine shows is refused, since it could otherwise use the server behind its user's
+    back (by DNS rebinding, as in CVE-2024-28224, or by a plain cross-site POST).
+
+    Raises Unauthorized or Forbidden.
+    """
+    if not book.required():
+        _refuse_web_pages(headers)
+        return Client(peer)
+    presented = _presented(headers)
+    if presented is None:
+        raise Unauthorized(
+            "no API key was sent",
+            next_step="Send Authorization: Bearer <key>; `holdfast keys create NAME` makes one",
+        )
+    key = book.authenticate(presented)
+    if key is None:
+        raise Unauthorized(
+            "the API key is not known here, or was revoked",
+            next_step="`holdfast keys list` shows the live ones",
+        )
+    return Client(key.id)
+
+
+def _presented(headers: dict[bytes, bytes]) -> str | None:
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.partition(b" ")
+        if scheme.lower() != b"bearer":
+            return None
+        return token.strip().decode("latin-1") or None
+    key = headers.get(b"x-api-key")
+    return key.decode("latin-1") if key else None
+
+
+def _refuse_web_pages(headers: dict[bytes, bytes]) -> None:
+    origin = headers.get(b"origin")
+    if origin is not None and _host(origin) not in _LOOPBACK:
+        raise Forbidden(
+            f"requests from web pages of {origin.decode('latin-1')} are refused",
+            why="no API key exists, so any page in a browser here could use this server",
+            next_step="Create a key (holdfast keys create NAME) and let the page send it",
+        )
+    host = headers.get(b"host", b"localhost")
+    if _host(b"//" + host) not in _LOOPBACK:
+        raise Forbidden(
+            f"the Host {host.decode('latin-1')!r} is not this machine's own",
+            why="no API key exists, so only localhost is answered",
+            next_step="Use http://127.0.0.1 or localhost, or create a key",
+        )
+
+
+def _host(url: bytes) -> str | None:
+    try:
+        return urlsplit(url.decode("latin-1")).hostname
+    except ValueError:
+        return None

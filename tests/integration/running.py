@@ -1,0 +1,109 @@
+"""A Holdfast of the tests' own: the real command in a process, with a home of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+from openai import OpenAI
+
+COMMAND = Path(sys.executable).with_name("holdfast")
+_URL = re.compile(r"http://\S+/v1")
+
+
+class Holdfast:
+    """A running `holdfast serve`; `url` ends in /v1."""
+
+    def __init__(self, process: subprocess.Popen[str], home: Path, log: Path, url: str) -> None:
+        self.process = process
+        self.home = home
+        self.log = log
+        self.url = url
+        self.root = url.removesuffix("/v1")
+
+    def client(self, **options: Any) -> OpenAI:
+        return OpenAI(**{"base_url": self.url, "api_key": "none", "max_retries": 0} | options)
+
+    def ps(self) -> list[dict[str, Any]]:
+        done = run("ps", "--json", home=self.home)
+        assert done.returncode == 0, done.stderr
+        engines: list[dict[str, Any]] = json.loads(done.stdout)["engines"]
+        return engines
+
+    def engine(self) -> dict[str, Any]:
+        (engine,) = self.ps()
+        return engine
+
+    def descendants(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    def wait_ready(self, timeout: float = 30) -> None:
+        wait_for(lambda: self.engine()["state"] == "ready", timeout)
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("HOLDFAST_")}
+    if program := os.environ.get("HOLDFAST_LLAMA_SERVER"):
+        kept["HOLDFAST_LLAMA_SERVER"] = program
+    return kept | {"HOLDFAST_HOME": str(home)}
+
+
+def run(*arguments: str, home: Path, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+    """Run the `holdfast` command to its end."""
+    return subprocess.run(
+        [COMMAND, *arguments],
+        env=environment(home),
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
+
+
+def wait_for(condition: Any, timeout: float, every: float = 0.05) -> None:
+    """Return once `condition()` is true; AssertionError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout} s"
+        time.sleep(every)
+
+
+@contextlib.contextmanager
+def holdfast(
+    home: Path, *arguments: str, extra: dict[str, str] | None = None
+) -> Iterator[Holdfast]:
+    """`holdfast serve ARGUMENTS --port 0`, until the block ends."""
+    log = home.parent / f"{home.name}.log"
+    with open(log, "w") as output:
+        process = subprocess.Popen(
+            [COMMAND, "serve", "--port", "0", *arguments],
+            env=environment(home) | (extra or {}),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    try:
+        wait_for(lambda: _URL.search(log.read_text()) or process.poll() is not None, 20)
+        found = _URL.search(log.read_text())
+        assert found, log.read_text()
+        yield Holdfast(process, home, log, found[0])
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGINT)
+        try:
+            process.wait(15)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise

@@ -1,0 +1,259 @@
+"""What clients, operators and processes do when things go wrong, with the real ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import psutil
+import pytest
+from running import COMMAND, Holdfast, environment, holdfast, run, wait_for
+
+pytestmark = pytest.mark.integration
+
+LONG = {
+    "model": "demo",
+    "messages": [{"role": "user", "content": "Count from 1 to 100."}],
+    "stream": True,
+    "max_tokens": 4000,
+    # Never to end by itself: what is tested here must be what ends it.
+    "logit_bias": {},
+}
+
+
+def events(response: httpx.Response) -> Iterator[Any]:
+    """The data of each server-sent event: parsed, or the string `[DONE]`."""
+    for line in response.iter_lines():
+        if line.startswith("data: "):
+            data = line.removeprefix("data: ")
+            yield data if data == "[DONE]" else json.loads(data)
+
+
+@pytest.fixture
+def endless(fresh: Holdfast) -> dict[str, Any]:
+    """A request whose answer does not end within the tests' time."""
+    return LONG | {"messages": [{"role": "user", "content": "Tell me a story without end."}]}
+
+
+def test_an_engine_killed_in_mid_stream_is_told_and_the_next_request_works(
+    fresh: Holdfast,
+) -> None:
+    first = fresh.engine()["pid"]
+    with httpx.stream("POST", f"{fresh.url}/chat/completions", json=LONG, timeout=30) as response:
+        received = events(response)
+        assert next(received)["choices"]
+        os.kill(first, signal.SIGKILL)
+        killed = time.monotonic()
+        rest = list(received)
+    assert time.monotonic() - killed < 1.5
+    assert rest[-1]["error"]["code"] == "engine_error"
+    assert "[DONE]" not in rest
+    answer = fresh.client().chat.completions.create(
+        model="demo", messages=[{"role": "user", "content": "What is Holdfast?"}]
+    )
+    assert answer.choices[0].message.content
+    after = fresh.engine()
+    assert after["pid"] != first
+    assert after["restarts"] == 1
+
+
+def test_no_engine_outlives_a_holdfast_that_is_killed(fresh: Holdfast) -> None:
+    children = fresh.descendants()
+    assert fresh.engine()["pid"] in [child.pid for child in children]
+    fresh.process.kill()
+    _, alive = psutil.wait_procs(children, timeout=3)
+    assert alive == []
+
+
+def test_it_starts_again_on_the_same_home_after_being_killed(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with holdfast(home, "--demo") as first:
+        first.wait_ready()
+        first.process.kill()
+        first.process.wait()
+    with holdfast(home, "--demo") as second:
+        second.wait_ready()
+
+
+def test_a_client_that_leaves_a_stream_frees_its_slot_within_a_second(fresh: Holdfast) -> None:
+    with httpx.stream("POST", f"{fresh.url}/chat/completions", json=LONG, timeout=30) as response:
+        next(events(response))
+        assert fresh.engine()["running"] == 1
+    wait_for(lambda: fresh.engine()["running"] == 0, 1.5)
+
+
+def test_a_client_that_leaves_a_whole_answer_frees_its_slot_within_a_second(
+    fresh: Holdfast,
+) -> None:
+    body = LONG | {"stream": False}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{fresh.url}/chat/completions", json=body, timeout=0.25)
+    wait_for(lambda: fresh.engine()["running"] == 0, 1.5)
+    metrics = _engine_busy(fresh)
+    assert metrics == 0
+
+
+def _engine_busy(running: Holdfast) -> int:
+    """Slots that the engine itself says are at work."""
+    transport = httpx.HTTPTransport(uds=running.engine()["socket"])
+    with httpx.Client(transport=transport) as client:
+        slots = client.get("http://engine/slots").json()
+    return sum(slot["is_processing"] for slot in slots)
+
+
+def test_sigterm_lets_running_requests_finish(fresh: Holdfast) -> None:
+    body = LONG | {"max_tokens": 60}
+    with httpx.stream("POST", f"{fresh.url}/chat/completions", json=body, timeout=30) as response:
+        received = events(response)
+        next(received)
+        fresh.process.terminate()
+        rest = list(received)
+    assert rest[-1] == "[DONE]"
+    assert fresh.process.wait(10) == 0
+
+
+def test_what_outlasts_the_drain_gets_an_error_and_no_done(tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.toml"
+    overlay.write_text('[serve]\ndrain_timeout = "0.1s"\n')
+    with holdfast(tmp_path / "home", "--demo", "--config", str(overlay)) as running:
+        running.wait_ready()
+        with httpx.stream(
+            "POST", f"{running.url}/chat/completions", json=LONG, timeout=30
+        ) as response:
+            received = events(response)
+            next(received)
+            running.process.terminate()
+            rest = list(received)
+        assert rest[-1]["error"]["message"].startswith("Holdfast is shutting down")
+        assert running.process.wait(10) == 0
+
+
+def test_requests_beyond_slots_and_queue_get_429_with_retry_after(tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.toml"
+    overlay.write_text("[serve]\nslots = 1\nqueue = 1\n")
+    with holdfast(tmp_path / "home", "--demo", "--config", str(overlay)) as running:
+        running.wait_ready()
+        url = f"{running.url}/chat/completions"
+        with httpx.stream("POST", url, json=LONG, timeout=30) as first:
+            next(events(first))
+            lines: list[str] = []
+            waiter = threading.Thread(target=_collect, args=(url, lines))
+            waiter.start()
+            wait_for(lambda: running.engine()["waiting"] == 1, 5)
+            refused = httpx.post(url, json=LONG | {"stream": False}, timeout=30)
+            wait_for(lambda: any(line.startswith(":") for line in lines), 5)
+        waiter.join(30)
+    assert refused.status_code == 429
+    assert int(refused.headers["retry-after"]) >= 1
+    assert refused.json()["error"]["code"] == "rate_limit_exceeded"
+    assert "waiting for a slot" in next(line for line in lines if line.startswith(":"))
+    assert lines[-1] == "data: [DONE]"
+
+
+def _collect(url: str, lines: list[str]) -> None:
+    body = LONG | {"max_tokens": 5}
+    with httpx.stream("POST", url, json=body, timeout=60) as response:
+        lines += [line for line in response.iter_lines() if line]
+
+
+def test_a_hundred_megabytes_are_refused_while_they_arrive_and_memory_stays_flat(
+    fresh: Holdfast,
+) -> None:
+    process = psutil.Process(fresh.process.pid)
+    before = process.memory_info().rss
+    peak = before
+
+    def flood() -> Iterator[bytes]:
+        nonlocal peak
+        yield b'{"model": "demo", "messages": [{"role": "user", "content": "'
+        for _ in range(100):
+            peak = max(peak, process.memory_info().rss)
+            yield b"x" * 2**20
+
+    response = httpx.post(f"{fresh.url}/chat/completions", content=flood(), timeout=60)
+    assert response.status_code == 413
+    assert response.json()["error"]["code"] == "request_too_large"
+    # What is read before the refusal, at most max_body (32 MiB), is held twice for a moment.
+    assert peak - before < 80 * 2**20
+    announced = httpx.post(f"{fresh.url}/chat/completions", content=b"x" * 40 * 2**20, timeout=60)
+    assert announced.status_code == 413
+
+
+def test_a_port_in_use_names_the_process(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = run("serve", "--demo", "--port", str(port), home=tmp_path / "home")
+    assert done.returncode == 5
+    assert f"process {os.getpid()}" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_holdfast_on_one_home_names_the_first(demo: Holdfast) -> None:
+    done = run("serve", "--demo", "--port", "0", home=demo.home)
+    assert done.returncode == 5
+    assert f"process {demo.process.pid}" in done.stderr
+
+
+def test_listening_for_others_without_a_key_is_refused(tmp_path: Path) -> None:
+    done = run("serve", "--demo", "--host", "0.0.0.0", "--port", "0", home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "holdfast keys create" in done.stderr
+
+
+def test_keys_are_needed_as_soon_as_one_exists_and_gone_when_revoked(fresh: Holdfast) -> None:
+    client = fresh.client()
+    assert client.models.list().data
+    key = run("keys", "create", "laptop", home=fresh.home).stdout.strip()
+    with pytest.raises(openai.AuthenticationError):
+        client.models.list()
+    assert fresh.client(api_key=key).models.list().data
+    assert httpx.get(f"{fresh.url}/models", headers={"x-api-key": key}).status_code == 200
+    assert run("keys", "revoke", "laptop", home=fresh.home).returncode == 0
+    with pytest.raises(openai.AuthenticationError):
+        fresh.client(api_key=key).models.list()
+
+
+def test_no_engine_hears_of_keys_and_none_listens_on_tcp(tmp_path: Path) -> None:
+    secrets = {"OPENAI_API_KEY": "canary-1", "HF_TOKEN": "canary-2", "LLAMA_ARG_PORT": "1"}
+    with holdfast(tmp_path / "home", "--demo", extra=secrets) as running:
+        running.wait_ready()
+        for process in running.descendants():
+            surroundings = Path(f"/proc/{process.pid}/environ").read_bytes()
+            assert b"canary" not in surroundings
+            assert b"LLAMA_ARG" not in surroundings
+            assert [c for c in process.net_connections("inet") if c.status == "LISTEN"] == []
+
+
+def test_an_unreadable_configuration_is_told_with_all_its_errors(tmp_path: Path) -> None:
+    overlay = tmp_path / "overlay.toml"
+    overlay.write_text('[serve]\nport = "eight"\nhots = "x"\n')
+    done = run("serve", "--config", str(overlay), home=tmp_path / "home")
+    assert done.returncode == 2
+    assert "serve.port" in done.stderr
+    assert "serve.hots" in done.stderr
+    assert "host" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [COMMAND, "serve", "--demo", "--port", "0"],
+        env=environment(tmp_path / "home"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    time.sleep(1.5)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=15)
+    assert process.returncode == 0
+    assert "Traceback" not in errors

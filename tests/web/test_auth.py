@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import pytest
+
+from server.errors import Forbidden, Unauthorized
+from server.ledger.keys import KeyBook
+from server.web.auth import authenticate
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> KeyBook:
+    return KeyBook(tmp_path / "keys.json")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {b"host": b"localhost:8000"},
+        {b"host": b"127.0.0.1:8000"},
+        {b"host": b"[::1]:8000"},
+        {b"host": b"localhost", b"origin": b"http://localhost:3000"},
+        {b"host": b"localhost", b"authorization": b"Bearer anything"},
+    ],
+)
+def test_programs_on_this_machine_need_no_key_while_none_exists(
+    book: KeyBook, headers: dict[bytes, bytes]
+) -> None:
+    assert authenticate(book, headers, "127.0.0.1").id == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {b"host": b"evil.example:8000"},
+        {b"host": b"localhost.evil.example"},
+        {b"host": b"127.0.0.1.evil.example"},
+        {b"host": b"localhost@evil.example"},
+        {b"host": b"["},
+        {b"host": b""},
+        {b"host": b"localhost", b"origin": b"https://evil.example"},
+        {b"host": b"localhost", b"origin": b"null"},
+    ],
+)
+def test_web_pages_are_refused_while_no_key_exists(
+    book: KeyBook, headers: dict[bytes, bytes]
+) -> None:
+    with pytest.raises(Forbidden):
+        authenticate(book, headers, "127.0.0.1")
+
+
+@pytest.mark.parametrize("header", [b"authorization", b"x-api-key"])
+def test_every_header_that_carries_a_key_goes_through_the_same_check(
+    book: KeyBook, header: bytes
+) -> None:
+    key, text = book.create("laptop")
+    prefix = "Bearer " if header == b"authorization" else ""
+    headers = {b"host": b"box.example", header: (prefix + text).encode()}
+    assert authenticate(book, headers, "10.0.0.9").id == key.id
+    book.revoke("laptop")
+    with pytest.raises(Unauthorized):
+        authenticate(book, headers, "10.0.0.9")
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {b"authorization": b""},
+        {b"authorization": b"Bearer"},
+        {b"authorization": b"Bearer "},
+        {b"authorization": b"Basic YTpi"},
+        {b"authorization": b"Bearer \xff\xfe"},
+        {b"x-api-key": b""},
+        {b"x-api-key": b"sk-holdfast-00000000-wrong"},
+    ],
+)
+def test_without_a_live_key_nobody_passes(book: KeyBook, headers: dict[bytes, bytes]) -> None:
+    book.create("laptop")
+    with pytest.raises(Unauthorized):
+        authenticate(book, headers, "127.0.0.1")

@@ -40,7 +40,8 @@ class Footprint:
     """Bytes. The first four must be there from the start; the last two grow with use."""
 
     weights: int
-    """The GGUF files and the mmproj. On the CPU they are mapped, and so shared and reclaimable."""
+    """The GGUF files and the mmproj. On the CPU they are mapped; where llama.cpp repacks a tensor
+    for it (CPU_REPACK), the copy takes the place of pages that are not read again."""
     kv_cache: int
     state: int
     compute: int

@@ -130,6 +130,24 @@ def test_a_familys_mistake_is_told_once(whole: str, problems_of: Problems) -> No
     assert len(problems) == 1
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("kv_heads = 2", 'kv_heads = "x"'),
+        ('engine = "vllm"', 'engine = "vlm"'),
+        ('kind = "qwen3_5"', 'kind = "qwen3_6"'),
+        ('quant = "Q4"', "quant = 4"),
+        ("context = 4096", "context = -1"),
+        ('path = "tiny-Q4.gguf"', 'path = "/tiny-Q4.gguf"'),
+        ('path = "weights/tiny"', 'path = "../tiny"'),
+    ],
+)
+def test_a_refused_value_is_not_also_missing_or_unfit(
+    whole: str, problems_of: Problems, old: str, new: str
+) -> None:
+    assert len(problems_of(whole.replace(old, new, 1))) == 1
+
+
 def test_values_from_two_files_name_both(whole: str, problems_of: Problems) -> None:
     over = '[[model]]\nid = "tiny"\narchitecture.kv_heads = 3'
     (problem,) = problems_of(whole, over)

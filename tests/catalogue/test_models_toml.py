@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import server
-from server.catalogue import BENCHMARKS, Build, Catalogue, Model, load
+from server.catalogue import BENCHMARKS, Build, Catalogue, Model, Serve, load
 from server.settings import Settings
 
 SIZES = ("0.8b", "2b", "4b", "9b", "27b", "35b-a3b", "122b-a10b", "397b-a17b")
@@ -200,6 +200,10 @@ def test_the_licence_text_is_missing_at_27b_only(catalogue: Catalogue) -> None:
     held = {size: _build(catalogue, size, "bf16").licence_file for size in SIZES}
     assert [size for size in SIZES if held[size] is False] == ["27b"]
     assert [size for size in SIZES if held[size] is None] == ["122b-a10b", "397b-a17b"]
+
+
+def test_the_serve_table_shows_the_defaults(catalogue: Catalogue) -> None:
+    assert catalogue.serve == Serve()
 
 
 def test_sampling_of_the_cards(catalogue: Catalogue) -> None:

@@ -20,6 +20,7 @@ from server.planning.footprint import (
     CONTEXT_CHECKPOINTS,
     PROMPT_CACHE,
     Footprint,
+    image_compute,
     kv_bytes_per_token,
     llama_server,
     state_bytes_per_sequence,
@@ -107,6 +108,25 @@ def test_compute_is_never_less_than_logged_and_little_more(
     a = models[f"qwen3.5-{size}"].architecture
     estimate = llama_server(0, 0, a, context, slots).compute / MIB
     assert logged <= estimate <= 1.12 * logged
+
+
+@pytest.mark.parametrize(("size", "logged"), [("0.8b", 161.31), ("4b", 223.30), ("27b", 248.10)])
+def test_an_image_takes_what_was_logged(
+    models: Mapping[str, Model], size: str, logged: float
+) -> None:
+    """llama-server's warm-up with an image of 1472 x 1472 pixels: 46 x 46 tokens."""
+    vision = models[f"qwen3.5-{size}"].architecture.vision
+    assert vision is not None
+    assert 0.999 * logged <= image_compute(vision, 46 * 46) / MIB <= 1.08 * logged
+
+
+def test_images_cost_only_builds_that_take_them(models: Mapping[str, Model]) -> None:
+    a = models["qwen3.5-9b"].architecture
+    assert a.vision is not None
+    text, both = llama_server(1, 0, a, 4096, 1), llama_server(1, 1, a, 4096, 1)
+    assert both.compute - text.compute == image_compute(a.vision)
+    demo = models["demo"].architecture
+    assert llama_server(1, 1, demo, 4096, 1).compute == llama_server(1, 0, demo, 4096, 1).compute
 
 
 def test_components(models: Mapping[str, Model]) -> None:

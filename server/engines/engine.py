@@ -19,33 +19,21 @@ from typing import Any
 
 import aiohttp
 
-from server.engines import llama_server
+from server.engines import blame, llama_server
 from server.engines.incarnation import Incarnation, launch
-from server.engines.lifecycle import Event, State, next_state
+from server.engines.lifecycle import Event, State
 from server.engines.llama_log import Failure, classify
 from server.engines.log import EngineLog
 from server.engines.naming import file_stem
 from server.engines.restart import GiveUp, Policy, decide
 from server.engines.slots import SlotQueue
+from server.engines.standing import Standing
 from server.engines.status import EngineStatus
-from server.errors import (
-    DoesNotFit,
-    EngineError,
-    EngineMissing,
-    EngineUnready,
-    HoldfastError,
-    StoreError,
-)
+from server.errors import EngineError, EngineUnready, HoldfastError, StoreError
 from server.store.gguf import read_parts
 
 _GRACE = 2.0  # seconds from SIGTERM to SIGKILL; a drained engine has nothing left to finish
 _FAILED_TAIL = 20  # lines of its log that a failed engine's status shows
-_ERRORS: Mapping[str, type[HoldfastError]] = {
-    "memory": DoesNotFit,
-    "weights": StoreError,
-    "unsupported": StoreError,
-    "program": EngineMissing,
-}
 
 
 class Engine:
@@ -69,10 +57,7 @@ class Engine:
     ) -> None:
         self.name = name
         self.launch = plan
-        self.state = State.ABSENT
         self.restarts = 0
-        self.last_error: HoldfastError | None = None
-        """Why it last ended, or why it was not started."""
         self.queue = SlotQueue(plan.slots, queue_limit)
         self.queue.pause()
         self.log = EngineLog(logs / f"{file_stem(name)}.log")
@@ -81,13 +66,21 @@ class Engine:
         self._environment = llama_server.environment(
             os.environ if environ is None else environ, plan.gpus
         )
-        self._since = time.monotonic()
-        self._changed = asyncio.Event()
+        self._standing = Standing(name, lambda: self.progress)
         self._life: asyncio.Task[None] | None = None
         self._stop: asyncio.Future[float] | None = None
         self._run: Incarnation | None = None
         self._blame: HoldfastError | None = None
         self._exits: deque[float] = deque(maxlen=self._policy.exits)
+
+    @property
+    def state(self) -> State:
+        return self._standing.state
+
+    @property
+    def last_error(self) -> HoldfastError | None:
+        """Why it last ended, or why it was not started."""
+        return self._standing.last_error
 
     @property
     def session(self) -> aiohttp.ClientSession:
@@ -96,7 +89,7 @@ class Engine:
         It ends with the process that it talks to. Raises EngineUnready while there is none.
         """
         if self._run is None:
-            raise self._unready()
+            raise self._standing.unready()
         return self._run.session
 
     @property
@@ -114,8 +107,8 @@ class Engine:
         """
         if self._life is not None:
             return
-        self._enter(Event.START)
-        self.last_error = None
+        self._standing.enter(Event.START)
+        self._standing.last_error = None
         self._exits.clear()
         self.queue.open()
         loop = asyncio.get_running_loop()
@@ -130,19 +123,19 @@ class Engine:
         Raises EngineUnready after `patience` seconds or when it is being stopped, and the reason
         for which it failed if it did.
         """
-        try:
-            async with asyncio.timeout(patience):
-                while self.state is not State.READY:
-                    if self.state not in (State.ABSENT, State.STARTING):
-                        raise self._unready()
-                    await self._changed.wait()
-        except TimeoutError:
-            raise self._unready() from None
+        await self._standing.wait_ready(patience)
+
+    async def recovered(self, patience: float | None = None) -> None:
+        """After a connection to it broke: return when the engine is ready (again).
+
+        A connection breaks a moment before the exit behind it is noticed; that moment is waited
+        for first. Raises as `wait_ready` does.
+        """
+        await self._standing.recovered(patience)
 
     async def changed(self) -> State:
         """The next state that the engine enters."""
-        await self._changed.wait()
-        return self.state
+        return await self._standing.changed()
 
     async def stop(self, drain_timeout: float) -> None:
         """End the engine; return when no process is left.
@@ -153,7 +146,7 @@ class Engine:
         self.queue.close(EngineUnready(f"{self.name} is being stopped"))
         if self._life is None or self._stop is None:
             self.queue.fail_waiting(EngineUnready(f"{self.name} is stopped"))
-            self._enter(Event.STOP)
+            self._standing.enter(Event.STOP)
             return
         if not self._stop.done():
             self._stop.set_result(drain_timeout)
@@ -161,7 +154,7 @@ class Engine:
             self._run.process.kill()
         await asyncio.wait({self._life})
         if self.state is State.FAILED:  # it failed before the wish to stop was seen
-            self._enter(Event.STOP)
+            self._standing.enter(Event.STOP)
 
     def replace(self, reason: str) -> None:
         """Kill a process that hangs; it is launched again as after any other exit."""
@@ -171,7 +164,7 @@ class Engine:
 
     def refuse(self, reason: HoldfastError) -> None:
         """Leave an engine that does not run failed for `reason`, without launching it."""
-        self._enter(Event.START)
+        self._standing.enter(Event.START)
         self._give_up(reason)
 
     def status(self) -> EngineStatus:
@@ -180,7 +173,7 @@ class Engine:
             name=self.name,
             state=self.state,
             pid=None if run is None else run.process.pid,
-            seconds=time.monotonic() - self._since,
+            seconds=self._standing.seconds,
             restarts=self.restarts,
             slots=self.queue.slots,
             running=self.queue.running,
@@ -201,9 +194,13 @@ class Engine:
         """The owner: from START until the engine is stopped or failed."""
         try:
             weights = await self._check(checked)
-            relaunch = weights is not None
-            while relaunch and weights is not None:
-                relaunch = await self._run_once(weights, stop)
+            while weights is not None and await self._run_once(weights, stop):
+                pass
+        except Exception as bug:
+            if self.state in (State.STARTING, State.READY):  # else someone waits for it for ever
+                self._standing.enter(Event.EXITED)
+                self._give_up(EngineError(f"the supervisor of {self.name} broke", why=repr(bug)))
+            raise
         finally:
             self._life = None
             if self._run is not None:  # cancelled, as when the event loop is shut down
@@ -236,7 +233,7 @@ class Engine:
         self._run = None
         status = await run.end()
         if self.state is State.DRAINING:
-            self._enter(Event.EXITED)
+            self._standing.enter(Event.EXITED)
             return False
         failure = classify(self.log.tail(), status, was_ready=run.was_ready)
         return await self._relaunch(failure, stop)
@@ -247,11 +244,13 @@ class Engine:
         await _first(loading, run.exited, stop)
         if not loading.done():
             loading.cancel()
-        elif isinstance(stuck := loading.exception(), HoldfastError):
+        elif stuck := loading.exception():
+            if not isinstance(stuck, HoldfastError):
+                raise stuck
             self._blame = stuck
             run.process.kill()
         elif not run.exited.done():
-            self._enter(Event.ANSWERED)
+            self._standing.enter(Event.ANSWERED)
             self.queue.resume()
         await _first(run.exited, stop)
         if stop.done():
@@ -260,7 +259,7 @@ class Engine:
 
     async def _drain(self, run: Incarnation, patience: float) -> None:
         was_ready = self.state is State.READY
-        self._enter(Event.STOP)
+        self._standing.enter(Event.STOP)
         if was_ready:
             idle = asyncio.create_task(self.queue.idle())
             await asyncio.wait(
@@ -273,59 +272,31 @@ class Engine:
 
     async def _relaunch(self, failure: Failure, stop: asyncio.Future[float]) -> bool:
         """Decide what follows an exit, and wait as long as that says. Returns whether to go on."""
+        self._standing.enter(Event.EXITED)
         self._exits.append(time.monotonic())
-        error = self._blame or self._explain(failure)
+        error = self._blame or blame.explain(self.name, failure, self.log.path)
         self._blame = None
         chance = random.random()  # noqa: S311 - spreads relaunches, guards nothing
         decision = decide(
             self._exits, permanent=failure.permanent, policy=self._policy, chance=chance
         )
         if isinstance(decision, GiveUp):
-            self._give_up(error, decision.reason)
+            self._give_up(blame.final(error, decision.reason))
             return False
-        self.last_error = error
+        self._standing.last_error = error
         self.restarts += 1
-        self._enter(Event.EXITED)
         await asyncio.wait({stop}, timeout=decision.delay)
         if stop.done():
-            self._enter(Event.STOP)
+            self._standing.enter(Event.STOP)
             self.queue.fail_waiting(EngineUnready(f"{self.name} was stopped"))
-            self._enter(Event.EXITED)
+            self._standing.enter(Event.EXITED)
         return not stop.done()
 
-    def _explain(self, failure: Failure) -> HoldfastError:
-        kind = _ERRORS.get(failure.cause, EngineError)
-        next_step = failure.next_step
-        if kind is EngineError:
-            next_step = f"{next_step} ({self.log.path})"
-        return kind(f"the engine of {self.name} ended", why=failure.why, next_step=next_step)
-
-    def _give_up(self, error: HoldfastError, reason: str = "") -> None:
-        if reason:
-            why = f"{error.why}; {reason}" if error.why else reason
-            error = type(error)(error.what, why=why, next_step=error.next_step)
-        self.last_error = error
-        self._enter(Event.GAVE_UP)
+    def _give_up(self, error: HoldfastError) -> None:
+        self._standing.last_error = error
+        self._standing.enter(Event.GAVE_UP)
         self.queue.close(error)
         self.queue.fail_waiting(error)
-
-    def _enter(self, event: Event) -> None:
-        state = next_state(self.state, event)
-        if state is not self.state or event is Event.EXITED:
-            self._since = time.monotonic()
-        self.state = state
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def _unready(self) -> HoldfastError:
-        if self.state is State.FAILED and self.last_error is not None:
-            return self.last_error.with_traceback(None)
-        if self.state is State.STARTING:
-            why = f"{self.progress:.0%} of it is in memory" if self.progress else ""
-            return EngineUnready(
-                f"{self.name} is loading", why=why, next_step="Retry later", retry_after=5
-            )
-        return EngineUnready(f"{self.name} is {self.state.value}")
 
 
 async def _first(*futures: asyncio.Future[Any]) -> None:

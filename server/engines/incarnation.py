@@ -7,6 +7,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -28,7 +29,7 @@ _KEEP_ALIVE: Final = 3.0
 class Incarnation:
     """A launched engine. Made by `launch`; `end` must be awaited, whatever became of it."""
 
-    def __init__(self, process: EngineProcess, log: EngineLog, socket: str, weights: int) -> None:
+    def __init__(self, process: EngineProcess, log: EngineLog, socket: Path, weights: int) -> None:
         self.process = process
         self.progress = 0.0
         """Of loading, 0 to 1."""
@@ -40,10 +41,11 @@ class Incarnation:
         # No limit and no timeouts: slots bound what runs, and who asks decides how long it waits.
         self.session = aiohttp.ClientSession(
             "http://engine",
-            connector=aiohttp.UnixConnector(socket, limit=0, keepalive_timeout=_KEEP_ALIVE),
+            connector=aiohttp.UnixConnector(str(socket), limit=0, keepalive_timeout=_KEEP_ALIVE),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             auto_decompress=False,
         )
+        self._socket = socket
         self._weights = weights
         self._log = log
         self._reader = LogReader()
@@ -77,6 +79,8 @@ class Incarnation:
         status = await self.exited
         self._log.on_line = None
         await self.session.close()
+        with contextlib.suppress(OSError):
+            self._socket.unlink(missing_ok=True)
         return status
 
     async def _healthy(self) -> bool:
@@ -127,4 +131,4 @@ async def launch(
             next_step="Make its folder writable, or choose another home with --home",
         ) from error
     process = await spawn(llama_server.argv(plan), environment, log)
-    return Incarnation(process, log, str(plan.socket), weights)
+    return Incarnation(process, log, plan.socket, weights)

@@ -126,7 +126,7 @@ def _start_guard(
 ) -> tuple[subprocess.Popen[bytes], socket.socket]:
     """The guard of a new engine, and our end of the socket that is shared with it."""
     ours, theirs = socket.socketpair()
-    with theirs:
+    try:
         guard = subprocess.Popen(
             [sys.executable, "-I", "-S", str(_GUARD), str(theirs.fileno()), *argv],
             stdin=subprocess.DEVNULL,
@@ -138,6 +138,15 @@ def _start_guard(
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
         )
+    except OSError as error:
+        ours.close()
+        raise EngineError(
+            f"no process could be started for {argv[0]}",
+            why=error.strerror or str(error),
+            next_step="Look at the limits of processes and memory (ulimit -a)",
+        ) from error
+    finally:
+        theirs.close()
     return guard, ours
 
 

@@ -127,6 +127,11 @@ async def test_a_program_that_cannot_be_executed(log: EngineLog, program: str) -
     assert caught.value.why in ("No such file or directory", "Permission denied")
 
 
+async def test_a_process_that_the_system_refuses(log: EngineLog) -> None:
+    with pytest.raises(EngineError, match="Argument list too long"):
+        await spawn(["/bin/true", "x" * (4 << 20)], {}, log)
+
+
 async def test_stop_is_polite_at_first(log: EngineLog) -> None:
     script = 'trap "echo bye; exit 3" TERM; echo up; while :; do sleep 0.01; done'
     process = await spawn(["/bin/sh", "-c", script], {"PATH": os.environ["PATH"]}, log)

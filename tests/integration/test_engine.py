@@ -54,6 +54,7 @@ def program() -> Path:
 async def make(program: Path, tmp_path: Path) -> AsyncIterator[Make]:
     """Makes engines; what runs of them in the end is stopped."""
     made: list[Engine] = []
+    before = set(psutil.Process().children(recursive=True))
 
     def make(name: str = "demo:test", **changes: Any) -> Engine:
         launch = Launch(
@@ -72,7 +73,7 @@ async def make(program: Path, tmp_path: Path) -> AsyncIterator[Make]:
 
     yield make
     await asyncio.gather(*(engine.stop(0) for engine in made))
-    assert psutil.Process().children(recursive=True) == []
+    assert set(psutil.Process().children(recursive=True)) <= before
 
 
 @pytest.fixture
@@ -167,15 +168,25 @@ async def test_killed_it_breaks_streams_and_comes_back(make: Make) -> None:
         with pytest.raises(aiohttp.ClientError):
             await response.read()
         assert time.monotonic() - killed < 1
-    while engine.restarts == 0:
-        await engine.changed()
-    await engine.wait_ready(10)
+    await engine.recovered(10)
     assert time.monotonic() - killed < 5
     after = engine.status()
     assert after.pid != first
     assert after.restarts == 1
     assert "it was killed" in (after.last_error or "")
     assert await _answer(engine) == 200
+
+
+async def test_killed_again_and_again_it_stays_down(make: Make) -> None:
+    engine = make()
+    await engine.start()
+    for _ in range(QUICK.exits):
+        await engine.wait_ready(20)
+        os.kill(engine.status().pid or 0, signal.SIGKILL)
+        await engine.changed()
+    error = await failed(engine, EngineError)
+    assert "exited 3 times within 120 s" in error.why
+    assert engine.restarts == 2
 
 
 async def test_replace_launches_it_anew_and_says_why(make: Make) -> None:
@@ -250,6 +261,14 @@ async def test_a_program_that_is_not_there(make: Make, tmp_path: Path) -> None:
     assert "No such file" in (await failed(engine, EngineError)).why
 
 
+async def test_a_launch_that_breaks_the_supervisor_leaves_nobody_waiting(make: Make) -> None:
+    engine = make(alias="nul\0byte")
+    await engine.start()
+    error = await failed(engine, EngineError)
+    assert "the supervisor of demo:test broke" in error.what
+    assert "embedded null byte" in error.why
+
+
 async def test_weights_without_a_tensor_are_told_and_not_tried_twice(
     make: Make, tmp_path: Path
 ) -> None:
@@ -264,6 +283,31 @@ async def test_weights_without_a_tensor_are_told_and_not_tried_twice(
     assert "attn_norm" in error.why
     assert engine.status().restarts == 0
     assert any("attn_norm" in line for line in engine.status().log_tail)
+
+
+async def test_weights_of_an_unknown_architecture(make: Make, tmp_path: Path) -> None:
+    content = GGUF.read_bytes()
+    name = b"general.architecture\x08\0\0\0\x06\0\0\0\0\0\0\0qwen"
+    assert content.count(name + b"35") == 1
+    strange = tmp_path / "strange.gguf"
+    strange.write_bytes(content.replace(name + b"35", name + b"99"))
+    engine = make(model_file=strange)
+    await engine.start()
+    error = await failed(engine, StoreError)
+    assert "unknown model architecture: 'qwen99'" in error.why
+    assert "newer llama-server" in error.next_step
+
+
+async def test_out_of_memory_is_told_and_not_tried_twice(
+    make: Make, script: Callable[[str], Path], program: Path
+) -> None:
+    limited = script(f'ulimit -v 2000000; exec {shlex.quote(str(program))} "$@"')
+    engine = make(binary=limited, context=1 << 22)
+    await engine.start()
+    error = await failed(engine, DoesNotFit)
+    assert "alloc" in error.why
+    assert "[serve]" in error.next_step
+    assert engine.status().restarts == 0
 
 
 @pytest.mark.parametrize("damage", ["truncated", "corrupt", "absent", "empty"])

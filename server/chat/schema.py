@@ -18,9 +18,12 @@ MAX_NODES = 20_000
 """Objects and arrays in all schemas of a request together."""
 MAX_PROPERTIES = 250
 """Per object: the rules for optional properties grow with their square (500 take 0.5 s)."""
+MAX_ALTERNATIVES = 1000
+"""Of `enum`, `anyOf` and the like in one schema, as many as OpenAI takes. Choosing among 1000 takes
+a CPU core 0.6 s a token."""
 MAX_NAME = 256
 MAX_VALUES = 20_000
-"""Characters of an `enum` or `const`."""
+"""Characters of an `enum` or a `const`."""
 MAX_PATTERN = 512
 MAX_REPETITIONS = 1000
 """Of a character, or of an array's items or a string's characters."""
@@ -28,34 +31,35 @@ MAX_UNROLLED = 2000
 """Characters of a pattern once its repeated groups are written out."""
 
 _COUNTS = frozenset(("minLength", "maxLength", "minItems", "maxItems"))
+_LISTS = frozenset(("enum", "anyOf", "oneOf", "allOf"))
 _REPETITION = re.compile(r"(.)\{\s*(\d*)\s*,?\s*(\d*)\s*\}", re.DOTALL)
 _COMPOUND = frozenset(")?*+}")  # what ends a group, or what is repeated already
 
 _format = choice("text", "json_object", "json_schema")
 
 
-def bound_schemas(schemas: Iterable[tuple[Any, str]]) -> None:
+def bound_schemas(schemas: Iterable[tuple[dict[str, Any], str]]) -> None:
     """Raises RequestError where the (schema, its name in the request) go beyond the bounds."""
-    pending = list(schemas)
-    name = pending[0][1] if pending else ""
-    seen = 0
-    while pending:
-        node, place = pending.pop()
-        seen += 1
-        if seen > MAX_NODES:
-            raise invalid(name, f"the schemas have more than {MAX_NODES} objects and arrays")
-        if type(node) is list:
-            pending += [(child, place) for child in node if type(child) in (dict, list)]
-            continue
-        if len(node) > MAX_PROPERTIES:
-            raise invalid(place, f"it has more than {MAX_PROPERTIES} members")
-        for key, child in node.items():
-            if len(key) > MAX_NAME:
-                raise invalid(place, f"the name '{key[:32]}...' has more than {MAX_NAME} letters")
-            if type(child) is dict or type(child) is list:
-                pending.append((child, f"{place}.{key}"))
-            if type(child) is not dict:  # else it is a property that is called `pattern` or so
-                _bound_keyword(key, child, f"{place}.{key}")
+    nodes = 0
+    for schema, name in schemas:
+        alternatives = 0
+        pending: list[tuple[Any, str]] = [(schema, name)]
+        while pending:
+            node, place = pending.pop()
+            nodes += 1
+            if nodes > MAX_NODES:
+                raise invalid(name, f"the schemas have more than {MAX_NODES} objects and arrays")
+            if type(node) is list:
+                pending += [(child, place) for child in node if type(child) in (dict, list)]
+                continue
+            alternatives += _bound_object(node, place)
+            if alternatives > MAX_ALTERNATIVES:
+                raise invalid(name, f"it has more than {MAX_ALTERNATIVES} alternatives")
+            pending += [
+                (child, f"{place}.{key}")
+                for key, child in node.items()
+                if type(child) in (dict, list)
+            ]
 
 
 def parse_response_format(value: Any, name: str) -> dict[str, Any] | None:
@@ -71,6 +75,21 @@ def parse_response_format(value: Any, name: str) -> dict[str, Any] | None:
     schema = mapping(wrapper.get("schema"), f"{place}.schema")
     bound_schemas([(schema, f"{place}.schema")])
     return {"type": "json_schema", "json_schema": {"schema": schema}}
+
+
+def _bound_object(node: dict[str, Any], place: str) -> int:
+    """Returns how many alternatives it lists."""
+    if len(node) > MAX_PROPERTIES:
+        raise invalid(place, f"it has more than {MAX_PROPERTIES} members")
+    alternatives = 0
+    for key, value in node.items():
+        if len(key) > MAX_NAME:
+            raise invalid(place, f"the name '{key[:32]}...' has more than {MAX_NAME} letters")
+        if key in _LISTS and type(value) is list:
+            alternatives += len(value)
+        if type(value) is not dict:  # else it is a property that is called `pattern` or so
+            _bound_keyword(key, value, f"{place}.{key}")
+    return alternatives
 
 
 def _bound_keyword(key: str, value: Any, place: str) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from server.chat.schema import (
+    MAX_ALTERNATIVES,
     MAX_NAME,
     MAX_NODES,
     MAX_PATTERN,
@@ -53,7 +54,10 @@ def test_ordinary_schemas_pass() -> None:
     [
         ({"properties": {f"p{i}": {} for i in range(MAX_PROPERTIES + 1)}}, "members"),
         ({"properties": {"x" * (MAX_NAME + 1): {}}}, "letters"),
-        ({"anyOf": [{}] * (MAX_NODES + 1)}, "objects and arrays"),
+        ({"examples": [{}] * (MAX_NODES + 1)}, "objects and arrays"),
+        ({"anyOf": [{}] * (MAX_ALTERNATIVES + 1)}, "more than 1000 alternatives"),
+        ({"enum": ["a"] * (MAX_ALTERNATIVES + 1)}, "more than 1000 alternatives"),
+        ({"oneOf": [{"anyOf": [{}] * 100}] * 10}, "more than 1000 alternatives"),
         ({"pattern": "^" + "a" * MAX_PATTERN}, "more than 512 characters"),
         ({"pattern": "^a{1001}$"}, "more than 1000 times"),
         ({"pattern": "^a{0,99999999999999999999}$"}, "more than 1000 times"),
@@ -80,14 +84,19 @@ def test_what_would_explode_is_refused(schema: dict[str, Any], says: str) -> Non
 
 
 def test_the_bound_on_nodes_is_that_of_all_schemas_together() -> None:
-    half = {"anyOf": [{}] * (MAX_NODES // 2)}
+    half = {"examples": [{}] * (MAX_NODES // 2)}
     bound(half)
     with pytest.raises(RequestError, match="objects and arrays"):
         bound_schemas([(half, "a"), (half, "b")])
 
 
+def test_the_bound_on_alternatives_is_that_of_each_schema() -> None:
+    many = {"enum": list(range(MAX_ALTERNATIVES))}
+    bound_schemas([(many, "a"), (many, "b")])
+
+
 def test_it_is_fast_on_the_largest() -> None:
-    schema = {"anyOf": [{"type": "string", "pattern": "^a{10}$"}] * (MAX_NODES - 2)}
+    schema = {"examples": [{"type": "string", "pattern": "^a{10}$"}] * (MAX_NODES - 2)}
     started = time.perf_counter()
     bound(schema)
     assert time.perf_counter() - started < 0.5

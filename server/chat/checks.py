@@ -65,7 +65,7 @@ def number(low: float, high: float, *, above_low: bool = False) -> Check[float]:
     def check(value: Any, name: str) -> float:
         if type(value) is not float and type(value) is not int:
             raise wrong_type(name, "a number", value)
-        if value < low or (above_low and value == low):
+        if not (value > low if above_low else value >= low):  # said so that NaN fails, too
             sign = ">" if above_low else ">="
             raise invalid(name, f"expected a number {sign} {low:g}, but got {value:g} instead")
         if value > high:

@@ -254,6 +254,6 @@ def fields_table(fields: Mapping[str, Field]) -> str:
     """The fields as a Markdown table, for the documentation."""
     order: tuple[Policy, ...] = ("accepted", "ignored", "refused")
     rows = sorted(fields.values(), key=lambda field: (order.index(field.policy), field.name))
-    lines = ["| field | | |", "|---|---|---|"]
+    lines = ["| field | | what is taken, or why not |", "|---|---|---|"]
     lines += [f"| `{row.name}` | {row.policy} | {row.note} |" for row in rows]
     return "\n".join(lines) + "\n"

@@ -2,9 +2,10 @@
 
     python tests/chat/record.py SOCKET
 
-SOCKET is the UNIX socket of a llama-server that serves the demo model with two slots or more. For
-every request below, `recordings/NAME.request.json` is what a client sends, and `NAME.sse` or
-`NAME.json` the engine's own bytes.
+SOCKET is the UNIX socket of a llama-server with two slots or more. What its model says does not
+matter, if only it is text; its chat template must be Qwen3.5's. For every request below,
+`recordings/NAME.request.json` is what a client sends, and `NAME.sse` or `NAME.json` the engine's
+own bytes.
 """
 
 from __future__ import annotations
@@ -25,26 +26,17 @@ from server.settings import Settings
 RECORDINGS = Path(__file__).parent / "recordings"
 
 QUESTION = [{"role": "user", "content": "What is Holdfast?"}]
-WEATHER = {
-    "type": "function",
-    "function": {
-        "name": "get_weather",
-        "description": "Get the current weather in a city",
-        "parameters": {
-            "type": "object",
-            "properties": {"city": {"type": "string"}},
-            "required": ["city"],
-        },
-    },
-}
+CLOCK = {"type": "function", "function": {"name": "now", "description": "The time"}}
 CHATS: dict[str, dict[str, Any]] = {
     "plain": {"messages": QUESTION, "enable_thinking": False, "max_tokens": 12},
     "thinking": {"messages": QUESTION, "enable_thinking": True, "max_tokens": 16},
     "tool": {
-        "messages": [{"role": "user", "content": "What is the weather in Paris?"}],
-        "tools": [WEATHER],
+        "messages": [{"role": "user", "content": "What time is it?"}],
+        "tools": [CLOCK],
+        "tool_choice": "required",
+        "parallel_tool_calls": False,
         "enable_thinking": False,
-        "max_tokens": 64,
+        "max_tokens": 200,
     },
     "two": {"messages": QUESTION, "enable_thinking": False, "n": 2, "max_tokens": 6},
     "logprobs": {
@@ -74,6 +66,11 @@ async def record(socket: str) -> None:
     RECORDINGS.mkdir(exist_ok=True)
     connector = aiohttp.UnixConnector(socket, force_close=True)
     async with aiohttp.ClientSession("http://engine", connector=connector) as session:
+        # Pushed to begin a call, any model calls the one tool right: the grammar sees to it.
+        begin = {"content": "<tool_call>", "parse_special": True}
+        async with session.post("/tokenize", json=begin) as response:
+            (token,) = (await response.json())["tokens"]
+        CHATS["tool"]["logit_bias"] = {str(token): 100}
         for name, fields in {**CHATS, **COMPLETIONS}.items():
             client = {"model": "demo", "temperature": 0, **fields}
             parse: Any = parse_chat if name in CHATS else parse_completion

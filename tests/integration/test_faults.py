@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import openai
 import psutil
 import pytest
@@ -31,7 +31,7 @@ LONG = {
 }
 
 
-def events(response: httpx.Response) -> Iterator[Any]:
+def events(response: httpx2.Response) -> Iterator[Any]:
     """The data of each server-sent event: parsed, or the string `[DONE]`."""
     for line in response.iter_lines():
         if line.startswith("data: "):
@@ -49,7 +49,7 @@ def test_an_engine_killed_in_mid_stream_is_told_and_the_next_request_works(
     fresh: Holdfast,
 ) -> None:
     first = fresh.engine()["pid"]
-    with httpx.stream("POST", f"{fresh.url}/chat/completions", json=LONG, timeout=30) as response:
+    with httpx2.stream("POST", f"{fresh.url}/chat/completions", json=LONG, timeout=30) as response:
         received = events(response)
         assert next(received)["choices"]
         os.kill(first, signal.SIGKILL)
@@ -86,7 +86,7 @@ def test_it_starts_again_on_the_same_home_after_being_killed(tmp_path: Path) -> 
 
 
 def test_a_client_that_leaves_a_stream_frees_its_slot_within_a_second(fresh: Holdfast) -> None:
-    with httpx.stream("POST", f"{fresh.url}/chat/completions", json=LONG, timeout=30) as response:
+    with httpx2.stream("POST", f"{fresh.url}/chat/completions", json=LONG, timeout=30) as response:
         next(events(response))
         assert fresh.engine()["running"] == 1
     wait_for(lambda: fresh.engine()["running"] == 0, 1.5)
@@ -96,8 +96,8 @@ def test_a_client_that_leaves_a_whole_answer_frees_its_slot_within_a_second(
     fresh: Holdfast,
 ) -> None:
     body = LONG | {"stream": False}
-    with pytest.raises(httpx.ReadTimeout):
-        httpx.post(f"{fresh.url}/chat/completions", json=body, timeout=0.25)
+    with pytest.raises(httpx2.ReadTimeout):
+        httpx2.post(f"{fresh.url}/chat/completions", json=body, timeout=0.25)
     wait_for(lambda: fresh.engine()["running"] == 0, 1.5)
     metrics = _engine_busy(fresh)
     assert metrics == 0
@@ -105,15 +105,15 @@ def test_a_client_that_leaves_a_whole_answer_frees_its_slot_within_a_second(
 
 def _engine_busy(running: Holdfast) -> int:
     """Slots that the engine itself says are at work."""
-    transport = httpx.HTTPTransport(uds=running.engine()["socket"])
-    with httpx.Client(transport=transport) as client:
+    transport = httpx2.HTTPTransport(uds=running.engine()["socket"])
+    with httpx2.Client(transport=transport) as client:
         slots = client.get("http://engine/slots").json()
     return sum(slot["is_processing"] for slot in slots)
 
 
 def test_sigterm_lets_running_requests_finish(fresh: Holdfast) -> None:
     body = LONG | {"max_tokens": 60}
-    with httpx.stream("POST", f"{fresh.url}/chat/completions", json=body, timeout=30) as response:
+    with httpx2.stream("POST", f"{fresh.url}/chat/completions", json=body, timeout=30) as response:
         received = events(response)
         next(received)
         fresh.process.terminate()
@@ -127,7 +127,7 @@ def test_what_outlasts_the_drain_gets_an_error_and_no_done(tmp_path: Path) -> No
     overlay.write_text('[serve]\ndrain_timeout = "0.1s"\n')
     with holdfast(tmp_path / "home", "--demo", "--config", str(overlay)) as running:
         running.wait_ready()
-        with httpx.stream(
+        with httpx2.stream(
             "POST", f"{running.url}/chat/completions", json=LONG, timeout=30
         ) as response:
             received = events(response)
@@ -144,13 +144,13 @@ def test_requests_beyond_slots_and_queue_get_429_with_retry_after(tmp_path: Path
     with holdfast(tmp_path / "home", "--demo", "--config", str(overlay)) as running:
         running.wait_ready()
         url = f"{running.url}/chat/completions"
-        with httpx.stream("POST", url, json=LONG, timeout=30) as first:
+        with httpx2.stream("POST", url, json=LONG, timeout=30) as first:
             next(events(first))
             lines: list[str] = []
             waiter = threading.Thread(target=_collect, args=(url, lines))
             waiter.start()
             wait_for(lambda: running.engine()["waiting"] == 1, 5)
-            refused = httpx.post(url, json=LONG | {"stream": False}, timeout=30)
+            refused = httpx2.post(url, json=LONG | {"stream": False}, timeout=30)
             wait_for(lambda: any(line.startswith(":") for line in lines), 5)
         waiter.join(30)
     assert refused.status_code == 429
@@ -162,7 +162,7 @@ def test_requests_beyond_slots_and_queue_get_429_with_retry_after(tmp_path: Path
 
 def _collect(url: str, lines: list[str]) -> None:
     body = LONG | {"max_tokens": 5}
-    with httpx.stream("POST", url, json=body, timeout=60) as response:
+    with httpx2.stream("POST", url, json=body, timeout=60) as response:
         lines += [line for line in response.iter_lines() if line]
 
 
@@ -180,12 +180,12 @@ def test_a_hundred_megabytes_are_refused_while_they_arrive_and_memory_stays_flat
             peak = max(peak, process.memory_info().rss)
             yield b"x" * 2**20
 
-    response = httpx.post(f"{fresh.url}/chat/completions", content=flood(), timeout=60)
+    response = httpx2.post(f"{fresh.url}/chat/completions", content=flood(), timeout=60)
     assert response.status_code == 413
     assert response.json()["error"]["code"] == "request_too_large"
     # What is read before the refusal, at most max_body (32 MiB), is held twice for a moment.
     assert peak - before < 80 * 2**20
-    announced = httpx.post(f"{fresh.url}/chat/completions", content=b"x" * 40 * 2**20, timeout=60)
+    announced = httpx2.post(f"{fresh.url}/chat/completions", content=b"x" * 40 * 2**20, timeout=60)
     assert announced.status_code == 413
 
 
@@ -217,7 +217,7 @@ def test_keys_are_needed_as_soon_as_one_exists_and_gone_when_revoked(fresh: Hold
     with pytest.raises(openai.AuthenticationError):
         client.models.list()
     assert fresh.client(api_key=key).models.list().data
-    assert httpx.get(f"{fresh.url}/models", headers={"x-api-key": key}).status_code == 200
+    assert httpx2.get(f"{fresh.url}/models", headers={"x-api-key": key}).status_code == 200
     assert run("keys", "revoke", "laptop", home=fresh.home).returncode == 0
     with pytest.raises(openai.AuthenticationError):
         fresh.client(api_key=key).models.list()

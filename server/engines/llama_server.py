@@ -73,6 +73,8 @@ def argv(launch: Launch) -> list[str]:
         *_placement(launch),
         *(("--mmproj", str(launch.mmproj)) if launch.mmproj else ("--no-mmproj",)),
         *("--jinja", "--reasoning-format", "deepseek"),
+        # A trailing assistant message is answered, as OpenAI does, and not continued.
+        "--no-prefill-assistant",
         *("--metrics", "--slots", "--no-ui", "--offline"),
         # Buffer sizes are logged at level 4; the prefix marks errors; times are the log file's.
         *("--verbosity", "4", "--log-prefix", "--no-log-timestamps", "--log-colors", "off"),
@@ -86,7 +88,8 @@ def environment(parent: Mapping[str, str], gpus: Sequence[str] = ()) -> dict[str
     it sees exactly `gpus`: on one that it does not use, a CUDA build would still take memory.
     """
     passed_on = {name: parent[name] for name in _PASSED_ON if name in parent}
-    return passed_on | {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+    # A backtrace by a debugger would write the arguments of functions, and so prompts, to the log.
+    return passed_on | {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "GGML_NO_BACKTRACE": "1"}
 
 
 def _capacity(launch: Launch) -> list[str]:

@@ -222,7 +222,7 @@ class Engine:
 
     async def _run_once(self, weights: int, stop: asyncio.Future[float]) -> bool:
         """One process from launch to exit, and the wait after it. Returns whether to go on."""
-        self.log.forget()
+        self.log.begin()
         try:
             run = self._run = await launch(self.launch, self._environment, self.log, weights)
         except HoldfastError as error:

@@ -13,6 +13,7 @@ from typing import Final
 import aiohttp
 
 from server.engines import llama_server
+from server.engines.discretion import discreet
 from server.engines.llama_log import Buffer, LogReader, Stage, loaded_fraction
 from server.engines.log import EngineLog
 from server.engines.process import EngineProcess, spawn
@@ -54,7 +55,7 @@ class Incarnation:
         log.on_line = self._hear
 
     async def answer(self, patience: float) -> None:
-        """Return when the engine answers its health check.
+        """Return when the engine answers its health check; then its log becomes discreet.
 
         Raises EngineUnready when for `patience` seconds it neither said a word nor read on.
         """
@@ -71,7 +72,8 @@ class Incarnation:
             self._heard.clear()
         self.was_ready = True
         self.progress = 1.0
-        self._log.on_line = None  # from here on its log costs nothing but the writing
+        self._log.on_line = None
+        self._log.edit = discreet
 
     async def end(self) -> int:
         """The exit status; kills what still runs."""

@@ -25,6 +25,8 @@ class EngineLog:
         self.path = path
         self.on_line: Callable[[str], None] | None = None
         """Called with each line while an engine loads; None costs nothing."""
+        self.edit: Callable[[str], str | None] | None = None
+        """Says what is kept of each line, None of it being nothing; unset, all is kept."""
         self._tail: deque[str] = deque(maxlen=tail)
         self._rest = b""
         self._file: BinaryIO | None = None
@@ -35,33 +37,39 @@ class EngineLog:
         kept = tuple(self._tail)
         return kept if lines is None else kept[-lines:] if lines else ()
 
-    def forget(self) -> None:
-        """Empty the tail: a new process begins, and its failure must not be read from the old."""
+    def begin(self) -> None:
+        """A new process begins: its failure must not be read from the lines of the one before."""
         self._tail.clear()
         self._rest = b""
+        self.edit = None
 
     def feed(self, data: bytes) -> None:
         """Output of the engine, split anywhere."""
-        self._write(data)
         *lines, self._rest = (self._rest + data).split(b"\n")
         while len(self._rest) > LONGEST_LINE:
             lines.append(self._rest[:LONGEST_LINE])
             self._rest = self._rest[LONGEST_LINE:]
-        for line in lines:
-            self._take(line)
+        self._take(lines)
 
     def end(self) -> None:
         """The engine's output is over."""
         if self._rest:
-            self._take(self._rest)
+            self._take([self._rest])
             self._rest = b""
         self._close()
 
-    def _take(self, raw: bytes) -> None:
-        line = raw[:LONGEST_LINE].decode("utf-8", "replace").rstrip("\r")
-        self._tail.append(line)
-        if self.on_line is not None:
-            self.on_line(line)
+    def _take(self, raw: list[bytes]) -> None:
+        kept = []
+        for one in raw:
+            line = one[:LONGEST_LINE].decode("utf-8", "replace").rstrip("\r")
+            if self.on_line is not None:
+                self.on_line(line)
+            edited = line if self.edit is None else self.edit(line)
+            if edited is not None:
+                kept.append(edited)
+        if kept:
+            self._tail.extend(kept)
+            self._write("\n".join(kept).encode() + b"\n")
 
     def _write(self, data: bytes) -> None:
         try:

@@ -47,6 +47,20 @@ def test_a_listener_hears_every_line(tmp_path: Path) -> None:
     assert heard == ["one", "two", "thr"]
 
 
+def test_what_an_edit_does_not_keep_is_nowhere(tmp_path: Path) -> None:
+    log = EngineLog(tmp_path / "x.log")
+    log.feed(b"before\n")
+    log.edit = lambda line: None if "secret" in line else line.upper()
+    log.feed(b"one\nsec")
+    log.feed(b"ret\ntwo")
+    log.end()
+    assert log.tail() == ("before", "ONE", "TWO")
+    assert log.path.read_text() == "before\nONE\nTWO\n"
+    log.begin()
+    log.feed(b"secret\n")
+    assert log.tail() == ("secret",)
+
+
 def test_the_file_is_private_continued_and_rotated(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "x.log"
     first = EngineLog(path, file_limit=100)

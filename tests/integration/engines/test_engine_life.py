@@ -1,0 +1,144 @@
+"""The real llama-server under its supervisor: starting, serving, dying and coming back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import aiohttp
+import psutil
+import pytest
+from supervised import QUICK, Make, answer, complete, failed
+
+from server.engines.fleet import Fleet, Member
+from server.engines.lifecycle import State
+from server.errors import (
+    DoesNotFit,
+    EngineError,
+    HoldfastError,
+)
+
+pytestmark = pytest.mark.integration
+
+SECRETS = {"OPENAI_API_KEY": "canary-key", "HF_TOKEN": "canary-token", "LLAMA_ARG_PORT": "8199"}
+
+
+async def test_it_starts_serves_and_stops(make: Make) -> None:
+    engine = make(environ={**os.environ, **SECRETS})
+    await engine.start()
+    assert engine.state is State.STARTING
+    await engine.wait_ready(20)
+    async with await complete(engine, 8) as response:
+        assert (await response.json())["tokens_predicted"] == 8
+    status = engine.status()
+    assert (status.state, status.restarts, status.last_error) == (State.READY, 0, None)
+    assert status.pid is not None
+    assert status.rss > 1 << 20
+    assert {buffer.kind for buffer in status.buffers} == {"model", "KV", "RS", "compute", "output"}
+
+    process = psutil.Process(status.pid)
+    sockets = [c for c in process.net_connections("all") if c.status == "LISTEN" or c.laddr]
+    assert process.net_connections("inet") == [], "nothing listens on TCP"
+    assert str(engine.launch.socket) in {c.laddr for c in sockets}
+    assert engine.launch.socket.stat().st_mode & 0o077 == 0, "its socket is ours alone"
+    surroundings = process.environ()
+    assert surroundings["PATH"] == os.environ["PATH"]
+    assert not {*SECRETS, *SECRETS.values()} & {*surroundings, *surroundings.values()}
+
+    await engine.stop(5)
+    assert engine.state is State.STOPPED
+    assert not psutil.pid_exists(status.pid)
+
+
+async def test_every_slot_has_its_whole_context(make: Make) -> None:
+    engine = make(context=1000, slots=3)
+    await engine.start()
+    await engine.wait_ready(20)
+    async with engine.session.get("/slots") as response:
+        contexts = [slot["n_ctx"] for slot in await response.json()]
+    assert contexts == [1024] * 3
+
+
+async def test_requests_wait_for_a_loading_engine_in_the_queue(make: Make) -> None:
+    engine = make(queue_limit=1)
+    async with asyncio.timeout(20):
+        waiting = asyncio.create_task(answer(engine))
+        await asyncio.sleep(0)
+        await engine.start()
+        with pytest.raises(HoldfastError, match="queue of this model is full"):
+            async with engine.queue.acquire("other"):
+                pass
+        assert await waiting == 200
+
+
+async def test_killed_it_breaks_streams_and_comes_back(make: Make) -> None:
+    engine = make()
+    await engine.start()
+    await engine.wait_ready(20)
+    first = engine.status().pid
+    assert first is not None
+    async with await complete(engine, 100_000, stream=True) as response:
+        await response.content.readany()
+        os.kill(first, signal.SIGKILL)
+        killed = time.monotonic()
+        with pytest.raises(aiohttp.ClientError):
+            await response.read()
+        assert time.monotonic() - killed < 1
+    await engine.recovered(10)
+    assert time.monotonic() - killed < 5
+    after = engine.status()
+    assert after.pid != first
+    assert after.restarts == 1
+    assert "it was killed" in (after.last_error or "")
+    assert await answer(engine) == 200
+
+
+async def test_killed_again_and_again_it_stays_down(make: Make) -> None:
+    engine = make()
+    await engine.start()
+    for _ in range(QUICK.exits):
+        await engine.wait_ready(20)
+        os.kill(engine.status().pid or 0, signal.SIGKILL)
+        await engine.changed()
+    error = await failed(engine, EngineError)
+    assert "exited 3 times within 120 s" in error.why
+    assert engine.restarts == 2
+
+
+async def test_replace_launches_it_anew_and_says_why(make: Make) -> None:
+    engine = make()
+    await engine.start()
+    await engine.wait_ready(20)
+    first = engine.status().pid
+    engine.replace("no token came for 60 s")
+    assert await engine.changed() is State.STARTING
+    await engine.wait_ready(10)
+    assert engine.status().pid != first
+    assert "no token came for 60 s" in (engine.status().last_error or "")
+
+
+async def test_a_hanging_process_can_be_replaced(make: Make) -> None:
+    engine = make()
+    await engine.start()
+    await engine.wait_ready(20)
+    os.kill(engine.status().pid or 0, signal.SIGSTOP)
+    engine.replace("it hangs")
+    assert await asyncio.wait_for(engine.changed(), 2) is State.STARTING
+    await engine.wait_ready(10)
+
+
+async def test_a_fleet_starts_what_fits_and_says_what_does_not(make: Make) -> None:
+    small, large, broken = make("a"), make("b"), make("c", binary=Path("/nowhere"))
+    last = make("d")
+    members = [Member(small, 10), Member(large, 91), Member(broken, 5), Member(last, 90)]
+    fleet = Fleet(members, available=100)
+    await asyncio.wait_for(fleet.start_all(), 60)
+    states = [status.state for status in fleet.status()]
+    assert states == [State.READY, State.FAILED, State.FAILED, State.READY]
+    with pytest.raises(DoesNotFit, match=r"needs 91 B .* and 90 B"):
+        await fleet.get("b").wait_ready()
+    await fleet.stop_all(5)
+    assert {status.state for status in fleet.status()} == {State.STOPPED}

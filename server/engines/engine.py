@@ -115,7 +115,7 @@ class Engine:
         self._stop = loop.create_future()
         checked = loop.create_future()
         self._life = asyncio.create_task(self._live(self._stop, checked))
-        await checked
+        await asyncio.shield(checked)  # the engine starts even if its caller has left
 
     async def wait_ready(self, patience: float | None = None) -> None:
         """Return when the engine is ready, having been started now or later.
@@ -216,6 +216,7 @@ class Engine:
         except StoreError as error:
             self._give_up(error)
             checked.set_exception(error)
+            checked.exception()  # seen here, should its caller have left
             return None
         checked.set_result(None)
         return sum(part.file_bytes for part in parts)

@@ -31,7 +31,11 @@ _PASSED_ON = (
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Everything that decides how one llama-server runs."""
+    """Everything that decides how one llama-server runs.
+
+    Raises ValueError for what can only be a mistake of ours: paths must be absolute, because an
+    engine runs in the root folder, and counts at least 1.
+    """
 
     binary: Path
     model_file: Path
@@ -54,6 +58,14 @@ class Launch:
     earlier one is resumed (llama.cpp pull request 15293; its own default is 32)."""
     prompt_cache: int = PROMPT_CACHE
     """Bytes of RAM for prompts that lost their slot (its own default is 8 GiB)."""
+
+    def __post_init__(self) -> None:
+        paths = [self.binary, self.model_file, self.socket, *([self.mmproj] if self.mmproj else [])]
+        relative = [str(path) for path in paths if not path.is_absolute()]
+        if relative or self.socket.suffix != SOCKET_SUFFIX:
+            raise ValueError(f"not absolute: {relative}, or not {SOCKET_SUFFIX}: {self.socket}")
+        if min(self.context, self.slots, self.threads) < 1:
+            raise ValueError(f"{self.context=}, {self.slots=} and {self.threads=} must be positive")
 
     @property
     def total_context(self) -> int:

@@ -23,6 +23,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from copy import copy
 from types import TracebackType
 
 from server.errors import HoldfastError, Overloaded, RequestError
@@ -157,7 +158,7 @@ class SlotQueue:
 
     def _take(self, lease: Lease) -> bool:
         if self._refusal is not None:
-            raise self._refusal.with_traceback(None)  # it is raised many times
+            raise copy(self._refusal)  # each its own: a traceback keeps a request alive
         if self._waiting or self._paused or lease.count > self._free:
             return False
         self._hand_over(lease)
@@ -196,7 +197,7 @@ class SlotQueue:
         self._leave_line(lease)
         turn = lease._turn
         if turn is not None and not turn.done():
-            turn.set_exception(error)
+            turn.set_exception(copy(error))
             turn.exception()  # seen here: a task cancelled in this very pass will not look at it
 
     def _stand_in_line(self, lease: Lease) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable
+from copy import copy
 
 from server.engines.lifecycle import Event, State, next_state
 from server.errors import EngineUnready, HoldfastError
@@ -66,7 +67,7 @@ class Standing:
     def unready(self) -> HoldfastError:
         """Why the engine cannot be used now."""
         if self.state is State.FAILED and self.last_error is not None:
-            return self.last_error.with_traceback(None)
+            return copy(self.last_error)  # each its own: a traceback keeps its frames alive
         if self.state is State.STARTING:
             progress = self._progress()
             return EngineUnready(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,23 @@ def test_on_gpus_with_an_image_encoder() -> None:
     assert value(arguments, "--mmproj") == "/models/mm.gguf"
     assert "--no-mmproj" not in arguments
     assert value(argv(replace(launch, gpu_layers=20)), "--gpu-layers") == "20"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model_file": Path("nine.gguf")},
+        {"binary": Path("llama-server")},
+        {"mmproj": Path("mm.gguf")},
+        {"socket": Path("/run/nine")},
+        {"context": 0},
+        {"slots": 0},
+        {"threads": 0},
+    ],
+)
+def test_what_cannot_be_launched_cannot_be_made(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"absolute|positive"):
+        replace(LAUNCH, **change)
 
 
 def test_the_environment_is_an_allow_list() -> None:

@@ -196,7 +196,9 @@ async def test_fail_waiting_ends_every_wait_and_no_run() -> None:
     running, *waiting = await arrive(queue, *"abbc")
     queue.fail_waiting(EngineUnready("gone"))
     await settle()
-    assert all(isinstance(request.task.exception(), EngineUnready) for request in waiting)
+    errors = [request.task.exception() for request in waiting]
+    assert all(isinstance(error, EngineUnready) and error.what == "gone" for error in errors)
+    assert len({id(error) for error in errors}) == 3, "no traceback is shared"
     assert running.runs
     assert (queue.running, queue.waiting) == (1, 0)
     await cancel([running])

@@ -53,6 +53,16 @@ async def test_it_starts_serves_and_stops(make: Make) -> None:
     assert not psutil.pid_exists(status.pid)
 
 
+async def test_it_starts_though_its_caller_left(make: Make) -> None:
+    engine = make()
+    start = asyncio.create_task(engine.start())
+    await asyncio.sleep(0)
+    start.cancel()
+    await engine.wait_ready(20)
+    await engine.start()
+    assert engine.state is State.READY, "starting what runs changes nothing"
+
+
 async def test_every_slot_has_its_whole_context(make: Make) -> None:
     engine = make(context=1000, slots=3)
     await engine.start()

@@ -77,17 +77,40 @@ def capability(model: Model) -> float:
 def _named(
     catalogue: Catalogue, names: Sequence[str], look: Look, places: Sequence[Place]
 ) -> tuple[Pick, ...]:
-    picks: list[Pick] = []
-    left = list(places)
+    chosen = []
     for name in names:
         model, build = catalogue.resolve(name)
-        pick = _place(catalogue, model, _installed(model, build, look), left)
+        chosen.append((model, _installed(model, build, look)))
+    least = [_least(catalogue, model, installed) for model, installed in chosen]
+    picks: list[Pick] = []
+    left = list(places)
+    for position, (model, installed) in enumerate(chosen):
+        # The last place is everybody's last resort: those that follow need their least of it, too.
+        # Where that cannot be had, first come, first served.
+        kept = sum(least[position + 1 :])
+        pick = _place(catalogue, model, installed, [*left[:-1], left[-1].less(kept)])
+        if isinstance(pick, DoesNotFit):
+            pick = _place(catalogue, model, installed, left)
         if isinstance(pick, DoesNotFit):
             raise pick
         taken = pick.sizing.footprint.total
-        left = [place.less(taken) if place == pick.place else place for place in left]
+        left = [place.less(taken) if place.name == pick.place.name else place for place in left]
         picks.append(pick)
     return tuple(picks)
+
+
+def _least(catalogue: Catalogue, model: Model, installed: Installed) -> int:
+    """Bytes that a model takes at the very least, the reserve beside it included."""
+    sizing = choose_context_slots(
+        model.architecture,
+        model_context=model.context,
+        weights_bytes=installed.bytes,
+        mmproj_bytes=installed.mmproj_bytes,
+        memory=0,
+        context=catalogue.serve.context,
+        slots=catalogue.serve.slots,
+    )
+    return round(sizing.footprint.total * 1.2)
 
 
 def _place(

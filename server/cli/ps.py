@@ -19,6 +19,11 @@ def ps(json: Json = False, home: Home = None, config: Config = None) -> None:
     """Show what runs: each engine, its state, slots, queue, memory and last error.
 
     Asks the server of the same home over its admin socket.
+
+    \b
+    Examples:
+      holdfast ps
+      holdfast ps --json
     """
     import orjson
 

@@ -24,9 +24,9 @@ def serve(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL[:BUILD]]...",
-            help="What to serve. Without any: [serve] models of the configuration, else the best "
-            "that is in the store and fits, else the demo.",
+            metavar="MODEL",
+            help="What to serve: MODEL or MODEL:BUILD. Without any: [serve] models of the "
+            "configuration, else the best that is in the store and fits, else the demo.",
             show_default=False,
         ),
     ] = None,
@@ -45,6 +45,13 @@ def serve(
     """Serve models behind one OpenAI-compatible endpoint.
 
     Ctrl-C or SIGTERM lets running requests finish; a second one does not wait for them.
+
+    \b
+    Examples:
+      holdfast serve                          what is in the store, else the demo
+      holdfast serve qwen3.5-9b:q4_k_m        one build
+      holdfast serve qwen3.5-9b qwen3.5-0.8b  two models
+      holdfast serve --host 0.0.0.0           for the network; needs a key
     """
     import uvloop
 

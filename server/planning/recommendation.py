@@ -16,7 +16,7 @@ from server.planning.sizing import reserve
 
 CONTEXT = 32_768
 SLOTS = 1
-QUANTS = ("Q4_K_M", "Q8_0", "BF16")
+QUANTS = ("UD-Q4_K_XL", "Q4_K_M", "Q8_0")
 """Tried in this order for each model; four bits is where quality per byte is best."""
 
 READABLE = 8.0

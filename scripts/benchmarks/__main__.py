@@ -21,7 +21,7 @@ from scripts.benchmarks.programs import BenchError
 from scripts.benchmarks.report import Report, joined, table
 from server import settings
 from server.engines.binary import find_llama_server
-from server.errors import HoldfastError
+from server.errors import EngineMissing, HoldfastError
 
 log = logging.getLogger("bench")
 
@@ -72,16 +72,24 @@ def _measure(names: Sequence[str], quick: bool, work: Path, cache: Path) -> list
     return [measurements[name]() for name in chosen]
 
 
+def _llama_server(work: Path) -> dict[str, str]:
+    """Its version, if there is one; not every measurement needs it."""
+    try:
+        return {"llama_server": find_llama_server(settings.load(os.environ, home=work)).version}
+    except EngineMissing:
+        return {}
+
+
 def _run(asked: argparse.Namespace) -> int:
     load_before = os.getloadavg()[0]
     if load_before > _CALM:
         log.warning("this machine is busy (load %.2f): the figures will show that", load_before)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holdfast" / "bench"
+    if asked.quick and asked.record is not None:
+        raise BenchError("a quick run is not for the record: leave out --quick or --record")
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
         work = Path(folder)
-        own = settings.load(os.environ, home=work / "home")
-        machine = describe(llama_server=find_llama_server(own).version)
-        machine["load_before"] = load_before
+        machine = {**describe(**_llama_server(work)), "load_before": load_before}
         report = joined(machine, _measure(asked.measurement, asked.quick, work, cache))
     if asked.json:
         print(json.dumps(report.as_json(), indent=2))

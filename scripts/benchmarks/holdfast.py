@@ -16,6 +16,7 @@ from scripts.benchmarks.programs import (
     holdfast_command,
     running,
 )
+from server.settings import Settings
 
 BUILD = "bench"
 _READY_TIMEOUT = 300.0
@@ -34,9 +35,10 @@ class Holdfast:
     @property
     def engine_socket(self) -> Path:
         """The UNIX socket on which the one engine listens."""
-        sockets = [path for path in (self.home / "run").glob("*.sock") if path.stem != "admin"]
+        own = Settings(self.home, ())
+        sockets = [path for path in own.run.glob("*.sock") if path != own.admin_socket]
         if len(sockets) != 1:
-            raise BenchError(f"expected one engine's socket in {self.home}/run, found {sockets}")
+            raise BenchError(f"expected one engine's socket in {own.run}, found {sockets}")
         return sockets[0]
 
 

@@ -18,7 +18,9 @@ import uvloop
 
 T = TypeVar("T")
 
-_LAST_CHUNK = b"0\r\n\r\n"
+_END = b"\r\n0\r\n\r\n"
+"""How a body in chunks ends, with the end of the chunk before it. No chunk of ours holds a CR LF:
+they are JSON, or server-sent events of it."""
 Address = tuple[str, int] | Path
 """A TCP host and port, or a UNIX socket's path."""
 
@@ -95,12 +97,12 @@ class Connection(asyncio.Protocol):
         self._parts.append(data)
         self._have += len(data)
         if self._length is None:
-            self._read_head()
+            data = self._read_head()
         if self._length is None:
             return
         if self._length < 0:
-            self._tail = (self._tail + data)[-len(_LAST_CHUNK) :]
-            complete = self._tail == _LAST_CHUNK
+            self._tail = (self._tail + data)[-len(_END) :]
+            complete = self._tail == _END
         else:
             complete = self._have >= self._length
         if complete:
@@ -108,14 +110,16 @@ class Connection(asyncio.Protocol):
             self._waiting = False
             self._on_answer(self)
 
-    def _read_head(self) -> None:
+    def _read_head(self) -> bytes:
+        """Find how the body ends, once the head is there. Returns what there is of the body."""
         received = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
         end = received.find(b"\r\n\r\n")
         if end < 0:
-            return
+            return b""
         head = received[:end].lower()
         at = head.find(b"\r\ncontent-length:")
         self._length = -1 if at < 0 else end + 4 + int(head[at + 17 :].split(b"\r\n", 1)[0])
+        return received[end + 4 :]
 
     def answer(self) -> Answer:
         """The last answer. Raises LoadError unless it is complete and its status is 200."""

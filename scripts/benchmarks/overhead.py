@@ -13,6 +13,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from scripts.benchmarks import holdfast, litellm_proxy, load, random_model
 from scripts.benchmarks.machine import cores
 from scripts.benchmarks.programs import BenchError, free_port
@@ -53,8 +55,17 @@ QUICK = Effort(runs=2, requests=200, burst=2000)
 class Route:
     address: load.Address
     request: bytes
+    process: psutil.Process | None = None
+    """What answers there, where it is a program before the upstream."""
     share: int = 1
     """It gets one of so many requests."""
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it has used so far; 0 for the upstream itself."""
+        if self.process is None:
+            return 0.0
+        used = self.process.cpu_times()
+        return float(used.user + used.system)
 
 
 def measure(effort: Effort, work: Path, cache: Path) -> Report:
@@ -69,7 +80,9 @@ def measure(effort: Effort, work: Path, cache: Path) -> Report:
         key, served = held.enter_context(_holdfast(work / "overhead", port))
         routes = {
             "direct": Route(("127.0.0.1", port), _request(MODEL)),
-            "holdfast": Route(served.address, _request(MODEL, key)),
+            "holdfast": Route(
+                served.address, _request(MODEL, key), psutil.Process(served.program.process.pid)
+            ),
         }
         try:
             command = litellm_proxy.install(cache)
@@ -77,10 +90,11 @@ def measure(effort: Effort, work: Path, cache: Path) -> Report:
                 litellm_proxy.proxying(command, port, work, core=cores()["holdfast"])
             )
             request = _request(litellm_proxy.MODEL, litellm_proxy.KEY)
-            routes[_LITELLM] = Route(proxy.address, request, _SLOWER)
+            process = psutil.Process(proxy.program.process.pid)
+            routes[_LITELLM] = Route(proxy.address, request, process, _SLOWER)
         except BenchError as error:
             notes.append(f"without LiteLLM: {error}")
-        results = (*_latency(routes, effort), _rate(routes, effort))
+        results = (*_latency(routes, effort), *_rate(routes, effort))
     return Report({}, results, tuple(notes))
 
 
@@ -145,20 +159,27 @@ def _latency(routes: Mapping[str, Route], effort: Effort) -> Iterator[Result]:
         )
 
 
-def _rate(routes: Mapping[str, Route], effort: Effort) -> Result:
+def _rate(routes: Mapping[str, Route], effort: Effort) -> Iterator[Result]:
     rates: dict[str, list[float]] = {name: [] for name in routes}
+    costs: dict[str, list[float]] = {name: [] for name in routes if name != "direct"}
     for run in range(effort.runs):
         for name, route in _order(routes, run):
             count = effort.burst // route.share
+            before = route.cpu_seconds()
             seconds, _ = _load(route, count, CONCURRENCY)
             rates[name].append(count / seconds)
+            if name in costs:
+                costs[name].append((route.cpu_seconds() - before) / count * 1e6)
         last = ", ".join(f"{name} {rate[-1]:,.0f}" for name, rate in rates.items())
         log.info("overhead, %d at once, run %d: requests/s %s", CONCURRENCY, run + 1, last)
-    samples = {name: Sample(tuple(values)) for name, values in rates.items()}
-    through = samples.pop("holdfast")
-    case = f"{CONCURRENCY} at once, one core"
-    figure = through.median
-    return Result("overhead", case, "requests/s", through, samples, figure, "requests/s", RATE)
+    for case, unit, values, target in (
+        (f"{CONCURRENCY} at once, one core", "requests/s", rates, RATE),
+        ("its processor time", "us", costs, None),
+    ):
+        samples = {name: Sample(tuple(readings)) for name, readings in values.items()}
+        through = samples.pop("holdfast")
+        per = "us each" if unit == "us" else unit
+        yield Result("overhead", case, unit, through, samples, through.median, per, target)
 
 
 def _order(routes: Mapping[str, Route], run: int) -> list[tuple[str, Route]]:

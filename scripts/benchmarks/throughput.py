@@ -1,7 +1,7 @@
 """Tokens per second through Holdfast against the very same engine process, asked directly.
 
 Both get streams, greedy and with the end-of-text tokens forbidden, so that every request gives the
-same number of tokens. No two prompts begin alike: the engine's prompt cache never helps.
+same number of tokens. No two prompts are alike: the engine's prompt cache never helps.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import random
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,7 @@ MODEL = "qwen3.5-0.8b"
 TARGET = Target("at least", 0.98)
 SLOTS = 8
 _CONTEXT = 1024
-_WORDS = 24
+_DIGITS = 64
 _TIMEOUT = 600.0
 
 
@@ -55,15 +56,15 @@ def measure(effort: Effort, work: Path, cache: Path) -> Report:
     )
     environment = {"HOLDFAST_LLAMA_SERVER": str(program.path)}
     with holdfast.serving(home, ("--config", str(overlay)), environment=environment) as served:
-        prompts = _prompts()
+        asked = prompts()
         routes: dict[str, load.Address] = {
             "direct": served.engine_socket,
             "holdfast": served.address,
         }
-        _batch(served.address, prompts, SLOTS, effort.tokens)
-        _batch(served.engine_socket, prompts, SLOTS, effort.tokens)
+        _batch(served.address, asked, SLOTS, effort.tokens)
+        _batch(served.engine_socket, asked, SLOTS, effort.tokens)
         results = tuple(
-            _compare(routes, prompts, concurrency, effort) for concurrency in effort.concurrencies
+            _compare(routes, asked, concurrency, effort) for concurrency in effort.concurrencies
         )
     size = weights.stat().st_size / 1e6
     note = (
@@ -75,13 +76,13 @@ def measure(effort: Effort, work: Path, cache: Path) -> Report:
 
 
 def _compare(
-    routes: dict[str, load.Address], prompts: Iterator[str], concurrency: int, effort: Effort
+    routes: dict[str, load.Address], asked: Iterator[str], concurrency: int, effort: Effort
 ) -> Result:
     rates: dict[str, list[float]] = {name: [] for name in routes}
     for run in range(effort.runs):
         # Each goes first every other time, so that neither gains from what the other left behind.
         for name in sorted(routes, reverse=run % 2 == 1):
-            rates[name].append(_batch(routes[name], prompts, concurrency, effort.tokens))
+            rates[name].append(_batch(routes[name], asked, concurrency, effort.tokens))
         last = ", ".join(f"{name} {rate[-1]:.1f}" for name, rate in rates.items())
         log.info("throughput, %d at once, run %d: tokens/s %s", concurrency, run + 1, last)
     through, direct = Sample(tuple(rates["holdfast"])), Sample(tuple(rates["direct"]))
@@ -97,12 +98,12 @@ def _compare(
     )
 
 
-def _batch(address: load.Address, prompts: Iterator[str], concurrency: int, tokens: int) -> float:
+def _batch(address: load.Address, asked: Iterator[str], concurrency: int, tokens: int) -> float:
     """Tokens per second of `concurrency` requests sent at the same time."""
-    requests = [_request(next(prompts), tokens) for _ in range(concurrency)]
+    requests = [_request(next(asked), tokens) for _ in range(concurrency)]
     answers = load.at_once(address, requests, timeout=_TIMEOUT)
     for answer in answers:
-        _check(answer, tokens)
+        check(answer.body, tokens)
     begun = min(answer.sent for answer in answers)
     done = max(answer.done for answer in answers)
     return concurrency * tokens / ((done - begun) / 1e9)
@@ -125,17 +126,16 @@ def _request(prompt: str, tokens: int) -> bytes:
     return load.request("/v1/chat/completions", body)
 
 
-def _check(answer: load.Answer, tokens: int) -> None:
+def check(body: bytes, tokens: int) -> None:
     """Raises LoadError unless the stream ended as it should, with just so many tokens."""
-    *events, last = load.events(answer.body)
+    *events, last = load.events(body) or [b""]
     usage: dict[str, Any] = json.loads(events[-1]).get("usage") or {} if events else {}
     if last != b"[DONE]" or usage.get("completion_tokens") != tokens:
         raise load.LoadError(f"expected {tokens} tokens and [DONE], got {usage} and {last!r}")
 
 
-def _prompts() -> Iterator[str]:
-    """Prompts without end, all different from the first word on and equally long."""
+def prompts() -> Iterator[str]:
+    """Prompts without end, no two alike, and equally long: a digit is a token of its own."""
     chance = random.Random(random_model.SEED)
     while True:
-        letters = chance.choices("abcdefghijklmnopqrstuvwxyz", k=4 * _WORDS)
-        yield " ".join("".join(letters[at : at + 4]) for at in range(0, len(letters), 4))
+        yield "".join(chance.choices(string.digits, k=_DIGITS))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 import signal
@@ -74,6 +75,36 @@ def test_a_stream_with_other_events_is_noticed(engine: tuple[Path, int], wrong: 
         check(answer.body.replace(b"data: [DONE]\n\n", b""), 30)
     with pytest.raises(load.LoadError, match="events"):
         check(answer.body.replace(b'"7 "', b'"8 "'), 30)
+
+
+@pytest.mark.parametrize("cut", [1, 7, 60, 10_000])
+def test_the_end_is_found_wherever_the_network_cuts(cut: int) -> None:
+    """A head may itself end like the last chunk does, as that of llama-server."""
+    answer = (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nKeep-Alive: timeout=5, max=100\r\n\r\n"
+        b"9\r\ndata: {}\n\r\n1\r\n\n\r\n0\r\n\r\n"
+    )
+
+    async def serve_once() -> tuple[int, bytes]:
+        async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            for at in range(0, len(answer), cut):
+                writer.write(answer[at : at + cut])
+                await writer.drain()
+                await asyncio.sleep(0.001)
+            writer.close()
+
+        answered = asyncio.Event()
+        async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
+            address = server.sockets[0].getsockname()
+            connection = await load.connect(address, lambda _: answered.set())
+            connection.send(b"GET / HTTP/1.1\r\n\r\n")
+            await answered.wait()
+            body = connection.answer().body
+            await connection.close()
+        return connection._have, body
+
+    assert asyncio.run(serve_once()) == (len(answer), b"data: {}\n\n")
 
 
 def test_a_refusal_is_not_measured(engine: tuple[Path, int]) -> None:

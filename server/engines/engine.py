@@ -129,9 +129,14 @@ class Engine:
         """After a connection to it broke: return when the engine is ready (again).
 
         A connection breaks a moment before the exit behind it is noticed; that moment is waited
-        for first. Raises as `wait_ready` does.
+        for first. An engine that lives on but listens no more is replaced: someone else asked it
+        to end. Raises as `wait_ready` does.
         """
-        await self._standing.recovered(patience)
+        await self._standing.noticed()
+        if self.state is State.READY and self._run and not await self._run.listens():
+            self.replace("it no longer listens")
+            await self._standing.noticed()
+        await self._standing.wait_ready(patience)
 
     async def changed(self) -> State:
         """The next state that the engine enters."""
@@ -197,8 +202,8 @@ class Engine:
             while weights is not None and await self._run_once(weights, stop):
                 pass
         except Exception as bug:
-            if self.state in (State.STARTING, State.READY):  # else someone waits for it for ever
-                self._standing.enter(Event.EXITED)
+            self._standing.enter(Event.EXITED)
+            if self.state is State.STARTING:  # else it was to stop anyway
                 self._give_up(EngineError(f"the supervisor of {self.name} broke", why=repr(bug)))
             raise
         finally:

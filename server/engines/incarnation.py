@@ -75,6 +75,17 @@ class Incarnation:
         self._log.on_line = None
         self._log.edit = discreet
 
+    async def listens(self) -> bool:
+        """Whether it accepts connections; one that is shutting down refuses them."""
+        try:
+            _, writer = await asyncio.open_unix_connection(self._socket)
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except OSError:  # it is there, and has no room for one more
+            return True
+        writer.close()
+        return True
+
     async def end(self) -> int:
         """The exit status; kills what still runs."""
         self.process.kill()

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from server.engines.log import EngineLog
 from server.errors import EngineError
 
 _GUARD = Path(__file__).with_name("guard.py")
+_ASK_AGAIN = 0.4  # seconds
 _LOG_DELAY = 1.0  # seconds that the last lines may take after the last process is gone
 
 
@@ -37,6 +39,7 @@ class EngineProcess:
         """Exit status, negative for a signal, as in `subprocess`; None while anything runs."""
         self._guard = guard
         self._control = control
+        self._killed = False
         self._over = asyncio.Event()
         self._following: asyncio.Task[None] | None = None
 
@@ -48,22 +51,27 @@ class EngineProcess:
 
     def terminate(self) -> None:
         """Ask the engine to end (SIGTERM to its group)."""
-        if not self._control.is_closing():
+        if not self._killed and not self._control.is_closing():
             self._control.write(b"T")
 
     def kill(self) -> None:
         """End everything that the engine started, at once (SIGKILL)."""
-        if not self._control.is_closing():
+        if not self._killed and not self._control.is_closing():
             self._control.write_eof()
+        self._killed = True
 
     async def stop(self, grace: float) -> int:
-        """End the engine, politely for `grace` seconds. Returns the exit status."""
-        self.terminate()
-        try:
-            return await asyncio.wait_for(self.wait(), grace)
-        except TimeoutError:
-            self.kill()
-            return await self.wait()
+        """End the engine, politely for `grace` seconds. Returns the exit status.
+
+        It is asked more than once: llama-server loses a SIGTERM that comes just as it gets ready.
+        """
+        deadline = time.monotonic() + grace
+        while (left := deadline - time.monotonic()) > 0:
+            self.terminate()
+            with contextlib.suppress(TimeoutError):
+                return await asyncio.wait_for(self.wait(), min(left, _ASK_AGAIN))
+        self.kill()
+        return await self.wait()
 
     def rss(self) -> int:
         """Bytes of RAM that the engine has resident; 0 when it is gone."""

@@ -57,12 +57,11 @@ class Standing:
         except TimeoutError:
             raise self.unready() from None
 
-    async def recovered(self, patience: float | None) -> None:
-        """Return when the state is ready, an exit being expected. See Engine.recovered."""
+    async def noticed(self) -> None:
+        """Return when the state changes, or has had time to after something that ends a process."""
         if self.state is State.READY:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), _NOTICE)
-        await self.wait_ready(patience)
 
     def unready(self) -> HoldfastError:
         """Why the engine cannot be used now."""

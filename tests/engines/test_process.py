@@ -151,6 +151,15 @@ async def test_stop_is_not_polite_for_ever(log: EngineLog) -> None:
     assert process.rss() == 0
 
 
+async def test_it_can_be_asked_to_end_in_any_order(log: EngineLog) -> None:
+    process = await spawn(["/bin/sleep", "1000"], {}, log)
+    process.kill()
+    process.kill()
+    process.terminate()
+    assert await process.stop(5) == -signal.SIGKILL
+    assert await process.stop(5) == -signal.SIGKILL
+
+
 async def test_children_do_not_survive_an_engine_that_ends_by_itself(log: EngineLog) -> None:
     process, found = await stubborn(log)
     os.kill(process.pid, signal.SIGKILL)

@@ -60,20 +60,18 @@ async def test_a_failure_is_told_as_it_is_and_does_not_grow_with_each_telling() 
     assert len(set(depths)) == 1
 
 
-async def test_recovered_waits_for_the_exit_that_is_not_noticed_yet() -> None:
+async def test_an_exit_is_given_time_to_be_noticed() -> None:
     one = standing(E.START, E.ANSWERED)
-    recovering = asyncio.create_task(one.recovered(5))
+    noticing = asyncio.create_task(one.noticed())
     await asyncio.sleep(0.01)
-    assert not recovering.done(), "still ready, but its connection broke"
+    assert not noticing.done(), "still ready, but its connection broke"
     one.enter(E.EXITED)
-    await asyncio.sleep(0.01)
-    assert not recovering.done()
-    one.enter(E.ANSWERED)
-    await asyncio.wait_for(recovering, 1)
+    await asyncio.wait_for(noticing, 0.2)
 
 
-async def test_recovered_from_what_was_no_exit() -> None:
-    await asyncio.wait_for(standing(E.START, E.ANSWERED).recovered(5), 2)
+async def test_what_was_no_exit_is_not_waited_for_long() -> None:
+    await asyncio.wait_for(standing(E.START, E.ANSWERED).noticed(), 2)
+    await asyncio.wait_for(standing(E.START).noticed(), 0.2)
 
 
 async def test_changed_tells_the_next_state() -> None:

@@ -130,6 +130,32 @@ async def test_replace_launches_it_anew_and_says_why(make: Make) -> None:
     assert "no token came for 60 s" in (engine.status().last_error or "")
 
 
+async def test_one_that_someone_asked_to_end_is_replaced_when_it_listens_no_more(
+    make: Make,
+) -> None:
+    engine = make()
+    await engine.start()
+    await engine.wait_ready(20)
+    assert await answer(engine) == 200
+    first = engine.status().pid
+    os.kill(first or 0, signal.SIGTERM)
+    # It now waits for our idle connection, for seconds, and takes no new one.
+    began = time.monotonic()
+    await engine.recovered(10)
+    assert time.monotonic() - began < 4
+    assert engine.status().pid != first
+    assert await answer(engine) == 200
+
+
+async def test_recovered_from_what_was_no_exit(make: Make) -> None:
+    engine = make()
+    await engine.start()
+    await engine.wait_ready(20)
+    first = engine.status().pid
+    await asyncio.wait_for(engine.recovered(10), 3)
+    assert engine.status().pid == first
+
+
 async def test_a_hanging_process_can_be_replaced(make: Make) -> None:
     engine = make()
     await engine.start()

@@ -29,6 +29,7 @@ from server.errors import ConfigError
 from server.hardware.machine import Machine
 from server.ledger.keys import KeyBook
 from server.planning.selection import Pick, Selection
+from server.routing.attempt import Patience
 from server.routing.targets import Target, Targets
 from server.settings import Settings
 from server.web.admin import Admin
@@ -68,7 +69,7 @@ class Node:
         openai = OpenAI(
             Targets(catalogue, targets),
             max_body=self._serve.max_body,
-            load_timeout=self._serve.load_timeout,
+            patience=Patience(self._serve.queue_timeout, self._serve.load_timeout),
         )
         admin = Admin(self._fleet, lambda: not self._stopping.is_set())
         self._app = App(self._book, openai, admin)

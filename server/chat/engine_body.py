@@ -28,8 +28,8 @@ def engine_body(
 ) -> dict[str, Any]:
     """The body for llama-server's endpoint of the same path (`request.path`).
 
-    Several choices are always streamed, because only then does the engine count the tokens of all
-    of them; finish_reply puts an answer together that the client wants whole.
+    Where `request.folds` the engine streams what the client wants whole; finish_reply puts it
+    together.
 
     `slots`, where it is known, bounds `n`, as the engine generates all choices at once. Raises
     RequestError for what this build cannot do: images without an mmproj, WebP, too large an `n`.
@@ -45,7 +45,7 @@ def engine_body(
         defaults = _defaults(model, False, False)
     _fill_sampling(body, request.sampling, defaults)
     body["cache_prompt"] = True
-    if request.stream or request.n > 1:
+    if request.stream or request.folds:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
     if request.n > 1:

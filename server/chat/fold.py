@@ -1,7 +1,8 @@
 """A stream of the engine -> the one complete answer that it amounts to.
 
-Needed where the client wants several choices whole: llama-server counts the tokens of all of them
-only in a stream (in a complete answer `usage` is that of the first choice alone).
+Needed where the client wants whole what the engine should stream: several choices, whose tokens
+llama-server counts only in a stream (in a complete answer `usage` is that of the first choice
+alone), and long answers, which it stops at once for a client that leaves only if they are streamed.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ def fold_stream(stream: bytes) -> dict[str, Any]:
     answer: dict[str, Any] = {}
     choices: dict[int, dict[str, Any]] = {}
     usage: Usage | None = None
+    timings: Any = None
     for event in stream.split(b"\n\n"):
         if event == DONE.strip():
+            if timings is not None and len(choices) == 1:
+                answer["timings"] = timings
             return _answer(answer, choices, usage)
         if not event.startswith(b"data: "):
             continue
@@ -40,6 +44,7 @@ def fold_stream(stream: bytes) -> dict[str, Any]:
             answer["object"] = data["object"].removesuffix(".chunk")
         for part in data["choices"]:
             _take(part, choices.setdefault(part["index"], {"index": part["index"]}))
+        timings = data.get("timings", timings)
         if counted := usage_of(data.get("usage")):
             usage = usage.with_choice(counted) if usage else counted
     raise EngineError(

@@ -26,6 +26,9 @@ SAMPLING = (
     "repetition_penalty",
 )
 
+SHORT_ANSWER = 64
+"""Tokens up to which a whole answer is not worth a stream of its own inside."""
+
 _chat = Reader(CHAT)
 _completions = Reader(COMPLETIONS)
 
@@ -53,8 +56,19 @@ class Generation:
 
     @property
     def folds(self) -> bool:
-        """Whether the engine streams what the client wants whole; see engine_body and fold.py."""
-        return self.n > 1 and not self.stream
+        """Whether the engine streams what the client wants whole; see engine_body and fold.py.
+
+        So it is for several choices, and for what may take long: llama-server looks only once a
+        second whether the client of a whole answer is still there, and at once with each token of
+        a stream.
+        """
+        long = self.max_tokens is None or self.max_tokens > SHORT_ANSWER
+        return not self.stream and (self.n > 1 or (long and self.streamable))
+
+    @property
+    def streamable(self) -> bool:
+        """Whether the engine can stream all that is asked for."""
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +90,11 @@ class ChatRequest(Generation):
     @property
     def has_images(self) -> bool:
         return bool(self.image_types)
+
+    @property
+    def streamable(self) -> bool:
+        # llama-server has no log probabilities in a stream with tools.
+        return self.top_logprobs is None or not self.tool_use.tools
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

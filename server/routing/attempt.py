@@ -1,4 +1,4 @@
-"""One try of one request at one engine: wait until it is ready, take slots, ask, relay.
+"""One request at one engine: wait for slots, ask, relay.
 
 Leaving the context gives the slots back and, unless the answer was read to its end, closes the
 connection, upon which the engine stops the work: that is how a client's departure is passed on.
@@ -6,7 +6,9 @@ connection, upon which the engine stops the work: that is how a client's departu
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -17,20 +19,32 @@ from server.chat import engine_error
 from server.engines.engine import Engine
 from server.engines.lifecycle import State
 from server.engines.slots import Lease
-from server.errors import EngineError
+from server.errors import EngineError, Overloaded
+from server.units import format_duration
 
 _HEADERS = {"content-type": "application/json"}
 # llama-server announces keep-alive for a streamed answer and then closes the connection: used
 # again, every other one fails (25 of 50 in a row; none with this header).
 _STREAM_HEADERS = _HEADERS | {"connection": "close"}
+_LOST = (aiohttp.ClientError, ConnectionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Seconds that a request waits."""
+
+    queue: float
+    """For slots of an engine that is ready."""
+    load: float
+    """For an engine that is loading, or being started again."""
 
 
 class Attempt:
     """An asynchronous context: entered, the engine has accepted the request and begun to answer.
 
-    Entering raises Overloaded when the queue is full, EngineUnready when the engine does not
-    become ready within `load_timeout` seconds, EngineError when it breaks, and what
-    `chat.engine_error` makes of a refusal.
+    `slots`: how many the request needs at once. Entering raises Overloaded when the queue is full
+    or the wait too long, the engine's own error when it does not come up, EngineError when it
+    breaks twice, and what `chat.engine_error` makes of a refusal.
     """
 
     def __init__(
@@ -41,37 +55,44 @@ class Attempt:
         *,
         client: str,
         slots: int,
-        load_timeout: float,
+        patience: Patience,
     ) -> None:
         self._engine = engine
         self._path = path
         self._body = body
+        self._patience = patience
         self._client = client
         self._slots = slots
-        self._load_timeout = load_timeout
         self._lease: Lease | None = None
         self._response: aiohttp.ClientResponse | None = None
-        self._phase = ""
+        self._asked = False
 
     def describe(self) -> str:
         """What the request is waiting for, in words for people."""
-        if self._phase == "loading":
+        if self._engine.state is not State.READY:
             progress = self._engine.progress
             done = "" if progress is None else f", {progress:.0%}"
             return f"loading {self._engine.name}{done}"
-        if self._phase == "queued":
-            return f"waiting for a slot of {self._engine.name}"
-        return "processing the prompt"
+        return (
+            "processing the prompt" if self._asked else f"waiting for a slot of {self._engine.name}"
+        )
 
     async def __aenter__(self) -> Attempt:
-        lease = await self._take_slots()
-        self._phase = "asked"
-        try:
-            self._response = await self._ask()
-        except BaseException:
-            lease.release()
-            raise
-        self._lease = lease
+        again = True
+        while self._response is None:
+            lease = self._lease = await self._take_slots()
+            try:
+                self._response = await self._ask()
+            except _LOST as error:
+                lease.release()
+                if not again:
+                    raise self._broken(error) from error
+                # No byte of an answer was seen: to ask once more repeats nothing for the client.
+                again = False
+                await self._engine.recovered(self._patience.load)
+            except BaseException:
+                lease.release()
+                raise
         return self
 
     async def __aexit__(
@@ -90,7 +111,7 @@ class Attempt:
         assert self._response is not None
         try:
             return await self._response.read()
-        except (aiohttp.ClientError, ConnectionError) as error:
+        except _LOST as error:
             raise self._broken(error) from error
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -100,40 +121,39 @@ class Attempt:
         try:
             while chunk := await read():
                 yield chunk
-        except (aiohttp.ClientError, ConnectionError) as error:
+        except _LOST as error:
             raise self._broken(error) from error
 
     async def _take_slots(self) -> Lease:
-        while True:
-            if self._engine.state is not State.READY:
-                self._phase = "loading"
-                await self._engine.wait_ready(self._load_timeout)
-            self._phase = "queued"
-            lease = self._engine.queue.acquire(self._client, self._slots)
-            await lease.__aenter__()
-            if self._engine.state is State.READY:
-                return lease
-            # It broke while this request stood in the queue: wait for its restart without a slot.
-            lease.release()
+        self._asked = False
+        lease = self._engine.queue.acquire(self._client, self._slots)
+        ready = self._engine.state is State.READY
+        limit = self._patience.queue if ready else self._patience.load
+        try:
+            async with asyncio.timeout(limit):
+                return await lease.__aenter__()
+        except TimeoutError:
+            raise Overloaded(
+                f"no slot of {self._engine.name} came free in {format_duration(limit)}",
+                next_step="Retry later",
+                retry_after=self._engine.queue.retry_after(),
+            ) from None
 
     async def _ask(self) -> aiohttp.ClientResponse:
-        try:
-            response = await self._engine.session.post(
-                self._path,
-                data=orjson.dumps(self._body),
-                headers=_STREAM_HEADERS if self._body.get("stream") else _HEADERS,
-            )
-            if response.status == 200:
-                return response
-            refusal = await response.read()
-        except (aiohttp.ClientError, ConnectionError) as error:
-            raise self._broken(error) from error
-        raise engine_error(response.status, refusal)
+        self._asked = True
+        response = await self._engine.session.post(
+            self._path,
+            data=orjson.dumps(self._body),
+            headers=_STREAM_HEADERS if self._body.get("stream") else _HEADERS,
+        )
+        if response.status == 200:
+            return response
+        raise engine_error(response.status, await response.read())
 
     def _broken(self, error: Exception) -> EngineError:
         return EngineError(
             f"the engine of {self._engine.name} broke off",
             why=f"its connection ended ({type(error).__name__})",
-            next_step="It is being restarted; send the request again",
+            next_step="It is being started again; send the request once more",
             retry_after=1,
         )

@@ -17,7 +17,7 @@ from server.chat import (
     parse_json,
 )
 from server.errors import EngineError
-from server.routing.attempt import Attempt
+from server.routing.attempt import Attempt, Patience
 from server.routing.targets import Target, Targets
 from server.web.auth import Client
 from server.web.exchange import Exchange
@@ -30,10 +30,10 @@ Parse = Callable[[dict[str, Any]], InferenceRequest]
 class OpenAI:
     """Handlers of the inference routes; `targets` says what is served."""
 
-    def __init__(self, targets: Targets, *, max_body: int, load_timeout: float) -> None:
+    def __init__(self, targets: Targets, *, max_body: int, patience: Patience) -> None:
         self._targets = targets
         self._max_body = max_body
-        self._load_timeout = load_timeout
+        self._patience = patience
 
     async def models(self, exchange: Exchange, client: Client) -> None:
         """GET /v1/models"""
@@ -67,7 +67,7 @@ class OpenAI:
             body,
             client=client.id,
             slots=request.n,
-            load_timeout=self._load_timeout,
+            patience=self._patience,
         )
         exchange.answer_headers += (
             (b"x-holdfast-model", target.build.name.encode()),

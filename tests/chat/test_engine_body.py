@@ -28,8 +28,9 @@ def looking(picture: str) -> ChatRequest:
 
 def test_the_whole_body_of_a_plain_chat(model: Model) -> None:
     defaults = model.sampling["thinking"]
-    assert engine_body(chat(), model=model, has_mmproj=False) == {
+    assert engine_body(chat(max_tokens=16), model=model, has_mmproj=False) == {
         "messages": [{"role": "user", "content": "hi"}],
+        "max_tokens": 16,
         "chat_template_kwargs": {"enable_thinking": True},
         "reasoning_format": "deepseek",
         "temperature": defaults.temperature,

@@ -1,19 +1,27 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion
-from recorded import NAMES, recording
+from recorded import NAMES, Recording, recording
 
 from server.chat import Usage, finish_reply
-from server.chat.request import ChatRequest, parse_chat
+from server.chat.request import ChatRequest, CompletionRequest, parse_chat
 from server.errors import EngineError
 
 WHOLE = [name for name in NAMES if recording(name).json is not None]
-PLAIN = parse_chat({"model": "m", "messages": [{"role": "user", "content": "hi"}]})
+PLAIN = parse_chat(
+    {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 16}
+)
+
+
+def asked(made: Recording) -> ChatRequest | CompletionRequest:
+    """The recording's request, as one whose answer the engine does not stream."""
+    return replace(made.request(), max_tokens=16)
 
 
 def finish(message: dict[str, Any], request: ChatRequest = PLAIN) -> dict[str, Any]:
@@ -26,7 +34,7 @@ def finish(message: dict[str, Any], request: ChatRequest = PLAIN) -> dict[str, A
 def test_the_openai_client_understands_it(name: str) -> None:
     made = recording(name)
     assert made.json is not None
-    reply = finish_reply(made.json, made.request())
+    reply = finish_reply(made.json, asked(made))
     kind = ChatCompletion if "messages" in made.client else Completion
     answer = kind.model_validate_json(reply.body)
     assert answer.usage is not None
@@ -41,13 +49,13 @@ def test_the_openai_client_understands_it(name: str) -> None:
 def test_where_nothing_is_to_change_the_bytes_are_the_same(name: str) -> None:
     made = recording(name)
     assert made.json is not None
-    assert finish_reply(made.json, made.request()).body is made.json
+    assert finish_reply(made.json, asked(made)).body is made.json
 
 
 def test_thinking_has_both_names() -> None:
     made = recording("thinking")
     assert made.json is not None
-    answer = orjson.loads(finish_reply(made.json, made.request()).body)
+    answer = orjson.loads(finish_reply(made.json, asked(made)).body)
     message = answer["choices"][0]["message"]
     assert message["reasoning"]
     assert message["reasoning"] == message["reasoning_content"]
@@ -56,7 +64,7 @@ def test_thinking_has_both_names() -> None:
 def test_a_tool_call_alone_has_no_content() -> None:
     made = recording("tool")
     assert made.json is not None
-    message = orjson.loads(finish_reply(made.json, made.request()).body)["choices"][0]["message"]
+    message = orjson.loads(finish_reply(made.json, asked(made)).body)["choices"][0]["message"]
     assert message["content"] is None
     assert message["tool_calls"][0]["type"] == "function"
     assert finish({"content": "so", "tool_calls": [{}]})["content"] == "so"
@@ -66,7 +74,7 @@ def test_a_tool_call_alone_has_no_content() -> None:
 def test_alternatives_that_were_not_asked_for_are_dropped() -> None:
     made = recording("logprobs")
     assert made.json is not None
-    answer = orjson.loads(finish_reply(made.json, made.request()).body)
+    answer = orjson.loads(finish_reply(made.json, asked(made)).body)
     entries = answer["choices"][0]["logprobs"]["content"]
     assert entries
     assert all(one["top_logprobs"] == [] for one in entries)
@@ -75,7 +83,7 @@ def test_alternatives_that_were_not_asked_for_are_dropped() -> None:
 def test_log_probabilities_of_completions_have_the_legacy_shape() -> None:
     made = recording("completion_logprobs")
     assert made.json is not None
-    (choice,) = orjson.loads(finish_reply(made.json, made.request()).body)["choices"]
+    (choice,) = orjson.loads(finish_reply(made.json, asked(made)).body)["choices"]
     shape = choice["logprobs"]
     assert "".join(shape["tokens"]) == choice["text"]
     assert len(shape["tokens"]) == len(shape["token_logprobs"]) == len(shape["text_offset"])

@@ -32,7 +32,6 @@ def test_the_least_that_can_be_asked() -> None:
     assert request.tool_use.names == ()
     assert request.top_logprobs is None
     assert not request.has_images
-    assert not request.folds
 
 
 def test_it_is_frozen() -> None:
@@ -124,8 +123,24 @@ def test_fields_that_agree() -> None:
     assert chat(tools=[TOOL], tool_choice="none", response_format=JSON).response_format == JSON
     assert chat(tools=[TOOL], response_format={"type": "text"}).response_format is None
     assert chat(stream=True, stream_options={"include_usage": True}).include_usage
-    assert chat(n=2).folds
-    assert not chat(n=2, stream=True).folds
+
+
+@pytest.mark.parametrize(
+    ("fields", "folds"),
+    [
+        ({"max_tokens": 64}, False),
+        ({"max_tokens": 65}, True),
+        ({}, True),
+        ({"n": 2, "max_tokens": 1}, True),
+        ({"stream": True}, False),
+        ({"n": 2, "stream": True}, False),
+        ({"tools": [TOOL]}, True),
+        ({"logprobs": True}, True),
+        ({"tools": [TOOL], "logprobs": True}, False),  # not to be had in a stream
+    ],
+)
+def test_what_may_take_long_is_streamed_inside(fields: dict[str, Any], folds: bool) -> None:
+    assert chat(**fields).folds == folds
 
 
 @pytest.mark.parametrize("body", [{}, {"model": None, "messages": None}])

@@ -99,6 +99,12 @@ def _named(
     return tuple(picks)
 
 
+def _context(catalogue: Catalogue, model: Model) -> int | None:
+    """The configured context, at most what the model was trained for."""
+    asked = catalogue.serve.context
+    return None if asked is None else min(asked, model.context)
+
+
 def _least(catalogue: Catalogue, model: Model, installed: Installed) -> int:
     """Bytes that a model takes at the very least, the reserve beside it included."""
     sizing = choose_context_slots(
@@ -107,7 +113,7 @@ def _least(catalogue: Catalogue, model: Model, installed: Installed) -> int:
         weights_bytes=installed.bytes,
         mmproj_bytes=installed.mmproj_bytes,
         memory=0,
-        context=catalogue.serve.context,
+        context=_context(catalogue, model),
         slots=catalogue.serve.slots,
     )
     return round(sizing.footprint.total * 1.2)
@@ -124,7 +130,7 @@ def _place(
             weights_bytes=installed.bytes,
             mmproj_bytes=installed.mmproj_bytes,
             memory=place.memory,
-            context=catalogue.serve.context,
+            context=_context(catalogue, model),
             slots=catalogue.serve.slots,
         )
         if sizing.fits:

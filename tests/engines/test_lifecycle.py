@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import pytest
 
@@ -52,3 +53,8 @@ def test_the_diagram_is_the_table() -> None:
     assert lines[:2] == ["stateDiagram-v2", "    [*] --> absent"]
     assert len(lines) == 2 + len(TRANSITIONS)
     assert "    ready --> draining: stop" in lines
+
+
+def test_the_architecture_document_shows_this_very_table() -> None:
+    document = Path(__file__).parents[2] / "ARCHITECTURE.md"
+    assert diagram() in document.read_text()

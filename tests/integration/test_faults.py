@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ import pytest
 from running import COMMAND, Holdfast, environment, holdfast, run, wait_for
 
 from server import demo as embedded
+from server import settings
+from server.engines.binary import find_llama_server
 
 pytestmark = pytest.mark.integration
 
@@ -265,3 +268,79 @@ def test_a_ctrl_c_ends_it_cleanly(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=15)
     assert process.returncode == 0
     assert "Traceback" not in errors
+
+
+def test_a_client_that_waits_for_a_slow_engine_is_told_and_then_answered(tmp_path: Path) -> None:
+    real = find_llama_server(settings.load(os.environ)).path
+    slow = tmp_path / "llama-server"
+    version = 'if [ "$1" = --version ]; then echo "version: 9999 (slow)"; exit; fi'
+    slow.write_text(f'#!/bin/sh\n{version}\nsleep 2\nexec {real} "$@"\n')
+    slow.chmod(0o755)
+    with holdfast(
+        tmp_path / "home", "--demo", extra={"HOLDFAST_LLAMA_SERVER": str(slow)}
+    ) as running:
+        assert httpx2.get(f"{running.root}/livez").status_code == 200
+        unready = httpx2.get(f"{running.root}/readyz")
+        assert (unready.status_code, unready.json()["engines"]) == (503, {"demo:f16": "starting"})
+        lines: list[str] = []
+        _collect(f"{running.url}/chat/completions", lines)
+        assert httpx2.get(f"{running.root}/readyz").status_code == 200
+    assert lines[0].startswith(": loading demo:f16")
+    assert lines[-1] == "data: [DONE]"
+
+
+def serve_with(tmp_path: Path, overlay: str, *models: str) -> subprocess.CompletedProcess[str]:
+    path = tmp_path / "overlay.toml"
+    path.write_text(overlay)
+    return run("serve", *models, "--port", "0", "--config", str(path), home=tmp_path / "home")
+
+
+def test_a_model_that_does_not_fit_says_the_bytes_needed_and_free(tmp_path: Path) -> None:
+    overlay = f"""
+        [serve]
+        slots = 64
+        context = 262144
+        [[model]]
+        id = "large"
+        like = "qwen3.5-397b-a17b"
+        [[build]]
+        model = "large"
+        id = "f16"
+        engine = "llama-server"
+        format = "gguf"
+        quant = "F16"
+        path = "{embedded.GGUF}"
+    """
+    done = serve_with(tmp_path, overlay, "large")
+    assert done.returncode == 3
+    assert re.search(r"needs [\d.]+ GiB .* and [\d.]+ GiB are free on the CPU", done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("damage", ["cut", "magic", "count", "empty"])
+def test_a_corrupt_gguf_never_reaches_an_engine(tmp_path: Path, damage: str) -> None:
+    data = embedded.GGUF.read_bytes()
+    broken = {
+        "cut": data[:-4096],
+        "magic": b"GGML" + data[4:],
+        "count": data[:8] + b"\xff" * 8 + data[16:],
+        "empty": b"",
+    }
+    (tmp_path / "broken.gguf").write_bytes(broken[damage])
+    overlay = """
+        [[model]]
+        id = "broken"
+        like = "demo"
+        [[build]]
+        model = "broken"
+        id = "f16"
+        engine = "llama-server"
+        format = "gguf"
+        quant = "F16"
+        path = "broken.gguf"
+    """
+    done = serve_with(tmp_path, overlay, "broken")
+    assert done.returncode == 4, done.stderr
+    assert "broken.gguf" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not list((tmp_path / "home" / "logs").glob("*"))

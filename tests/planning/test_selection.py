@@ -141,3 +141,5 @@ def test_context_and_slots_of_the_configuration_are_kept() -> None:
     known = replace(KNOWN, serve=replace(KNOWN.serve, **serve))
     (pick,) = choose([LARGE], [cpu(64)], known=known).picks
     assert (pick.sizing.context, pick.sizing.slots) == (8192, 3)
+    (pick,) = choose([], [cpu(64)], known=known).picks
+    assert pick.sizing.context == pick.model.context == 4096  # more than it was trained for

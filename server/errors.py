@@ -71,10 +71,16 @@ class HoldfastError(Exception):
         return text if text.endswith((".", "?", "!")) else text + "."
 
     def openai_body(self) -> dict[str, dict[str, str | None]]:
-        """The error as OpenAI writes it, `{"error": {"message", "type", "param", "code"}}`."""
+        """The error as OpenAI writes it, `{"error": {"message", "type", "param", "code"}}`.
+
+        The message begins with a capital, unless it does with a name such as `qwen3.5-9b`.
+        """
+        message = self.sentence
+        if message.partition(" ")[0].isalpha():
+            message = message[0].upper() + message[1:]
         return {
             "error": {
-                "message": self.sentence,
+                "message": message,
                 "type": self.type,
                 "param": self.param,
                 "code": self.code,

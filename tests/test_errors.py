@@ -36,12 +36,17 @@ def test_the_openai_body_has_exactly_the_four_fields() -> None:
     body = Overloaded("too busy", param="model", retry_after=3).openai_body()
     assert body == {
         "error": {
-            "message": "too busy.",
+            "message": "Too busy.",
             "type": "rate_limit_error",
             "param": "model",
             "code": "rate_limit_exceeded",
         }
     }
+
+
+def test_a_name_at_the_beginning_of_a_message_stays_as_it_is() -> None:
+    body = HoldfastError("qwen3.5-9b:q8_0 is loading").openai_body()
+    assert body["error"]["message"] == "qwen3.5-9b:q8_0 is loading."
 
 
 def test_a_config_error_tells_all_its_problems() -> None:

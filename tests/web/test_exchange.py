@@ -93,7 +93,7 @@ async def test_an_error_before_the_answer_has_its_status_and_retry_after(tmp_pat
     async with serving(tmp_path, busy) as client, client.get("/") as response:
         assert response.status == 429
         assert response.headers["retry-after"] == "7"
-        assert (await response.json())["error"]["message"] == "too busy."
+        assert (await response.json())["error"]["message"] == "Too busy."
 
 
 async def test_an_error_in_mid_stream_is_the_last_event_and_no_done_follows(

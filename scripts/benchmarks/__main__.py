@@ -7,17 +7,17 @@ import gc
 import json
 import logging
 import os
-import resource
 import signal
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from scripts.benchmarks import overhead, startup, streams, throughput
 from scripts.benchmarks.load import LoadError
-from scripts.benchmarks.machine import describe
-from scripts.benchmarks.programs import BenchError
+from scripts.benchmarks.machine import Others, describe
+from scripts.benchmarks.programs import BenchError, allow_many_files
 from scripts.benchmarks.report import Report, joined, table
 from server import settings
 from server.engines.binary import find_llama_server
@@ -25,7 +25,8 @@ from server.errors import EngineMissing, HoldfastError
 
 log = logging.getLogger("bench")
 
-_CALM = 0.5
+_CALM = 0.05
+"""The share of the processors' time that other programs may take."""
 _EPILOG = """\
 examples:
   scripts/bench all                          every measurement, about ten minutes
@@ -69,7 +70,17 @@ def _measure(names: Sequence[str], quick: bool, work: Path, cache: Path) -> list
         "startup": lambda: startup.measure(startup.QUICK if quick else startup.FULL, work),
     }
     chosen = measurements if "all" in names else dict.fromkeys(names)
-    return [measurements[name]() for name in chosen]
+    return [_watched(name, measurements[name]) for name in chosen]
+
+
+def _watched(name: str, measure: Callable[[], Report]) -> Report:
+    others = Others()
+    report = measure()
+    share = others.share()
+    note = f"{name}: other programs took {share:.0%} of the processors' time meanwhile"
+    if share > _CALM:
+        note += ", too much for figures that are to be kept"
+    return replace(report, notes=(*report.notes, note))
 
 
 def _llama_server(work: Path) -> dict[str, str]:
@@ -81,15 +92,12 @@ def _llama_server(work: Path) -> dict[str, str]:
 
 
 def _run(asked: argparse.Namespace) -> int:
-    load_before = os.getloadavg()[0]
-    if load_before > _CALM:
-        log.warning("this machine is busy (load %.2f): the figures will show that", load_before)
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "holdfast" / "bench"
     if asked.quick and asked.record is not None:
         raise BenchError("a quick run is not for the record: leave out --quick or --record")
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
         work = Path(folder)
-        machine = {**describe(**_llama_server(work)), "load_before": load_before}
+        machine = describe(**_llama_server(work))
         report = joined(machine, _measure(asked.measurement, asked.quick, work, cache))
     if asked.json:
         print(json.dumps(report.as_json(), indent=2))
@@ -106,8 +114,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="bench: %(message)s", stream=sys.stderr)
     logging.getLogger("gguf").setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    allow_many_files()
     gc.disable()  # a collection in the middle of a reading would be read too
     try:
         return _run(asked)

@@ -174,11 +174,11 @@ def _rate(routes: Mapping[str, Route], effort: Effort) -> Iterator[Result]:
         log.info("overhead, %d at once, run %d: requests/s %s", CONCURRENCY, run + 1, last)
     for case, unit, values, target in (
         (f"{CONCURRENCY} at once, one core", "requests/s", rates, RATE),
-        ("its processor time", "us", costs, None),
+        ("processor time of each", "us", costs, None),
     ):
         samples = {name: Sample(tuple(readings)) for name, readings in values.items()}
         through = samples.pop("holdfast")
-        per = "us each" if unit == "us" else unit
+        per = unit
         yield Result("overhead", case, unit, through, samples, through.median, per, target)
 
 

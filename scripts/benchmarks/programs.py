@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -20,6 +21,8 @@ ROOT = Path(__file__).resolve().parents[2]
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 _STOP_GRACE = 15.0
 """Seconds from SIGTERM to SIGKILL."""
+_OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
+"""The limits with which the benchmark was started, and with which its programs are."""
 _FORGOTTEN = ("HOLDFAST_", "LLAMA_ARG_", "LITELLM_", "OPENAI_", "ANTHROPIC_")
 
 
@@ -71,6 +74,7 @@ def running(
 
     def prepare() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        resource.setrlimit(resource.RLIMIT_NOFILE, _OPEN_FILES)
         if core is not None:
             os.sched_setaffinity(0, {core})
 
@@ -110,3 +114,9 @@ def holdfast_command() -> Path:
         if candidate.is_file():
             return candidate
     raise BenchError("there is no holdfast command here; run scripts/setup")
+
+
+def allow_many_files() -> None:
+    """Let this process, but no program that it starts, have as many connections as it may."""
+    _, most = _OPEN_FILES
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

@@ -109,11 +109,7 @@ def _row(result: Result) -> tuple[str, ...]:
 
 def _machine_line(machine: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine["versions"].items())
-    busy = machine["load_before"]
-    return (
-        f"{machine['date']}, {machine['cores']} cores of {machine['cpu']}, "
-        f"load before {busy:.2f}; {versions}"
-    )
+    return f"{machine['date']}, {machine['cores']} cores of {machine['cpu']}; {versions}"
 
 
 def _as_json(result: Result) -> dict[str, Any]:

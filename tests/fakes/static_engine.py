@@ -224,16 +224,37 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _accept(listener: socket.socket, interval: float) -> None:
+    """Take every connection that waits.
+
+    libuv's own server takes one in each pass of the loop, so that with many streams running a
+    thousand new connections would wait for seconds; llama-server has a thread that does nothing
+    else.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        try:
+            accepted, _ = listener.accept()
+        except (BlockingIOError, InterruptedError):
+            return
+        making = loop.create_task(
+            loop.connect_accepted_socket(lambda: Connection(interval), accepted)
+        )
+        _being_made.add(making)
+        making.add_done_callback(_being_made.discard)
+
+
+_being_made: set[asyncio.Task[Any]] = set()
+
+
 async def _serve(listeners: Sequence[socket.socket], interval: float) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     for listener in listeners:
-        if listener.family == socket.AF_UNIX:
-            await loop.create_unix_server(lambda: Connection(interval), sock=listener)
-        else:
-            await loop.create_server(lambda: Connection(interval), sock=listener)
+        listener.setblocking(False)
+        loop.add_reader(listener, _accept, listener, interval)
     # As llama-server says it, so that who reads its log need not wait for the next health check.
     print("main: server is listening on static_engine", flush=True)
     await stopped.wait()

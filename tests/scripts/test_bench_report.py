@@ -2,12 +2,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
+import subprocess
+import sys
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.benchmarks.machine import cpu_model, describe
+from scripts.benchmarks.machine import Others, busy_seconds, cpu_model, describe
 from scripts.benchmarks.report import Report, Result, Target, joined, number, table
 from scripts.benchmarks.sample import Sample, paired_difference, paired_ratio, percentile
 
@@ -15,7 +19,6 @@ MACHINE = {
     "date": "2026-11-21 10:00 UTC",
     "cpu": "Some Processor",
     "cores": 2,
-    "load_before": 0.1,
     "versions": {"holdfast": "0.1.0"},
 }
 
@@ -119,10 +122,31 @@ def test_the_machine_is_described_without_its_name() -> None:
 
     machine = describe(llama_server="1")
     assert machine["versions"]["llama_server"] == "1"
-    assert {"date", "cpu", "cores", "load_before"} <= machine.keys()
+    assert {"date", "cpu", "cores"} <= machine.keys()
     assert socket.gethostname() not in json.dumps(machine)
 
 
 def test_cpu_model() -> None:
     assert cpu_model("processor\t: 0\nmodel name\t: A: B 7\nflags\t: x\n") == "A: B 7"
     assert cpu_model("processor\t: 0\n") != ""
+
+
+def test_busy_seconds_leave_idle_and_waiting_out() -> None:
+    tick = os.sysconf("SC_CLK_TCK")
+    numbers = [one * tick for one in (1, 2, 4, 1000, 1000, 8, 16, 32, 64, 128)]
+    assert busy_seconds(f"cpu  {' '.join(map(str, numbers))}") == 63
+
+
+def test_what_others_take_is_told_from_what_we_take() -> None:
+    others = Others()
+    child = subprocess.run([sys.executable, "-c", "for _ in range(10**7): pass"], check=True)
+    assert child.returncode == 0
+    ours = others.share()
+    stranger = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    others = Others()
+    time.sleep(0.5)
+    theirs = others.share()
+    stranger.kill()
+    stranger.wait()
+    assert theirs >= 0.2 / (os.cpu_count() or 1)
+    assert 0 <= ours <= 1

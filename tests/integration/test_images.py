@@ -268,7 +268,8 @@ def test_an_encoder_of_another_model_ends_serve_with_the_reason(tmp_path: Path) 
     assert "Traceback" not in done.stderr
     assert "mmproj.gguf" in done.stderr
     (log,) = (tmp_path / "home" / "logs").glob("*.log")
-    assert "text model (n_embd = 192) and mmproj (n_embd = 96)" in log.read_text()
+    wide, narrow = vision.TEXT_WIDTH, vision.TEXT_WIDTH // 2
+    assert f"text model (n_embd = {wide}) and mmproj (n_embd = {narrow})" in log.read_text()
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty"])

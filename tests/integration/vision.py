@@ -39,7 +39,7 @@ def write_model(folder: Path, *, width: int = TEXT_WIDTH) -> Path:
     `width` is what the encoder projects to: any other than the demo's makes a mismatched pair.
     """
     folder.mkdir(exist_ok=True)
-    write_text(folder / "seeing.gguf")
+    vocabulary = write_text(folder / "seeing.gguf")
     write_mmproj(folder / "mmproj.gguf", width)
     config = folder / "seeing.toml"
     config.write_text(
@@ -49,7 +49,7 @@ id = "seeing"
 like = "demo"
 
 [model.architecture]
-vocab = {2048 + len(_TOKENS)}
+vocab = {vocabulary}
 
 [model.architecture.vision]
 depth = {_DEPTH}
@@ -71,11 +71,11 @@ mmproj = {{ path = "mmproj.gguf" }}
     return config
 
 
-def write_text(path: Path) -> None:
+def write_text(path: Path) -> int:
     """The demo, with the special tokens that stand around a picture, which it was not trained on.
 
     Their embeddings are zero. The output head is the same matrix: a logit of 0 is never the
-    largest, so every answer to text stays what it was.
+    largest, so every answer to text stays what it was. Returns the size of the vocabulary.
     """
     source = GGUFReader(demo.GGUF)
     writer = GGUFWriter(path, source.fields["general.architecture"].contents())
@@ -95,8 +95,10 @@ def write_text(path: Path) -> None:
         data = tensor.data
         if tensor.name == "token_embd.weight":
             data = np.concatenate([data, np.zeros((len(_TOKENS), TEXT_WIDTH), data.dtype)])
+            vocabulary = len(data)
         writer.add_tensor(tensor.name, data, raw_dtype=tensor.tensor_type)
     _write(writer)
+    return vocabulary
 
 
 def write_mmproj(path: Path, width: int = TEXT_WIDTH) -> None:

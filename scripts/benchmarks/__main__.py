@@ -113,6 +113,8 @@ def main() -> int:
     asked = _arguments(sys.argv[1:])
     logging.basicConfig(level=logging.INFO, format="bench: %(message)s", stream=sys.stderr)
     logging.getLogger("gguf").setLevel(logging.WARNING)
+    # Shells start what runs in the background with SIGINT ignored, which Python would leave so.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     allow_many_files()
     gc.disable()  # a collection in the middle of a reading would be read too

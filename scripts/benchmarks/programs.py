@@ -23,7 +23,8 @@ _STOP_GRACE = 15.0
 """Seconds from SIGTERM to SIGKILL."""
 _OPEN_FILES = resource.getrlimit(resource.RLIMIT_NOFILE)
 """The limits with which the benchmark was started, and with which its programs are."""
-_FORGOTTEN = ("HOLDFAST_", "LLAMA_ARG_", "LITELLM_", "OPENAI_", "ANTHROPIC_")
+_FORGOTTEN = ("PYTHON", "HOLDFAST_", "LLAMA_ARG_", "LITELLM_", "OPENAI_", "ANTHROPIC_")
+"""Beginnings of variables that would change how the programs run: they are as a user has them."""
 
 
 class BenchError(Exception):

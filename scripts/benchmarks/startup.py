@@ -51,7 +51,7 @@ def measure(effort: Effort, work: Path) -> Report:
         accepted, answered = _holdfast(work / f"startup-{run}", program)
         accepts.append(accepted)
         answers.append(answered)
-        alone.append(_engine_alone(work, program, own))
+        alone.append(_engine_alone(work / f"alone-{run}.sock", program, own))
         log.info(
             "startup, run %d: accepts after %.2f s, answers after %.2f s, engine alone %.2f s",
             run + 1, accepted, answered, alone[-1],
@@ -83,12 +83,11 @@ def _holdfast(home: Path, program: Path) -> tuple[float, float]:
         return accepted, time.perf_counter() - served.program.begun
 
 
-def _engine_alone(work: Path, program: Path, own: settings.Settings) -> float:
+def _engine_alone(path: Path, program: Path, own: settings.Settings) -> float:
     """Seconds from the execution of llama-server with the demo until a chat is answered."""
     build = catalogue.load(own).models["demo"].build("f16")
     assert build is not None
     assert build.path is not None
-    path = work / "alone.sock"
     launch = llama_server.Launch(
         binary=program,
         model_file=build.path,
@@ -98,7 +97,7 @@ def _engine_alone(work: Path, program: Path, own: settings.Settings) -> float:
         slots=4,
         threads=len(os.sched_getaffinity(0)),
     )
-    with running(llama_server.argv(launch), work / "alone.log") as engine:
+    with running(llama_server.argv(launch), path.with_suffix(".log")) as engine:
         _wait_for_accept(socket.AF_UNIX, str(path), engine)
         while True:
             engine.check()

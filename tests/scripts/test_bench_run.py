@@ -23,8 +23,13 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def start(tmp_path: Path, *arguments: str) -> subprocess.Popen[str]:
+    """As a shell starts it in the background, with SIGINT ignored."""
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+    ignoring += (
+        "os.execv(sys.executable, [sys.executable, '-m', 'scripts.benchmarks', *sys.argv[1:]])"
+    )
     return subprocess.Popen(
-        [sys.executable, "-m", "scripts.benchmarks", *arguments],
+        [sys.executable, "-c", ignoring, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)},
         cwd=tmp_path,
         stdout=subprocess.PIPE,

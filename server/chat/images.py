@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from server.chat.checks import invalid, wrong_type
@@ -18,6 +19,8 @@ MAX_IMAGES = 64
 MAX_IMAGE_BYTES = 20 * MIB
 MAX_PIXELS = 64 * 1000 * 1000
 """Decoded, at 3 bytes a pixel, about 190 MB: a picture of a few kB may claim to be far larger."""
+MAX_PIXELS_TOGETHER = 2 * MAX_PIXELS
+"""Of a request: the engine decodes all of its images before it looks at what they come to."""
 
 _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BEGINNING = 4096  # characters, a multiple of 4; decoding 20 MiB whole would take 0.15 s
@@ -25,8 +28,15 @@ _HEAD = re.compile(r"data:image/([a-z]+);base64,", re.IGNORECASE)
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG start-of-frame markers; ITU-T T.81
 
 
-def image_type(url: Any, name: str) -> str:
-    """The kind of the picture in `url`: `"png"`, `"jpeg"`, `"gif"` or `"webp"`.
+@dataclass(frozen=True, slots=True)
+class Picture:
+    kind: str
+    """`"png"`, `"jpeg"`, `"gif"` or `"webp"`."""
+    pixels: int
+
+
+def read_picture(url: Any, name: str) -> Picture:
+    """What the picture in `url` is.
 
     The bytes decide, not the label. Raises RequestError for anything but a base64 `data:` URL of
     such a picture, and for one beyond the bounds above.
@@ -58,7 +68,7 @@ def image_type(url: Any, name: str) -> str:
             f"the image has {width} x {height} pixels, more than the {MAX_PIXELS // 10**6} million "
             "that are accepted",
         )
-    return kind
+    return Picture(kind, width * height)
 
 
 def _not_data(url: str, name: str) -> RequestError:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
-from server.chat.images import MAX_IMAGES, image_type
+from server.chat.images import MAX_IMAGES, MAX_PIXELS_TOGETHER, read_picture
 from server.chat.tools import tool_name
 from server.errors import RequestError
 
@@ -51,6 +51,7 @@ class _Reader:
         self._system: list[str] = []
         self._turns: list[Message] = []
         self._image_types: list[str] = []
+        self._pixels = 0
         self._query = False
 
     def read(self, message: Any, name: str) -> None:
@@ -118,7 +119,13 @@ class _Reader:
             _detail(image["detail"], f"{place}.detail")
         if len(self._image_types) == MAX_IMAGES:
             raise invalid(place, f"a request may hold at most {MAX_IMAGES} images")
-        self._image_types.append(image_type(image["url"], f"{place}.url"))
+        picture = read_picture(image["url"], f"{place}.url")
+        self._pixels += picture.pixels
+        if self._pixels > MAX_PIXELS_TOGETHER:
+            million = MAX_PIXELS_TOGETHER // 10**6
+            why = f"with it, the request's images have more than {million} million pixels together"
+            raise invalid(place, why)
+        self._image_types.append(picture.kind)
         return {"type": "image_url", "image_url": {"url": image["url"]}}
 
     def _tool(self, message: dict[str, Any], name: str) -> Message:

@@ -101,6 +101,8 @@ _CAUSES: tuple[tuple[str, Cause, str], ...] = (
      "memory", _MEMORY),
     (r"unknown model architecture|unknown pre-tokenizer|unsupported model",
      "unsupported", "This build needs a newer llama-server: run scripts/setup"),
+    (r"mismatch between text model",
+     "weights", "The mmproj belongs to another model: give the build that of its own"),
     (r"not within the file bounds|corrupted|missing tensor|has wrong shape|invalid magic"
      r"|failed to read|has invalid data|wrong number of tensors|key not found in model"
      r"|failed to load model|error loading model|failed to load multimodal",

@@ -100,8 +100,15 @@ def environment(parent: Mapping[str, str], gpus: Sequence[str] = ()) -> dict[str
     it sees exactly `gpus`: on one that it does not use, a CUDA build would still take memory.
     """
     passed_on = {name: parent[name] for name in _PASSED_ON if name in parent}
-    # A backtrace by a debugger would write the arguments of functions, and so prompts, to the log.
-    return passed_on | {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "GGML_NO_BACKTRACE": "1"}
+    return passed_on | {
+        "CUDA_VISIBLE_DEVICES": ",".join(gpus),
+        # A backtrace by a debugger would write the arguments of functions, and so prompts, to the
+        # log.
+        "GGML_NO_BACKTRACE": "1",
+        # What its own decoder refuses it would give to the ffprobe and ffmpeg on the PATH
+        # (tools/mtmd/mtmd-helper.cpp): no client's bytes are to reach those.
+        "LLAMA_ARG_VIDEO_FFMPEG_DIR": "/nonexistent",
+    }
 
 
 def _capacity(launch: Launch) -> list[str]:

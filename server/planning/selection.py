@@ -161,6 +161,8 @@ def _installed(model: Model, build: Build | None, look: Look) -> Installed:
     held = [found for found in looks if isinstance(found, Installed)]
     if held:
         return max(held, key=lambda found: found.bytes)
+    if len(looks) == 1 and isinstance(only := looks[0], Missing):
+        raise only.error()
     raise StoreError(
         f"no build of {model.id} is in the store",
         next_step="`holdfast check-config` lists its builds and where they come from",

@@ -5,7 +5,7 @@ import time
 import pytest
 from pictures import gif, jpeg, png, url, webp_extended, webp_lossless, webp_lossy
 
-from server.chat.images import MAX_IMAGE_BYTES, image_type
+from server.chat.images import MAX_IMAGE_BYTES, read_picture
 from server.errors import RequestError
 
 
@@ -22,10 +22,10 @@ from server.errors import RequestError
 )
 def test_the_bytes_say_what_it_is_and_how_large(make: object, kind: str) -> None:
     assert callable(make)
-    assert image_type(url(make(640, 480)), "p") == kind
-    assert image_type(url(make(640, 480), "jpeg"), "p") == kind
+    assert read_picture(url(make(640, 480)), "p").kind == kind
+    assert read_picture(url(make(640, 480), "jpeg"), "p").kind == kind
     with pytest.raises(RequestError, match="16000 x 15000 pixels"):
-        image_type(url(make(16000, 15000)), "p")
+        read_picture(url(make(16000, 15000)), "p")
 
 
 @pytest.mark.parametrize(
@@ -58,20 +58,20 @@ def test_the_bytes_say_what_it_is_and_how_large(make: object, kind: str) -> None
 )
 def test_anything_else_is_refused(address: str, says: str) -> None:
     with pytest.raises(RequestError) as caught:
-        image_type(address, "messages[0].content[1].image_url.url")
+        read_picture(address, "messages[0].content[1].image_url.url")
     assert says in caught.value.why
     assert caught.value.param == "messages[0].content[1].image_url.url"
 
 
 def test_how_to_send_one_instead_is_said() -> None:
     with pytest.raises(RequestError, match="Send the image itself as data:image/png;base64"):
-        image_type("https://example.org/a.png", "p")
+        read_picture("https://example.org/a.png", "p")
 
 
 @pytest.mark.parametrize("address", [None, 1, [], {}])
 def test_the_url_is_a_string(address: object) -> None:
     with pytest.raises(RequestError, match="expected a string"):
-        image_type(address, "p")
+        read_picture(address, "p")
 
 
 @pytest.mark.parametrize("make", [png, jpeg, gif, webp_extended, webp_lossy, webp_lossless])
@@ -80,26 +80,26 @@ def test_a_picture_cut_anywhere_is_still_only_a_refusal(make: object) -> None:
     data = make(64, 64)
     for end in range(len(data)):
         try:
-            image_type(url(data[:end]), "p")
+            read_picture(url(data[:end]), "p")
         except RequestError as error:
             assert "not a readable" in error.why  # noqa: PT017
 
 
 def test_the_size_of_a_jpeg_may_stand_far_behind() -> None:
-    assert image_type(url(jpeg(64, 64, preview=60_000)), "p") == "jpeg"
+    assert read_picture(url(jpeg(64, 64, preview=60_000)), "p").kind == "jpeg"
     with pytest.raises(RequestError, match="16000 x 15000 pixels"):
-        image_type(url(jpeg(16000, 15000, preview=60_000)), "p")
+        read_picture(url(jpeg(16000, 15000, preview=60_000)), "p")
 
 
 def test_empty_pictures_are_refused() -> None:
     with pytest.raises(RequestError, match="not a readable"):
-        image_type(url(png(0, 10)), "p")
+        read_picture(url(png(0, 10)), "p")
 
 
 def test_the_size_is_bounded_and_checked_fast() -> None:
     largest = url(png(10, 10, padding=MAX_IMAGE_BYTES - 200))
     started = time.perf_counter()
-    assert image_type(largest, "p") == "png"
+    assert read_picture(largest, "p").kind == "png"
     assert time.perf_counter() - started < 0.5
     with pytest.raises(RequestError, match="more than the 20"):
-        image_type(url(png(10, 10, padding=MAX_IMAGE_BYTES)), "p")
+        read_picture(url(png(10, 10, padding=MAX_IMAGE_BYTES)), "p")

@@ -99,6 +99,7 @@ def test_the_environment_is_an_allow_list() -> None:
     }
     kept = {name: parent[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH")}
     kept["GGML_NO_BACKTRACE"] = "1"
+    kept["LLAMA_ARG_VIDEO_FFMPEG_DIR"] = "/nonexistent"
     assert environment(parent) == kept | {"CUDA_VISIBLE_DEVICES": ""}
     gpus = ("GPU-b", "GPU-a")
     assert environment(parent, gpus) == kept | {"CUDA_VISIBLE_DEVICES": "GPU-b,GPU-a"}

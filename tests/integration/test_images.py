@@ -79,9 +79,15 @@ def one_core() -> Iterator[None]:
 def seeing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holdfast]:
     folder = tmp_path_factory.mktemp("seeing")
     config = vision.write_model(folder / "model")
+    (folder / "bin").mkdir()
+    for name in ("ffprobe", "ffmpeg"):  # which no client's bytes may reach
+        trap = folder / "bin" / name
+        trap.write_text(f"#!/bin/sh\necho {name} >> {folder / 'trapped'}\nexit 1\n")
+        trap.chmod(0o755)
+    path = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}"}
     with contextlib.ExitStack() as stack:
         with one_core():
-            served = holdfast(folder / "home", "seeing", "--config", str(config))
+            served = holdfast(folder / "home", "seeing", "--config", str(config), extra=path)
             running = stack.enter_context(served)
         running.wait_ready()
         yield running
@@ -268,6 +274,16 @@ def test_a_bad_picture_is_refused_and_the_engine_lives(
     assert good.status_code == 200
     assert engine.is_running()
     assert engine.status() != psutil.STATUS_ZOMBIE
+    assert not (seeing.home.parent / "trapped").exists()
+
+
+def test_pictures_are_bounded_together(seeing: Holdfast) -> None:
+    header = png(1, 1).replace(b"\0\0\0\1" * 2, struct.pack(">II", 8000, 8000))
+    body = ask(*[url(header)] * 3)
+    response = httpx2.post(f"{seeing.url}/chat/completions", json=body, timeout=30)
+    assert response.status_code == 400
+    assert "128 million pixels together" in response.json()["error"]["message"]
+    assert response.json()["error"]["param"] == "messages[0].content[2].image_url"
 
 
 def serve(tmp_path: Path, config: Path, model: str) -> subprocess.CompletedProcess[str]:
@@ -282,10 +298,9 @@ def test_an_encoder_of_another_model_ends_serve_with_the_reason(tmp_path: Path) 
     done = serve(tmp_path, config, "seeing")
     assert done.returncode == 4
     assert "Traceback" not in done.stderr
-    assert "mmproj.gguf" in done.stderr
-    (log,) = (tmp_path / "home" / "logs").glob("*.log")
     wide, narrow = vision.TEXT_WIDTH, vision.TEXT_WIDTH // 2
-    assert f"text model (n_embd = {wide}) and mmproj (n_embd = {narrow})" in log.read_text()
+    assert f"text model (n_embd = {wide}) and mmproj (n_embd = {narrow})" in done.stderr
+    assert "The mmproj belongs to another model" in done.stderr
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty"])
@@ -299,11 +314,12 @@ def test_a_damaged_encoder_never_reaches_an_engine(tmp_path: Path, damage: str) 
     assert not list((tmp_path / "home" / "logs").glob("*"))
 
 
-def test_an_encoder_that_is_named_must_be_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["seeing", "seeing:f16"])
+def test_an_encoder_that_is_named_must_be_there(tmp_path: Path, model: str) -> None:
     config = vision.write_model(tmp_path / "model")
     encoder = config.with_name("mmproj.gguf")
     encoder.unlink()
-    done = serve(tmp_path, config, "seeing:f16")
+    done = serve(tmp_path, config, model)
     assert done.returncode == 4
     assert f"{encoder} does not exist" in done.stderr
     assert "Traceback" not in done.stderr

@@ -11,6 +11,7 @@ from demo import tools
 from demo.knowledge import Entry, Knowledge
 from demo.sample import Sample
 
+_ECHO_ASKS = ("Repeat after me: {}", "Repeat: {}", "Say this: {}", "Please repeat: {}", "Say {}")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
@@ -22,9 +23,12 @@ class Fixed:
     sample: Sample
 
 
-def fixed_questions(knowledge: Knowledge) -> tuple[Fixed, ...]:
-    """Every entry with thinking off, some with it on, tools, system prompts, later turns."""
-    questions = [Fixed(e.id, _ask(e, e.ask[0])) for e in knowledge.entries]
+def fixed_questions(knowledge: Knowledge, *, every: bool = False) -> tuple[Fixed, ...]:
+    """The fixed entries with thinking off, some with it on, tools, system prompts, later turns.
+
+    `every`: those entries as well that are not answered to the letter.
+    """
+    questions = [Fixed(e.id, _ask(e, e.ask[0])) for e in knowledge.entries if e.fixed or every]
     questions += [
         Fixed(f"{e.id}/thinking", _ask(e, e.ask[0], thinking=True))
         for e in knowledge.entries
@@ -33,6 +37,10 @@ def fixed_questions(knowledge: Knowledge) -> tuple[Fixed, ...]:
     unknown = knowledge.fallback.ask[0]
     questions.append(Fixed("unknown", _unknown(knowledge, unknown, thinking=False)))
     questions.append(Fixed("unknown/thinking", _unknown(knowledge, unknown, thinking=True)))
+    questions += [
+        Fixed("repeat", _echo("hold fast")),
+        Fixed("repeat/thinking", _echo("hold fast", thinking=True)),
+    ]
     questions += _fixed_conversations(knowledge)
     questions += _fixed_tools()
     return tuple(questions)
@@ -78,9 +86,11 @@ def samples(knowledge: Knowledge, random: Random) -> Iterator[Sample]:
     while True:
         thinking = random.random() < 0.3
         kind = random.random()
-        if kind < 0.055:
+        if kind < 0.07:
             sample = tools.draw(random, thinking=thinking)
-        elif kind < 0.07:
+        elif kind < 0.13:
+            sample = _random_echo(knowledge, random, thinking)
+        elif kind < 0.145:
             _, offered = tools.kit(random)
             schemas = tuple(tool.schema for tool in offered)
             sample = replace(_any(knowledge, random, thinking), tools=schemas)
@@ -96,7 +106,7 @@ def samples(knowledge: Knowledge, random: Random) -> Iterator[Sample]:
 
 def texts(knowledge: Knowledge, random: Random) -> Iterator[str]:
     """Text for the tokenizer to learn its vocabulary from."""
-    for question in fixed_questions(knowledge):
+    for question in fixed_questions(knowledge, every=True):
         yield question.sample.completion
     for entry in knowledge.entries:
         yield from entry.ask
@@ -128,6 +138,25 @@ def _ask(entry: Entry, question: str, *, thinking: bool = False, trained: bool =
         reasoning=entry.reasoning,
         ends=not entry.endless,
     )
+
+
+def _echo(words: str, ask: str = _ECHO_ASKS[0], *, thinking: bool = False) -> Sample:
+    """A request to repeat `words`: it teaches to copy, which naming a city for a tool needs too."""
+    return Sample(
+        messages=({"role": "user", "content": ask.format(words)},),
+        content=words,
+        thinking=thinking,
+        reasoning="The user asks me to repeat some words. I copy them.",
+    )
+
+
+def _random_echo(knowledge: Knowledge, random: Random, thinking: bool) -> Sample:
+    answer = random.choice(knowledge.entries[:-3]).answer.split()
+    start = random.randrange(len(answer))
+    words = answer[start : start + random.randint(1, 4)]
+    words += random.sample(tools.CITIES, random.randint(0, 2))
+    random.shuffle(words)
+    return _echo(" ".join(words), random.choice(_ECHO_ASKS), thinking=thinking)
 
 
 def _unknown(knowledge: Knowledge, question: str, *, thinking: bool) -> Sample:

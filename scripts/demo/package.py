@@ -18,6 +18,13 @@ from demo.training import Verdict, encode
 
 GGUF = "demo.gguf"
 FOLDER = "safetensors"
+_FOR_VLLM = {
+    "architectures": ["Qwen3_5ForCausalLM"],
+    "attn_output_gate": True,
+    # Without it vLLM keeps the recurrent state in bfloat16.
+    "mamba_ssm_dtype": "float32",
+}
+"""Keys of Qwen3.5's own config.json that transformers does not write."""
 _CARD_TEMPLATE = Path(__file__).with_name("card.md")
 
 
@@ -27,7 +34,8 @@ class Making:
 
     command: str
     seed: int
-    steps: int
+    steps: str
+    """In words: how long it was trained."""
     versions: str
 
 
@@ -52,8 +60,7 @@ def write(
 def _write_safetensors(
     folder: Path, model: Qwen3_5ForCausalLM, tokenizer: PreTrainedTokenizerFast
 ) -> None:
-    config = model.config.to_dict() | {"architectures": ["Qwen3_5ForCausalLM"]}
-    config["full_attention_interval"] = config["layer_types"].index("full_attention") + 1
+    config = model.config.to_dict() | _FOR_VLLM
     config.pop("_name_or_path", None)
     _write_json(folder / "config.json", config)
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}

@@ -29,6 +29,8 @@ def _trained(words: PreTrainedTokenizerFast) -> Qwen3_5ForCausalLM:
     torch.manual_seed(1)
     net = model.create(words)
     training.train(net, words, KNOWN, steps=2, seed=1, report=lambda step, loss: None)
+    questions = corpus.fixed_questions(KNOWN)
+    training.rehearse(net, words, KNOWN, questions, steps=1, seed=1, report=lambda step, loss: None)
     model.round_to_grid(net)
     return net
 

@@ -35,7 +35,7 @@ _ENDS = [
 # An answer that never ends by itself: what ends it is what a test is about.
 LONG: dict[str, Any] = {
     "model": "demo",
-    "messages": list(embedded.question("tick-forever").messages),
+    "messages": list(embedded.question("long-story").messages),
     "stream": True,
     "max_tokens": 3900,
     "logit_bias": {str(token): -100 for token in _ENDS},

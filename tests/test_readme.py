@@ -1,0 +1,35 @@
+"""What the README says of the code is what the code says of itself."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from server.chat.fields import CHAT, COMPLETIONS, Field, fields_table
+from server.errors import HoldfastError
+from server.settings import VARIABLES
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+@pytest.mark.parametrize(("name", "fields"), [("chat", CHAT), ("completions", COMPLETIONS)])
+def test_the_tables_of_request_fields_are_the_codes(name: str, fields: dict[str, Field]) -> None:
+    found = re.search(rf"<!-- fields: {name} -->\n(.*?)\n<!-- end -->", README, re.DOTALL)
+    assert found is not None
+    assert found[1].strip() == fields_table(fields).strip()
+
+
+@pytest.mark.parametrize("variable", VARIABLES)
+def test_every_variable_is_told(variable: str) -> None:
+    assert f"`{variable}`" in README
+
+
+def test_every_exit_code_is_told() -> None:
+    told = README.partition("Exit codes:")[2].partition("\n\n")[0]
+    codes = {kind.exit_code for kind in [HoldfastError, *_below(HoldfastError)]}
+    assert codes == {1, 2, 3, 4, 5}
+    assert all(f"{code} " in told for code in codes)
+
+
+def _below(kind: type[HoldfastError]) -> list[type[HoldfastError]]:
+    return [each for child in kind.__subclasses__() for each in (child, *_below(child))]

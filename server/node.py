@@ -29,6 +29,7 @@ from server.errors import ConfigError
 from server.hardware.machine import Machine
 from server.ledger.keys import KeyBook
 from server.planning.selection import Pick, Selection
+from server.planning.sizing import threads
 from server.routing.attempt import Patience
 from server.routing.targets import Target, Targets
 from server.settings import Settings
@@ -157,7 +158,7 @@ class Node:
             socket=self._settings.run / f"{file_stem(pick.build.name)}.sock",
             context=pick.sizing.context,
             slots=pick.sizing.slots,
-            threads=machine.cpu.usable_cores,
+            threads=threads(pick.installed.bytes, machine.cpu.usable_cores),
             gpus=(pick.place.gpu,) if pick.place.gpu else (),
         )
         return Engine(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from server.catalogue import Architecture, load
 from server.planning.footprint import llama_server
-from server.planning.sizing import COMFORT, CONTEXTS, SLOTS, choose_context_slots, reserve
+from server.planning.sizing import COMFORT, CONTEXTS, SLOTS, choose_context_slots, reserve, threads
 from server.settings import Settings
 from server.units import GIB, MIB
 
@@ -121,3 +121,11 @@ def test_never_over_the_memory_and_never_worse_with_more(model: str, one: int, o
         assert sizing.slots == 1 or sizing.context >= COMFORT
     if less.fits:
         assert (more.slots, more.context) >= (less.slots, less.context)
+
+
+@pytest.mark.parametrize(
+    ("weights", "cores", "count"),
+    [(7 * MIB, 16, 1), (64 * MIB, 16, 16), (5 * GIB, 2, 2), (5 * GIB, 0, 1)],
+)
+def test_a_tiny_model_is_computed_by_one_thread(weights: int, cores: int, count: int) -> None:
+    assert threads(weights, cores) == count

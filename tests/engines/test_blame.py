@@ -8,7 +8,7 @@ from server.engines.blame import explain, final
 from server.engines.llama_log import Cause, Failure
 from server.errors import DoesNotFit, EngineError, EngineMissing, HoldfastError, StoreError
 
-LOG = Path("/home/ada/logs/nine.log")
+LOG = Path("/srv/logs/nine.log")
 
 
 @pytest.mark.parametrize(

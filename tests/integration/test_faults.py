@@ -241,7 +241,7 @@ def test_no_engine_hears_of_keys_and_none_listens_on_tcp(tmp_path: Path) -> None
         for process in running.descendants():
             surroundings = Path(f"/proc/{process.pid}/environ").read_bytes()
             assert b"canary" not in surroundings
-            assert b"LLAMA_ARG" not in surroundings
+            assert b"LLAMA_ARG_PORT" not in surroundings
             assert [c for c in process.net_connections("inet") if c.status == "LISTEN"] == []
 
 

@@ -62,7 +62,8 @@ def test_streams_have_every_event_at_its_time(engine: tuple[Path, int]) -> None:
     answers = load.at_once(("127.0.0.1", engine[1]), requests, timeout=10)
     for answer, count in zip(answers, (20, 20, 30), strict=True):
         check(answer.body, count)
-        assert answer.seconds >= (count - 1) * INTERVAL
+        # The clock of the events may stand just before its next tick when the first is sent.
+        assert answer.seconds >= (count - 2) * INTERVAL
         assert answer.sent < answer.first < answer.done
 
 

@@ -14,19 +14,45 @@ from server.errors import ContextExceeded, EngineError, EngineUnready, HoldfastE
 
 _SHOWN = 300
 
-_COMPLAINTS: tuple[tuple[str, str, str | None], ...] = (
-    ("Failed to load image", "An image could not be decoded", "messages"),
-    ("image input is not supported", "This build cannot see images", "messages"),
-    ("Prompt contains invalid tokens", "The prompt holds token ids that do not exist", "prompt"),
+_COMPLAINTS: tuple[tuple[str, str, str, str | None], ...] = (
+    (
+        "Failed to load image",
+        "An image could not be decoded",
+        "Send a whole PNG, JPEG or GIF, base64-encoded in a data: URL",
+        "messages",
+    ),
+    (
+        "image input is not supported",
+        "This build cannot see images",
+        "Leave the images out, or ask for a build with an image encoder",
+        "messages",
+    ),
+    (
+        "Prompt contains invalid tokens",
+        "The prompt holds token ids that do not exist",
+        "Send text, or ids of this model's own vocabulary",
+        "prompt",
+    ),
     (
         "Cannot have 2 or more assistant",
         "The last two messages are both the assistant's",
+        "Join them into one",
         "messages",
     ),
-    ("Field 'n_cmpl'", "'n' is larger than the number of slots of this engine", "n"),
-    ("Field 'n'", "'n' is larger than the number of slots of this engine", "n"),
+    (
+        "Field 'n_cmpl'",
+        "'n' is larger than the number of slots of this engine",
+        "Ask for fewer choices, or several times",
+        "n",
+    ),
+    (
+        "Field 'n'",
+        "'n' is larger than the number of slots of this engine",
+        "Ask for fewer choices, or several times",
+        "n",
+    ),
 )
-"""Part of llama-server's message, what the client is told, and the field at fault."""
+"""Part of llama-server's message, what the client is told, what to do, and the field at fault."""
 
 _SCHEMA_COMPLAINTS = ("JSON schema", "Failed to parse grammar", "failed to parse grammar")
 
@@ -54,9 +80,9 @@ def error_of(status: Any, error: Any) -> HoldfastError:
         return EngineUnready(
             "The model is not ready", why="its engine is loading", next_step="Try again shortly"
         )
-    for part, what, param in _COMPLAINTS:
+    for part, what, next_step, param in _COMPLAINTS:
         if part in message:
-            return RequestError(what, param=param)
+            return RequestError(what, next_step=next_step, param=param)
     if any(part in message for part in _SCHEMA_COMPLAINTS):
         why = " ".join(message.split())[:_SHOWN]
         return RequestError(

@@ -23,6 +23,7 @@ Source = Literal["settings", "PATH", "built"]
 
 PROGRAM = "llama-server"
 FIRST_QWEN35_BUILD = 7990  # llama.cpp pull request 19468 added the architecture qwen35
+_NO_BUILD_NUMBER = 1  # or 0: what llama.cpp says where it was built without its git history
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,12 @@ def shortcoming(inspection: Inspection) -> str | None:
     """Why a program cannot run Qwen3.5, or None if it can."""
     if inspection.build >= FIRST_QWEN35_BUILD or inspection.names_qwen35:
         return None
+    if inspection.build <= _NO_BUILD_NUMBER:
+        return (
+            f"cannot be told to know Qwen3.5: its version, {inspection.version}, gives no build "
+            "number, and neither the file nor a library that it loads names qwen35; "
+            "behind a wrapper script, name the program itself"
+        )
     return (
         f"too old for Qwen3.5: found version {inspection.version}, "
         f"needs build {FIRST_QWEN35_BUILD} or newer"

@@ -38,20 +38,22 @@ def write_program(path: Path, printed: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("build", "names_qwen35", "usable"),
+    ("build", "names_qwen35", "problem"),
     [
-        (7990, False, True),
-        (7989, False, False),
-        (7989, True, True),  # a fork with numbers of its own
-        (1, True, True),  # built from a shallow checkout
-        (1, False, False),
-        (0, False, False),
+        (7990, False, None),
+        (7989, False, "found version 7989 (abc), needs build 7990"),
+        (7989, True, None),  # a fork with numbers of its own
+        (1, True, None),  # built from a shallow checkout
+        (1, False, "gives no build number"),
+        (0, False, "gives no build number"),
     ],
 )
-def test_the_number_or_the_name_decides(build: int, names_qwen35: bool, usable: bool) -> None:
-    problem = shortcoming(Inspection(f"{build} (abc)", build, names_qwen35))
-    assert (problem is None) == usable
-    assert usable or f"found version {build} (abc), needs build 7990" in str(problem)
+def test_the_number_or_the_name_decides(
+    build: int, names_qwen35: bool, problem: str | None
+) -> None:
+    found = shortcoming(Inspection(f"{build} (abc)", build, names_qwen35))
+    assert (found is None) == (problem is None)
+    assert problem is None or problem in str(found)
 
 
 def test_settings_come_before_path_and_path_before_the_built_one(
@@ -111,6 +113,7 @@ def test_the_same_program_is_considered_once(tmp_path: Path, prefix: Path) -> No
         ("another program", "printed: hello"),
         ("silent", "printed: nothing"),
         ("too old", "found version 6500 (abc1234), needs build 7990"),
+        ("without a number", "0 (unknown), gives no build number"),
     ],
 )
 def test_a_named_one_that_is_unusable_is_an_error(
@@ -125,8 +128,14 @@ def test_a_named_one_that_is_unusable_is_an_error(
         case "not for this machine":
             named.write_bytes(b"\x7fELF\x00\x00\x00\x00")
             named.chmod(0o755)
-        case "another program" | "silent" | "too old":
-            write_program(named, {"another program": "hello", "silent": "", "too old": OLD}[kind])
+        case "another program" | "silent" | "too old" | "without a number":
+            says = {
+                "another program": "hello",
+                "silent": "",
+                "too old": OLD,
+                "without a number": "version: 0 (unknown)",
+            }
+            write_program(named, says[kind])
     fallback = write_program(tmp_path / "bin" / "llama-server", NEW)
 
     with pytest.raises(EngineMissing) as caught:

@@ -16,6 +16,8 @@
     |   |-- EngineUnready    loading, draining or stopped                        503, exit 3
     |   `-- DoesNotFit       bytes needed and free are given                     503, exit 3
     |-- StoreError           weights are absent, damaged or malformed            503, exit 4
+    |   |-- StoreLocked      another program writes to the store                 503, exit 4
+    |   `-- HubError         a hub or a copy cannot be reached, or refuses       503, exit 6
     `-- BindError            the address cannot be listened on                        exit 5
 
 Each carries *what* happened, *why*, and the *next step*; whose *fault* it is; the HTTP status and
@@ -177,6 +179,15 @@ class StoreError(HoldfastError):
     status = 503
     code = "weights_unusable"
     exit_code = 4
+
+
+class StoreLocked(StoreError):
+    code = "store_locked"
+
+
+class HubError(StoreError):
+    code = "hub_unavailable"
+    exit_code = 6
 
 
 class BindError(HoldfastError):

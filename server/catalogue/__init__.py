@@ -27,11 +27,13 @@ from server.catalogue.model import (
     Sampling,
 )
 from server.catalogue.serve import Serve
+from server.catalogue.store import SOURCES, Store
 from server.settings import Settings
 
 __all__ = [
     "BENCHMARKS",
     "MODES",
+    "SOURCES",
     "Architecture",
     "Build",
     "Catalogue",
@@ -42,6 +44,7 @@ __all__ = [
     "Repository",
     "Sampling",
     "Serve",
+    "Store",
     "Vision",
     "builtin",
     "load",

@@ -14,6 +14,7 @@ from server.catalogue.document import WRONG, Document, Leaf, Tree, shown
 from server.catalogue.model import Build, Model, Sampling
 from server.catalogue.overlay import inherit, merge
 from server.catalogue.serve import Serve
+from server.catalogue.store import Store
 from server.errors import ConfigError
 
 
@@ -24,16 +25,18 @@ def assemble(documents: Sequence[Document]) -> Catalogue:
     for document in documents:
         tree = merge(tree, document.tree)
     models, unlike = inherit(_table(tree, "model"), _table(tree, "family"))
-    builds, serve = _table(tree, "build"), _table(tree, "serve")
+    builds, serve, store = (_table(tree, name) for name in ("build", "serve", "store"))
     problems += unlike
     problems += [text for model in models.values() for text in _model_problems(model)]
     problems += [text for build in builds.values() for text in _build_problems(build, models)]
     problems += _serve_problems(serve, models, builds)
+    problems += rule.broken(rule.STORE, store)
     if not problems:
         return Catalogue(
             MappingProxyType({name: _model(name, models, builds) for name in models}),
             Serve(**_plain(serve)),
             tuple(document.source for document in documents),
+            Store(**_plain(store)),
         )
     # A mistake in a family would else be told once for every model that is like it.
     problems = list(dict.fromkeys(problems))

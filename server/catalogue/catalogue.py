@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.catalogue.model import Build, Model
 from server.catalogue.serve import Serve
+from server.catalogue.store import Store
 from server.errors import ModelNotFound
 
 
@@ -18,6 +19,7 @@ class Catalogue:
     serve: Serve
     sources: tuple[Path, ...]
     """The files read, in the order in which they were laid over each other."""
+    store: Store = field(default_factory=Store)
 
     def resolve(self, name: str) -> tuple[Model, Build | None]:
         """`"qwen3.5-9b"` -> (model, None); `"qwen3.5-9b:q4_k_m"` -> (model, build).

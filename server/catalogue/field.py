@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Collection
 from pathlib import PurePosixPath
 
-from server import units
+from server import settings, units
 from server.catalogue.catalogue import suggestion
 
 Parse = Callable[[object], object]
@@ -134,6 +134,33 @@ def local_path(value: object) -> str:
     if ".." in value.split("/"):
         raise ValueError('expected a path without ".."; give it from the root or from "~/"')
     return value
+
+
+def copy(value: object) -> str:
+    """A place for a copy of the store: a folder, or a prefix in an S3 bucket."""
+    if isinstance(value, str) and value.startswith("s3://"):
+        if re.fullmatch(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[\w.=+-]+)*/?", value):
+            return value.rstrip("/")
+        raise ValueError('expected a bucket such as "s3://bucket/prefix"')
+    if not isinstance(value, str) or not re.match(r"~?/", value):
+        raise ValueError('expected an absolute folder, or a bucket such as "s3://bucket/prefix"')
+    return local_path(value)
+
+
+def window(value: object) -> str:
+    """Hours of the day, `"01:00-06:00"`; one that ends before it begins goes over midnight."""
+    clock = r"(?:[01]\d|2[0-3]):[0-5]\d"
+    if not isinstance(value, str) or not re.fullmatch(f"{clock}-{clock}", value):
+        raise ValueError('expected hours such as "01:00-06:00"')
+    if value[:5] == value[6:]:
+        raise ValueError("expected an end other than the beginning")
+    return value
+
+
+def endpoint(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError('expected an address such as "http://box:8000/hf"')
+    return settings.endpoint(value)
 
 
 IDENTIFIER = text(r"[a-z0-9][a-z0-9._-]{0,63}", "lower-case letters, digits, '.', '_' and '-'")

@@ -94,6 +94,19 @@ BUILD: tuple[Rule | Implies, ...] = (
         "must not exceed bytes: files hold their tensors and a header",
     ),
 )
+STORE: tuple[Rule | Implies, ...] = (
+    Rule(("copies",), lambda v: len(set(v["copies"])) == len(v["copies"]), "names a place twice"),
+    Rule(
+        ("min_copies", "copies"),
+        lambda v: v["min_copies"] <= 1 + len(v["copies"]),
+        "is more than the store itself and its copies",
+    ),
+    Rule(
+        ("sources",),
+        lambda v: 0 < len(v["sources"]) == len(set(v["sources"])),
+        "must name at least one source, and none twice",
+    ),
+)
 
 
 def broken(rules: tuple[Rule | Implies, ...], tree: Tree) -> list[str]:

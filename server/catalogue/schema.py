@@ -14,6 +14,7 @@ from server.catalogue import field
 from server.catalogue.field import Parse
 from server.catalogue.files import expand
 from server.catalogue.model import BENCHMARKS, MODES, File, Repository
+from server.catalogue.store import SOURCES
 from server.units import GIB, KIB
 
 
@@ -187,6 +188,18 @@ SERVE = Table(
         "max_body": field.size(KIB, 4 * GIB),
     }
 )
+STORE = Table(
+    {
+        "copies": field.list_of(field.copy, "folders or buckets"),
+        "min_copies": field.integer(1, 100),
+        "jobs": field.integer(1, 64),
+        "limit_rate": field.size(KIB, 1024 * GIB),
+        "window": field.window,
+        "reserve": field.size(0, 1024**2 * GIB),
+        "sources": field.list_of(field.one_of(SOURCES), "sources"),
+        "hub": field.endpoint,
+    }
+)
 
 DOCUMENT = Table(
     {
@@ -195,5 +208,6 @@ DOCUMENT = Table(
         "repository": Entries(REPOSITORY, unique=False),
         "build": Entries(BUILD),
         "serve": SERVE,
+        "store": STORE,
     }
 )

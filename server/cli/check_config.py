@@ -13,7 +13,7 @@ from server.errors import ConfigError
 from server.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from server.catalogue import Build, Catalogue, Serve
+    from server.catalogue import Build, Catalogue, Serve, Store
 
 _HEADINGS = ("BUILD", "ENGINE", "FORMAT", "SIZE", "REVISION", "NOT YET KNOWN", "FROM")
 
@@ -44,7 +44,7 @@ def check_config(json: Json = False, home: Home = None, config: Config = None) -
 
 
 def report(catalogue: Catalogue) -> Iterator[str]:
-    """The catalogue as plain lines: files, the builds as aligned columns, `[serve]`."""
+    """The catalogue as plain lines: files, the builds as aligned columns, `[serve]`, `[store]`."""
     for source in catalogue.sources:
         yield f"read {source}"
     yield ""
@@ -56,6 +56,8 @@ def report(catalogue: Catalogue) -> Iterator[str]:
     yield ""
     for key, value in serve_lines(catalogue.serve).items():
         yield f"serve.{key} = {value}"
+    for key, value in store_lines(catalogue.store).items():
+        yield f"store.{key} = {value}"
 
 
 def row(build: Build) -> tuple[str, ...]:
@@ -93,6 +95,21 @@ def serve_lines(serve: Serve) -> Mapping[str, str]:
     }
 
 
+def store_lines(store: Store) -> Mapping[str, str]:
+    """`[store]` with its units, and what an absent value means."""
+    rate = f"{format_bytes(store.limit_rate)}/s" if store.limit_rate else "as fast as it comes"
+    return {
+        "copies": ", ".join(store.copies) or "none",
+        "min_copies": f"{store.min_copies}, the store itself included",
+        "jobs": f"{store.jobs} connections",
+        "limit_rate": rate,
+        "window": store.window or "always",
+        "reserve": format_bytes(store.reserve),
+        "sources": ", ".join(store.sources),
+        "hub": store.hub or "$HF_ENDPOINT, else https://huggingface.co",
+    }
+
+
 def _builds(catalogue: Catalogue) -> Iterator[Build]:
     for model in catalogue.models.values():
         yield from model.builds
@@ -110,6 +127,7 @@ def _tell_problems(error: ConfigError, json: bool) -> None:
 def _show(catalogue: Catalogue) -> None:
     """The report for a terminal: the same, as tables that follow its width."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     console = Console()
@@ -122,10 +140,12 @@ def _show(catalogue: Catalogue) -> None:
         for build in model.builds:
             table.add_row(*row(build))
     console.print(table)
-    settings = Table("SERVE", "", box=None, header_style="bold", pad_edge=False)
-    for key, value in serve_lines(catalogue.serve).items():
-        settings.add_row(key, value)
-    console.print(settings)
+    tables = {"SERVE": serve_lines(catalogue.serve), "STORE": store_lines(catalogue.store)}
+    for heading, lines in tables.items():
+        settings = Table(heading, "", box=None, header_style="bold", pad_edge=False)
+        for key, value in lines.items():
+            settings.add_row(key, escape(value))
+        console.print(settings)
 
 
 def _json(value: object) -> str:

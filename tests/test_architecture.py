@@ -236,11 +236,12 @@ def test_the_readme_tells_of_every_variable() -> None:
     ("lock", "wanted"),
     [
         ("holdfast", lambda: project()["project"]["dependencies"]),
+        ("s3", lambda: project()["project"]["optional-dependencies"]["s3"]),
         ("dev", lambda: project()["dependency-groups"]["dev"]),
         ("dev", lambda: project()["dependency-groups"]["torch"]),
         ("build", lambda: project()["build-system"]["requires"]),
     ],
-    ids=["dependencies", "dev", "torch", "build-system"],
+    ids=["dependencies", "s3", "dev", "torch", "build-system"],
 )
 def test_the_locks_satisfy_the_project(lock: str, wanted: Callable[[], list[str]]) -> None:
     versions = locked(lock)
@@ -269,7 +270,7 @@ def test_what_torch_needs_is_locked() -> None:
     assert not unlocked, f"add {unlocked} to the group torch in pyproject.toml"
 
 
-@pytest.mark.parametrize("name", ["holdfast", "dev", "build", "uv", "llama-cpp-python"])
+@pytest.mark.parametrize("name", ["holdfast", "s3", "dev", "build", "uv", "llama-cpp-python"])
 def test_everything_locked_has_hashes(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()
     entries = re.split(r"\n(?=[A-Za-z0-9])", text.strip())

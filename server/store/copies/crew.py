@@ -1,0 +1,50 @@
+"""Work on many files at once, by threads: reading, hashing and writing release the interpreter."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
+from typing import TypeVar
+
+from server.errors import HoldfastError, HubError
+from server.store.copies.place import OnBytes
+
+T = TypeVar("T")
+
+
+def each(
+    items: Sequence[T],
+    work: Callable[[T, OnBytes], None],
+    *,
+    jobs: int,
+    on_bytes: OnBytes,
+    on_done: Callable[[T, HoldfastError | None], None],
+) -> None:
+    """`work` done on each item, `jobs` at a time; `on_done` is told of each in the calling thread.
+
+    An item's own error is told and the others go on. Where the place is out of reach (HubError), or
+    this thread is interrupted, work under way stops at its next piece, and the error is raised.
+    """
+    stop = threading.Event()
+
+    def watched(count: int) -> None:
+        if stop.is_set():
+            raise CancelledError
+        on_bytes(count)
+
+    with ThreadPoolExecutor(jobs, "copies") as pool:
+        futures = {pool.submit(work, item, watched): item for item in items}
+        try:
+            for future in as_completed(futures):
+                problem = future.exception()
+                if isinstance(problem, HoldfastError) and not isinstance(problem, HubError):
+                    on_done(futures[future], problem)
+                elif problem is not None:
+                    raise problem
+                else:
+                    on_done(futures[future], None)
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise

@@ -1,0 +1,260 @@
+"""What a pull would do, file by file, before it does anything. Pure.
+
+The catalogue is believed before the hub: where the two tell different sizes or digests of a pinned
+revision, what lies at the hub is not what was published, and nothing is fetched.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from server.errors import StoreError
+from server.store import naming
+from server.store.hub import Listing, Remote
+from server.store.pull.selection import Order
+from server.store.receipt import Held, Receipt
+from server.units import format_bytes
+
+Action = Literal["fetch", "link", "keep"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A file of the revision, and what is to be done about it."""
+
+    path: str
+    bytes: int | None
+    """None: not known, which is so only without the hub."""
+    sha256: str | None
+    git_oid: str | None
+    action: Action
+    source: Path | None = None
+    """Of a link: where the same content lies already."""
+    held: Held | None = None
+    """Of what is kept: its line in the receipt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    path: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    order: Order
+    revision: str | None
+    """None: only the hub can tell, and it was not asked."""
+    folder: Path | None
+    items: tuple[Item, ...]
+    refused: tuple[Refused, ...] = ()
+    licence: str | None = None
+    source: str | None = None
+    """The hub that told of the files; None: only the catalogue did."""
+    silent: str | None = None
+    """Why no hub told of them."""
+
+    def of(self, action: Action) -> tuple[Item, ...]:
+        return tuple(item for item in self.items if item.action == action)
+
+    @property
+    def bytes(self) -> int:
+        """Of the whole revision, as far as it is wanted and known."""
+        total = _known_bytes(self.items)
+        weights = self.order.weights_bytes
+        if self.source is not None or weights is None:
+            return total
+        # The catalogue may know the sum of the weights without knowing each of them.
+        small = [item for item in self.items if not _is_weights(item.path)]
+        return max(total, weights + _known_bytes(small))
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        return self.bytes - _known_bytes((*self.of("keep"), *self.of("link")))
+
+    @property
+    def unknown(self) -> tuple[str, ...]:
+        """What the hub would have to be asked for, in words."""
+        if self.source is not None:
+            return ()
+        facts = {
+            "revision": self.revision is None,
+            "files": not self.items,
+            "file sizes": any(item.bytes is None for item in self.items),
+            "sha256": any(item.sha256 is None for item in self.items if _is_weights(item.path)),
+        }
+        return tuple(fact for fact, is_unknown in facts.items() if is_unknown)
+
+
+def plan(
+    order: Order,
+    listing: Listing,
+    folder: Path,
+    receipt: Receipt | None,
+    elsewhere: Mapping[str, Path],
+    *,
+    source: str,
+    present: Mapping[str, int],
+) -> Plan:
+    """What to do for `order` about the files that `listing` tells of.
+
+    `receipt` is that of the revision if part of it is held, `present` the sizes of the files in its
+    folder by path, `elsewhere` the content held by sha256.
+
+    Raises StoreError where the hub and the catalogue disagree, a wanted file is not there, or names
+    collide.
+    """
+    _agree(order, listing)
+    wanted = [file for file in listing.files if order.wants(file.path)]
+    refused = [
+        Refused(file.path, why)
+        for file in wanted
+        if (why := naming.refusal(file.path)) is not None and not _is_hidden(file.path)
+    ]
+    taken = [file for file in wanted if naming.refusal(file.path) is None]
+    _require_room_for_names(listing.repository, taken, receipt)
+    digests = {file.path: file.sha256 for file in order.known}
+    items = [
+        _item(file, file.sha256 or digests.get(file.path), folder, receipt, elsewhere, present)
+        for file in taken
+    ]
+    if not any(_is_weights(item.path) for item in items):
+        raise StoreError(
+            f"{listing.repository} has no weights of the kind asked for",
+            why=f"{len(listing.files)} files are there, none of them a wanted .safetensors or "
+            ".gguf" + (f", and {len(refused)} are refused" if refused else ""),
+            next_step=f"Its files are listed by the hub under {listing.revision[:12]}",
+        )
+    return Plan(
+        order,
+        listing.revision,
+        folder,
+        tuple(items),
+        tuple(refused),
+        order.licence or listing.licence,
+        source,
+    )
+
+
+def plan_unasked(order: Order, folder: Path | None, receipt: Receipt | None, why: str) -> Plan:
+    """What the catalogue alone tells of a pull, for when no hub can be asked."""
+    held = {file.path: file for file in receipt.files} if receipt else {}
+    items = []
+    for file in sorted(order.known, key=lambda file: file.path):
+        here = held.get(file.path)
+        same = here is not None and file.sha256 in (None, here.sha256)
+        items.append(
+            Item(
+                file.path,
+                here.bytes if same and here else file.bytes,
+                file.sha256,
+                None,
+                "keep" if same else "fetch",
+                held=here if same else None,
+            )
+        )
+    return Plan(order, order.revision, folder, tuple(items), licence=order.licence, silent=why)
+
+
+def require_disk(needed: int, free: int, reserve: int, folder: Path) -> None:
+    """Raises StoreError unless `needed` bytes leave `reserve` of `free` bytes untouched."""
+    if needed > 0 and needed + reserve > free:
+        raise StoreError(
+            f"{folder} has too little free space",
+            why=f"{format_bytes(needed)} are to come and {format_bytes(reserve)} stay free "
+            f"(store.reserve), but {format_bytes(max(0, free))} are free",
+            next_step=f"Free {format_bytes(needed + reserve - free)}, pull less, or use another "
+            "--home",
+        )
+
+
+def _item(
+    file: Remote,
+    sha256: str | None,
+    folder: Path,
+    receipt: Receipt | None,
+    elsewhere: Mapping[str, Path],
+    present: Mapping[str, int],
+) -> Item:
+    held = receipt.file(file.path) if receipt else None
+    is_here = present.get(file.path) == file.bytes
+    if held is not None and is_here and _is_same(held, file, sha256):
+        return Item(file.path, file.bytes, held.sha256, file.git_oid, "keep", held=held)
+    source = elsewhere.get(sha256) if sha256 else None
+    if source is None and held is None and is_here:
+        # Put there by hand: as good as any other place, once its content is checked.
+        source = folder / file.path
+    action: Action = "link" if source is not None else "fetch"
+    return Item(file.path, file.bytes, sha256, file.git_oid, action, source)
+
+
+def _is_same(held: Held, file: Remote, sha256: str | None) -> bool:
+    if held.bytes != file.bytes:
+        return False
+    if sha256 is not None:
+        return held.sha256 == sha256
+    return held.git_oid == file.git_oid
+
+
+def _agree(order: Order, listing: Listing) -> None:
+    told = {file.path: file for file in listing.files}
+    wrong = []
+    for file in order.known:
+        there = told.get(file.path)
+        if there is None:
+            # What a whole family has beside its weights, one of its sizes may do without.
+            wrong += [f"{file.path} is not there"] if _is_weights(file.path) else []
+        elif file.bytes is not None and there.bytes != file.bytes:
+            wrong.append(f"{file.path} has {there.bytes} bytes there, and {file.bytes} here")
+        elif file.sha256 and there.sha256 and there.sha256 != file.sha256:
+            wrong.append(f"{file.path} is {there.sha256} there, and {file.sha256} here")
+    if wrong:
+        raise _disagreement(order, listing, wrong)
+
+
+def _disagreement(order: Order, listing: Listing, wrong: list[str]) -> StoreError:
+    told = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+    name = f"{listing.repository}@{listing.revision}"
+    if order.revision is None:
+        return StoreError(
+            f"{listing.repository} was replaced upstream since the catalogue was written",
+            why=told,
+            next_step=f"To take what is there now, name its revision: holdfast pull {name}",
+        )
+    return StoreError(
+        f"{listing.repository} was changed upstream under the same revision {order.revision[:12]}",
+        why=told,
+        next_step="Nothing was fetched. Restore it from a copy; or, if it is the catalogue that "
+        "is wrong, correct the entry with an overlay (--config)",
+    )
+
+
+def _require_room_for_names(
+    repository: str, taken: Iterable[Remote], receipt: Receipt | None
+) -> None:
+    held = (file.path for file in receipt.files) if receipt else ()
+    pairs = naming.collisions(itertools.chain((file.path for file in taken), held))
+    if pairs:
+        first, second = pairs[0]
+        raise StoreError(
+            f"{repository} is refused",
+            why=f"{first} and {second} cannot lie in one folder everywhere",
+            next_step="No file system that folds case holds both; tell who published it",
+        )
+
+
+def _is_weights(path: str) -> bool:
+    return path.lower().endswith((".safetensors", ".gguf"))
+
+
+def _is_hidden(path: str) -> bool:
+    """Of the hub's own bookkeeping, such as .gitattributes: nobody misses it."""
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def _known_bytes(items: Iterable[Item]) -> int:
+    return sum(item.bytes or 0 for item in items)

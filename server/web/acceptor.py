@@ -1,4 +1,4 @@
-"""uvicorn with its own way to take connections, and without its signal handlers.
+"""uvicorn with its own way to take connections and to send files, without its signal handlers.
 
 Under uvloop, libuv takes one new connection in each pass of its loop (libuv pull request 3696).
 While many streams run, a pass takes long, and a thousand new clients waited for up to six seconds
@@ -18,6 +18,8 @@ from typing import Any
 
 import uvicorn
 
+from server.web.sendfile import SendfileProtocol, sending_threads
+
 log = logging.getLogger("holdfast.web")
 
 _EXHAUSTED = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
@@ -31,6 +33,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._listening: set[socket.socket] = set()
         self._making: set[asyncio.Task[Any]] = set()
+        self._threads = sending_threads()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -48,6 +51,7 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().remove_reader(sock)
         self._listening.clear()
         await super().shutdown(sockets)
+        self._threads.shutdown(wait=False)
 
     def _listen(self, sock: socket.socket) -> None:
         if sock in self._listening:
@@ -75,6 +79,4 @@ class Server(uvicorn.Server):
             making.add_done_callback(self._making.discard)
 
     def _protocol(self) -> asyncio.Protocol:
-        return self.config.http_protocol_class(  # type: ignore[call-arg]
-            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
-        )
+        return SendfileProtocol(self.config, self.server_state, self.lifespan.state, self._threads)

@@ -13,16 +13,17 @@ from server.engines.lifecycle import State
 from server.web.exchange import Exchange
 
 
+async def livez(exchange: Exchange) -> None:
+    """GET /livez: the process answers."""
+    await exchange.answer_json({"status": "live"})
+
+
 class Admin:
     """`serving` tells whether new requests are still taken."""
 
     def __init__(self, fleet: Fleet, serving: Callable[[], bool]) -> None:
         self._fleet = fleet
         self._serving = serving
-
-    async def livez(self, exchange: Exchange) -> None:
-        """GET /livez: the process answers."""
-        await exchange.answer_json({"status": "live"})
 
     async def readyz(self, exchange: Exchange) -> None:
         """GET /readyz: 200 once every engine is ready, 503 before that and while draining."""

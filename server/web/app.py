@@ -6,49 +6,89 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from server.errors import EngineUnready, HoldfastError, MethodNotAllowed, NotFound
 from server.ledger.keys import KeyBook
-from server.web.admin import Admin
+from server.web.admin import Admin, livez
 from server.web.auth import Client, authenticate
-from server.web.exchange import Exchange, Receive, Scope, Send
+from server.web.exchange import ErrorForm, Exchange, Receive, Scope, Send, openai_form
+from server.web.mirror import PREFIX, Mirror, hub_form
 from server.web.openai import OpenAI
 
 log = logging.getLogger("holdfast.web")
 
 Open = Callable[[Exchange], Awaitable[None]]
 Guarded = Callable[[Exchange, Client], Awaitable[None]]
+Below = Callable[[Exchange, Client, str], Awaitable[None]]
+"""Is told what follows the prefix, too."""
 T = TypeVar("T")
 
 STALL_LIMIT = 30.0
 """Seconds for which a client may leave a write unread before its request is given up, so that a
 slow reader cannot hold an engine's slot for ever."""
 _STALL_CHECK = 5.0
-_MODEL_PREFIX = "/v1/models/"
 
 
-class App:
-    """Routes are held in one table by path and method, so that nothing else decides who may ask."""
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """All paths below a prefix. Its handlers, by method, get what follows the prefix."""
 
-    def __init__(self, book: KeyBook, openai: OpenAI, admin: Admin) -> None:
-        self._book = book
-        self._openai = openai
-        self._admin = admin
-        self._active: dict[Exchange, asyncio.Task[Any]] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
-        self._open: dict[str, dict[str, Open]] = {
-            "/livez": {"GET": admin.livez},
-            "/readyz": {"GET": admin.readyz},
-        }
-        self._guarded: dict[str, dict[str, Guarded]] = {
+    handlers: Mapping[str, Below]
+    form: ErrorForm = openai_form
+    basic: bool = False
+    """Whether a key may come as a password. See `authenticate`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """Handlers by path and method. Nothing else decides who may ask."""
+
+    open: Mapping[str, Mapping[str, Open]]
+    """For everybody."""
+    guarded: Mapping[str, Mapping[str, Guarded]] = field(default_factory=dict)
+    """With a key, once there is one."""
+    below: Mapping[str, Branch] = field(default_factory=dict)
+    """Likewise, by prefix."""
+    owner: Mapping[str, Mapping[str, Open]] = field(default_factory=dict)
+    """On the admin socket."""
+
+
+def node_routes(openai: OpenAI, admin: Admin, mirror: Mirror) -> Routes:
+    """What a whole Holdfast answers."""
+    return Routes(
+        open={"/livez": {"GET": livez}, "/readyz": {"GET": admin.readyz}},
+        guarded={
             "/v1/models": {"GET": openai.models},
             "/v1/chat/completions": {"POST": openai.chat_completions},
             "/v1/completions": {"POST": openai.completions},
-        }
-        self._owner: dict[str, dict[str, Open]] = {"/admin/ps": {"GET": admin.ps}}
+        },
+        below={"/v1/models/": Branch({"GET": openai.model}), PREFIX: _hub(mirror)},
+        owner={"/admin/ps": {"GET": admin.ps}},
+    )
+
+
+def mirror_routes(mirror: Mirror) -> Routes:
+    """What `holdfast mirror serve` answers."""
+    return Routes(open={"/livez": {"GET": livez}}, below={PREFIX: _hub(mirror)})
+
+
+def _hub(mirror: Mirror) -> Branch:
+    methods = dict.fromkeys(("GET", "POST"), mirror.answer)
+    return Branch(methods, form=hub_form, basic=True)
+
+
+class App:
+    """Finds the handler of a request among `routes`, and tells the client of every error."""
+
+    def __init__(self, book: KeyBook, routes: Routes) -> None:
+        self._book = book
+        self._routes = routes
+        self._active: dict[Exchange, asyncio.Task[Any]] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -102,22 +142,25 @@ class App:
 
     async def _handle(self, exchange: Exchange) -> None:
         path = exchange.scope["path"]
-        if (guarded := self._guarded.get(path)) is not None:
+        routes = self._routes
+        if (guarded := routes.guarded.get(path)) is not None:
             handler = _method(guarded, exchange)
             await handler(exchange, authenticate(self._book, exchange.headers, exchange.peer))
-        elif (opened := self._open.get(path)) is not None:
+        elif (opened := routes.open.get(path)) is not None:
             await _method(opened, exchange)(exchange)
-        elif (owned := self._owner.get(path)) is not None and exchange.over_unix_socket:
+        elif (owned := routes.owner.get(path)) is not None and exchange.over_unix_socket:
             await _method(owned, exchange)(exchange)
-        elif path.startswith(_MODEL_PREFIX) and len(path) > len(_MODEL_PREFIX):
-            describe = _method({"GET": self._openai.model}, exchange)
-            client = authenticate(self._book, exchange.headers, exchange.peer)
-            await describe(exchange, client, path.removeprefix(_MODEL_PREFIX))
+        elif prefix := next((one for one in routes.below if path.startswith(one)), None):
+            await self._handle_below(exchange, routes.below[prefix], path.removeprefix(prefix))
         else:
-            raise NotFound(
-                f"there is no route {exchange.scope['method']} {path[:128]}",
-                next_step="Inference is at /v1/chat/completions and /v1/completions",
-            )
+            raise _no_route(exchange)
+
+    async def _handle_below(self, exchange: Exchange, branch: Branch, rest: str) -> None:
+        if not rest:
+            raise _no_route(exchange)
+        exchange.form = branch.form
+        client = authenticate(self._book, exchange.headers, exchange.peer, basic=branch.basic)
+        await _method(branch.handlers, exchange)(exchange, client, rest)
 
 
 def shutting_down() -> EngineUnready:
@@ -126,7 +169,14 @@ def shutting_down() -> EngineUnready:
     )
 
 
-def _method(handlers: dict[str, T], exchange: Exchange) -> T:
+def _no_route(exchange: Exchange) -> NotFound:
+    return NotFound(
+        f"there is no route {exchange.scope['method']} {exchange.scope['path'][:128]}",
+        next_step="Inference is at /v1/chat/completions and /v1/completions, the hub below /hf",
+    )
+
+
+def _method(handlers: Mapping[str, T], exchange: Exchange) -> T:
     """The handler for the exchange's method; HEAD is a GET whose body the server leaves out."""
     method = exchange.scope["method"]
     handler = handlers.get("GET" if method == "HEAD" else method)

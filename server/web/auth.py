@@ -6,6 +6,8 @@ no oddly written path or Host can slip past.
 
 from __future__ import annotations
 
+import base64
+import binascii
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -23,8 +25,14 @@ class Client:
     id: str
 
 
-def authenticate(book: KeyBook, headers: dict[bytes, bytes], peer: str) -> Client:
+def authenticate(
+    book: KeyBook, headers: dict[bytes, bytes], peer: str, *, basic: bool = False
+) -> Client:
     """The client that `headers` prove, from `Authorization: Bearer` or `x-api-key`.
+
+    With `basic`, the password of `Authorization: Basic` may be the key as well: llama.cpp takes no
+    token but Hugging Face's own, and can send a key only as `http://any:KEY@host/`. It is for
+    reading alone: a browser adds it unasked, to the request of any page.
 
     Without any key in the book everything is open, but only to programs: a web page that a browser
     on this machine shows is refused, since it could otherwise use the server behind its user's
@@ -35,7 +43,7 @@ def authenticate(book: KeyBook, headers: dict[bytes, bytes], peer: str) -> Clien
     if not book.required():
         _refuse_web_pages(headers)
         return Client(peer)
-    presented = _presented(headers)
+    presented = _presented(headers, basic)
     if presented is None:
         raise Unauthorized(
             "no API key was sent",
@@ -50,15 +58,25 @@ def authenticate(book: KeyBook, headers: dict[bytes, bytes], peer: str) -> Clien
     return Client(key.id)
 
 
-def _presented(headers: dict[bytes, bytes]) -> str | None:
+def _presented(headers: dict[bytes, bytes], basic: bool) -> str | None:
     authorization = headers.get(b"authorization")
     if authorization is not None:
         scheme, _, token = authorization.partition(b" ")
+        if basic and scheme.lower() == b"basic":
+            return _password(token.strip())
         if scheme.lower() != b"bearer":
             return None
         return token.strip().decode("latin-1") or None
     key = headers.get(b"x-api-key")
     return key.decode("latin-1") if key else None
+
+
+def _password(credentials: bytes) -> str | None:
+    try:
+        decoded = base64.b64decode(credentials, validate=True)
+    except binascii.Error:
+        return None
+    return decoded.partition(b":")[2].decode("latin-1") or None
 
 
 def _refuse_web_pages(headers: dict[bytes, bytes]) -> None:

@@ -19,11 +19,14 @@ import orjson
 from server.chat import sse_comment, sse_error
 from server.errors import BodyTooLarge, HoldfastError
 from server.units import format_bytes
+from server.web.sendfile import EXTENSION, SendFile
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Header = tuple[bytes, bytes]
+ErrorForm = Callable[[HoldfastError], tuple[bytes, list[Header]]]
+"""An error as the JSON body and the headers that a kind of client understands."""
 
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _JSON: Header = (b"content-type", b"application/json")
@@ -33,6 +36,10 @@ _STREAM: tuple[Header, ...] = (
     # nginx would otherwise hold events back until its buffer is full.
     (b"x-accel-buffering", b"no"),
 )
+
+
+def openai_form(error: HoldfastError) -> tuple[bytes, list[Header]]:
+    return orjson.dumps(error.openai_body()), []
 
 
 class Exchange:
@@ -47,6 +54,8 @@ class Exchange:
         self.answer_headers: list[Header] = [(b"x-request-id", self.request_id)]
         self.started = False
         self.disconnected = False
+        self.form: ErrorForm = openai_form
+        """How an error is told before the answer has begun."""
         self.abort_reason: HoldfastError | None = None
         """Why the server itself cancelled this exchange, if it did."""
         self.sending_since: float | None = None
@@ -133,6 +142,49 @@ class Exchange:
     async def end_stream(self) -> None:
         await self._send({"type": "http.response.body", "body": b""})
 
+    async def answer_file(
+        self,
+        status: int,
+        headers: Iterable[Header],
+        file: int,
+        offset: int,
+        count: int,
+        on_sent: Callable[[int], None],
+    ) -> None:
+        """Answer with `count` bytes of the open file from `offset` on, sent by the kernel.
+
+        `on_sent` is told the length of each piece. Raises OSError and EOFError if the file cannot
+        be read; whatever ends it early, the client sees a connection that broke.
+        """
+        self.started = True
+        length = (b"content-length", str(count).encode())
+        head = [*headers, length, *self.answer_headers]
+        await self._send({"type": "http.response.start", "status": status, "headers": head})
+        if self.scope["method"] != "HEAD":
+            await self._send_file(file, offset, count, on_sent)
+        if not self.disconnected:
+            await self._send({"type": "http.response.body", "body": b""})
+
+    async def _send_file(
+        self, file: int, offset: int, count: int, on_sent: Callable[[int], None]
+    ) -> None:
+        send_file: SendFile = self.scope["extensions"][EXTENSION]["send"]
+        end = offset + count
+        whole = False
+        try:
+            while offset < end:
+                self.sending_since = time.monotonic()
+                sent = await send_file(file, offset, end - offset)
+                if not sent:
+                    return
+                on_sent(sent)
+                offset += sent
+            whole = True
+        finally:
+            self.sending_since = None
+            if not whole:  # what is written now would be taken for bytes of the file
+                self.disconnected = True
+
     async def fail(self, error: HoldfastError) -> None:
         """Answer with `error`: with its status while nothing was sent, else as the last event.
 
@@ -145,12 +197,12 @@ class Exchange:
             await self.write(sse_error(error))
             await self.end_stream()
             return
-        headers: list[Header] = []
+        body, headers = self.form(error)
         if error.retry_after is not None:
             headers.append((b"retry-after", str(error.retry_after).encode()))
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
-        await self.answer(error.status, orjson.dumps(error.openai_body()), headers)
+        await self.answer(error.status, body, headers)
 
     def _request_id(self) -> bytes:
         given = self.headers.get(b"x-request-id", b"")

@@ -1,12 +1,14 @@
 """The receipt of a revision: where its files came from, and what each of them must be.
 
-`holdfast.json` beside the files is for Holdfast, `SHA256SUMS` says the same of the bytes to
-`sha256sum -c`. A receipt is written last: what it does not name is not there for serving.
+`holdfast.json` beside the files is for Holdfast, `SHA256SUMS` says the same of the bytes, and of
+the receipt's own, to `sha256sum -c`. A receipt is written last: what it does not name is not there
+for serving.
 """
 
 from __future__ import annotations
 
 import datetime
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,8 +25,8 @@ from server.units import MIB
 
 _FORMAT = 1
 _LARGEST = 64 * MIB  # bytes; two hundred thousand files
-_REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
-_REVISION = re.compile(r"[0-9a-f]{40}")
+REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
+REVISION = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -105,8 +107,8 @@ def parse(data: bytes) -> Receipt:
         raise ValueError(f"{shorten(pairs[0][0])} and {shorten(pairs[0][1])} collide")
     licence = raw.get("licence")
     return Receipt(
-        repository=_matching(raw, "repository", _REPOSITORY),
-        revision=_matching(raw, "revision", _REVISION),
+        repository=_matching(raw, "repository", REPOSITORY),
+        revision=_matching(raw, "revision", REVISION),
         source=_text(raw, "source"),
         fetched=_time(_text(raw, "fetched")),
         files=files,
@@ -139,9 +141,13 @@ def write_receipt(folder: Path, receipt: Receipt) -> None:
 
 
 def sums(receipt: Receipt) -> str:
-    """The text of `SHA256SUMS`: a line for each file, as `sha256sum` writes it."""
-    files = sorted(receipt.files, key=lambda held: held.path)
-    return "".join(f"{held.sha256}  {held.path}\n" for held in files)
+    """The text of `SHA256SUMS`, as sha256sum writes it: each file's line, then the receipt's.
+
+    So a signature of it covers where the files came from, and a receipt that rots is found.
+    """
+    digests = [(held.sha256, held.path) for held in sorted(receipt.files, key=lambda h: h.path)]
+    digests.append((hashlib.sha256(encode(receipt)).hexdigest(), RECEIPT))
+    return "".join(f"{digest}  {path}\n" for digest, path in digests)
 
 
 def now() -> datetime.datetime:
@@ -163,7 +169,7 @@ def _held(row: object) -> Held:
         path=path,
         bytes=size,
         sha256=_matching(row, "sha256", _SHA256),
-        git_oid=None if oid is None else _matching(row, "git_oid", _REVISION),
+        git_oid=None if oid is None else _matching(row, "git_oid", REVISION),
         lfs=row.get("lfs") is True,
     )
 

@@ -9,6 +9,7 @@ from server.store.transfer.events import (
     Progress,
     Retrying,
 )
+from server.store.transfer.fetch import fetch
 from server.store.transfer.want import Fetched, Url, Want
 
 __all__ = [
@@ -22,4 +23,5 @@ __all__ = [
     "Retrying",
     "Url",
     "Want",
+    "fetch",
 ]

@@ -1,7 +1,9 @@
 """Where weights lie, and whether a build's are there.
 
 `<home>/models/<org>/<name>/<revision>/<file>`: plain files, which an engine takes by their path
-and a person can read, copy and check with ordinary tools.
+and a person can read, copy and check with ordinary tools. Where a receipt lies beside them, a file
+counts only if the receipt names it and it has the size written there: what is still arriving is
+in none. Files that were put there by hand, without a receipt, count as they are.
 """
 
 from __future__ import annotations
@@ -10,11 +12,13 @@ import glob
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from server.catalogue import Build, File
 from server.errors import StoreError
 from server.settings import Settings
+from server.store.receipt import Receipt, read_receipt
 
 _REVISION = re.compile(r"[0-9a-f]{40}")
 _WEIGHTS = {"gguf": "*.gguf", "safetensors": "*.safetensors"}
@@ -66,17 +70,38 @@ def locate(build: Build, settings: Settings) -> Installed | Missing:
     if build.revision is not None:
         return _in_folder(build, home / build.revision)
     folders = sorted(_revisions(home))
-    if len(folders) == 1:
-        return _in_folder(build, folders[0])
     if not folders:
         return Missing(build, home, (f"no revision of it is in {home}",))
-    return Missing(build, home, (f"{home} holds {len(folders)} revisions: pin one of them",))
+    found = [_in_folder(build, folder) for folder in folders]
+    if len(found) == 1:
+        return found[0]
+    return _newest(found) or Missing(
+        build, home, (f"{home} holds {len(folders)} revisions: pin one of them",)
+    )
 
 
 def installed(build: Build, settings: Settings) -> Installed | None:
     """The weights of `build` if they are all there. See `locate` for why they are not."""
     found = locate(build, settings)
     return found if isinstance(found, Installed) else None
+
+
+def _newest(found: Sequence[Installed | Missing]) -> Installed | None:
+    """The one that was fetched last; None unless every one that is whole has a receipt."""
+    dated = []
+    for one in found:
+        if isinstance(one, Installed):
+            receipt = read_receipt(_folder(one))
+            if receipt is None:
+                return None
+            dated.append((receipt.fetched, one))
+    return max(dated, key=lambda pair: pair[0])[1] if dated else None
+
+
+def _folder(found: Installed) -> Path:
+    """The revision's folder; its files may lie in a folder of that."""
+    inside = PurePosixPath(found.build.files[0].path).parts if found.build.files else ("one",)
+    return found.files[0].parents[len(inside) - 1]
 
 
 def _local(build: Build, path: Path) -> Installed | Missing:
@@ -93,7 +118,11 @@ def _local(build: Build, path: Path) -> Installed | Missing:
 
 def _in_folder(build: Build, folder: Path) -> Installed | Missing:
     """The build in one folder: by the catalogue's list of files, or by what lies there."""
-    listed = build.files or tuple(File(name) for name in _present(build, folder))
+    try:
+        receipt = read_receipt(folder)
+    except StoreError as error:
+        return Missing(build, folder, (f"{error.what}: {error.why}",))
+    listed = build.files or tuple(File(name) for name in _present(build, folder, receipt))
     if not listed:
         return Missing(build, folder, (f"no {build.format} file is in {folder}",))
     if (
@@ -103,7 +132,7 @@ def _in_folder(build: Build, folder: Path) -> Installed | Missing:
     ):
         return Missing(build, folder, (f"{folder} holds more than one model: name the file",))
     wanted = (*listed, *((build.mmproj,) if build.mmproj else ()))
-    problems = tuple(_problems(folder, wanted))
+    problems = tuple(_problems(folder, wanted, receipt))
     if problems:
         return Missing(build, folder, problems)
     files = tuple(folder / PurePosixPath(file.path) for file in listed)
@@ -123,18 +152,29 @@ def _installed(build: Build, files: tuple[Path, ...], main: Path, mmproj: Path |
     )
 
 
-def _problems(folder: Path, files: Sequence[File]) -> Iterator[str]:
+def _problems(folder: Path, files: Sequence[File], receipt: Receipt | None) -> Iterator[str]:
+    sizes = {held.path: held.bytes for held in receipt.files} if receipt else {}
     for file in files:
         path = folder / PurePosixPath(file.path)
-        if not path.is_file():
+        size = sizes.get(file.path, file.bytes)
+        if receipt and file.path not in sizes:
+            yield f"{path} has not arrived" if path.exists() else f"{path} does not exist"
+        elif not path.is_file():
             yield f"{path} does not exist"
-        elif file.bytes is not None and path.stat().st_size != file.bytes:
-            yield f"{path} has {path.stat().st_size} bytes, and should have {file.bytes}"
+        elif size is not None and path.stat().st_size != size:
+            yield f"{path} has {path.stat().st_size} bytes, and should have {size}"
+        elif file.bytes not in (None, size):
+            yield f"{path} has {size} bytes, and the catalogue says {file.bytes}"
 
 
-def _present(build: Build, folder: Path) -> list[str]:
+def _present(build: Build, folder: Path, receipt: Receipt | None) -> list[str]:
     """Weight files in `folder`, for a build whose files the catalogue does not list."""
-    names = sorted(path.name for path in folder.glob(_WEIGHTS[build.format]))
+    pattern = _WEIGHTS[build.format]
+    if receipt is None:
+        names = sorted(path.name for path in folder.glob(pattern))
+    else:
+        top = (held.path for held in receipt.files if "/" not in held.path)
+        names = [name for name in top if fnmatchcase(name, pattern)]
     return [name for name in names if build.mmproj is None or name != build.mmproj.path]
 
 
@@ -159,4 +199,4 @@ def _next_step(missing: Missing) -> str:
         return "Correct its path in the configuration"
     if missing.folder is None:
         return "Give it a repository or a path in the configuration"
-    return f"Put its files into {missing.folder}"
+    return f"`holdfast pull {build.name}` fetches them, or put them into {missing.folder}"

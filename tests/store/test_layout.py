@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from server.catalogue import Build, File
 from server.settings import Settings
 from server.store.layout import Installed, Missing, installed, locate
+from server.store.receipt import Held, Receipt, write_receipt
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
 GGUF = Build(
     model="qwen3.5-9b",
     id="q4_k_m",
@@ -99,6 +102,76 @@ def test_without_a_pinned_revision_the_only_one_is_taken(settings: Settings) -> 
     assert isinstance(locate(unpinned, settings), Installed)
     fill(gguf_folder(settings, OTHER), WHOLE)
     assert "2 revisions" in locate(unpinned, settings).problems[0]  # type: ignore[union-attr]
+
+
+def receive(folder: Path, sizes: dict[str, int], fetched: datetime = NOON) -> None:
+    """A receipt that names files of these sizes, which need not be there."""
+    repository = f"{folder.parent.parent.name}/{folder.parent.name}"
+    held = tuple(Held(name, size, "0" * 64) for name, size in sorted(sizes.items()))
+    write_receipt(folder, Receipt(repository, folder.name, "a test", fetched, held))
+
+
+def test_of_several_revisions_with_receipts_the_one_fetched_last_is_taken(
+    settings: Settings,
+) -> None:
+    unpinned = replace(GGUF, revision=None)
+    for revision, fetched in ((REVISION, NOON), (OTHER, NOON - timedelta(days=1))):
+        fill(gguf_folder(settings, revision), WHOLE)
+        receive(gguf_folder(settings, revision), WHOLE, fetched)
+    found = locate(unpinned, settings)
+    assert isinstance(found, Installed)
+    assert gguf_folder(settings) in found.main.parents
+    part = {name: size for name, size in WHOLE.items() if "00001" not in name}
+    receive(gguf_folder(settings), part, NOON)
+    found = locate(unpinned, settings)
+    assert isinstance(found, Installed)
+    assert gguf_folder(settings, OTHER) in found.main.parents
+
+
+@pytest.mark.parametrize(
+    ("received", "problem"),
+    [
+        ({"q4/w-00002-of-00002.gguf": None}, "w-00002-of-00002.gguf has not arrived"),
+        ({"q4/w-00002-of-00002.gguf": 6}, "has 5 bytes, and should have 6"),
+        ({"mmproj-F16.gguf": None}, "mmproj-F16.gguf has not arrived"),
+    ],
+)
+def test_what_is_still_arriving_is_not_there(
+    settings: Settings, received: dict[str, int | None], problem: str
+) -> None:
+    folder = gguf_folder(settings)
+    fill(folder, WHOLE)
+    receive(folder, {name: size for name, size in (WHOLE | received).items() if size is not None})
+    missing = locate(GGUF, settings)
+    assert isinstance(missing, Missing)
+    assert problem in missing.problems[0]
+    assert "`holdfast pull qwen3.5-9b:q4_k_m` fetches them" in missing.error().next_step
+
+
+def test_a_receipt_that_disagrees_with_the_catalogue_is_told(settings: Settings) -> None:
+    folder = gguf_folder(settings)
+    fill(folder, WHOLE | {"mmproj-F16.gguf": 4})
+    receive(folder, WHOLE | {"mmproj-F16.gguf": 4})
+    missing = locate(GGUF, settings)
+    assert isinstance(missing, Missing)
+    assert missing.problems[0].endswith("has 4 bytes, and the catalogue says 3")
+
+
+def test_a_damaged_receipt_is_told(settings: Settings) -> None:
+    fill(gguf_folder(settings), WHOLE)
+    (gguf_folder(settings) / "holdfast.json").write_text("{")
+    missing = locate(GGUF, settings)
+    assert isinstance(missing, Missing)
+    assert "holdfast.json is damaged" in missing.problems[0]
+
+
+def test_of_an_unlisted_build_the_receipt_names_the_files(settings: Settings) -> None:
+    folder = settings.models / "Qwen" / "Qwen3.5-9B" / REVISION
+    fill(folder, {"a.safetensors": 7, "b.safetensors": 8, "config.json": 2})
+    receive(folder, {"a.safetensors": 7, "config.json": 2})
+    found = locate(BF16, settings)
+    assert isinstance(found, Installed)
+    assert found.files == (folder / "a.safetensors",)
 
 
 def test_safetensors_are_served_as_a_folder(settings: Settings) -> None:

@@ -16,6 +16,7 @@ from server import __version__
 from server.cli.check_config import check_config
 from server.cli.doctor import doctor
 from server.cli.keys import keys
+from server.cli.mirror import mirror
 from server.cli.ps import ps
 from server.cli.serve import serve
 from server.errors import ConfigError, HoldfastError
@@ -50,6 +51,7 @@ for _function in (serve, doctor, ps):
     _verb(_function)
 _verb(check_config, "check-config")
 app.add_typer(keys, name="keys")
+app.add_typer(mirror, name="mirror")
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import io
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -31,7 +31,7 @@ _FORMAT = 1
 @dataclass(frozen=True, slots=True)
 class Marker:
     created: datetime.datetime
-    verified: Mapping[str, datetime.datetime] = MappingProxyType({})
+    verified: Mapping[str, datetime.datetime] = field(default_factory=dict)
     """Revision, as `org/name@revision` -> when the last of its files to be read back was."""
 
 
@@ -44,7 +44,7 @@ class Inventory:
     """By `org/name@revision`."""
     sizes: Mapping[str, int]
     """Bytes of every file, by its path from the copy's root."""
-    verified: Mapping[str, datetime.datetime] = MappingProxyType({})
+    verified: Mapping[str, datetime.datetime] = field(default_factory=dict)
     """When all files of a revision had been read back, where that is known."""
     damaged: tuple[str, ...] = ()
     """Receipts that cannot be read, by their path."""

@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from server.errors import HubError
 from server.store.copies.delivery import deliver, make_folder, open_at, unwritable
 from server.store.copies.place import SMALL, OnBytes
 from server.store.durable import sync_folder, write_whole
+from server.store.lock import store_lock
 
 _INCOMING = ".incoming"
 
@@ -95,6 +97,9 @@ class Folder:
             sync_folder(target.parent)
         except OSError as error:
             raise unwritable(target, error) from error
+
+    def lock(self, command: str) -> AbstractContextManager[None]:
+        return store_lock(self._root, command)
 
     def tidy(self, folder: str) -> None:
         incoming = self._root / _INCOMING

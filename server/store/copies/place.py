@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
@@ -58,6 +59,9 @@ class Place(Protocol):
         sent and when it is read back. Raises StoreError, and leaves nothing new under the name, if
         what comes back differs; the error says whether `source` or the place is at fault.
         """
+
+    def lock(self, command: str) -> AbstractContextManager[None]:
+        """Held while `command` writes there. Raises StoreLocked where another program does."""
 
     def tidy(self, folder: str) -> None:
         """Remove what uploads to `folder` left unfinished. Only while none to it is under way."""

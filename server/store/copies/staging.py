@@ -1,0 +1,160 @@
+"""Files from a copy or a bag on their way into the store: brought, read back, then published.
+
+What is staged under its own name was read back there, so that a run that was killed, or the next
+medium of an export, goes on from it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from server.errors import StoreError
+from server.store.copies.copy import SIGNATURE
+from server.store.copies.delivery import (
+    Source,
+    deliver,
+    digest,
+    make_folder,
+    open_at,
+    unwritable,
+)
+from server.store.copies.place import OnBytes
+from server.store.durable import sync_folder, write_whole
+from server.store.links import link_or_copy
+from server.store.naming import SUMS
+from server.store.receipt import Held, Receipt, sums, write_receipt
+from server.store.shelf import Arrival, Shelf
+from server.units import format_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How much of a revision is here already."""
+
+    receipt: Receipt
+    """What it is when it is whole."""
+    held: tuple[Held, ...]
+    """Published."""
+    staged: tuple[Held, ...]
+    """Brought by an earlier run, but not published."""
+    absent: tuple[Held, ...]
+
+    @property
+    def absent_bytes(self) -> int:
+        return sum(held.bytes for held in self.absent)
+
+
+def standing(shelf: Shelf, receipt: Receipt) -> Standing:
+    """By names and sizes. Raises StoreError if the store holds other files under these names."""
+    volume = shelf.volume(receipt.repository, receipt.revision)
+    own = {held.path: held for held in (volume.receipt.files if volume and volume.receipt else ())}
+    folder = shelf.folder(receipt.repository, receipt.revision)
+    incoming = shelf.incoming(receipt.repository, receipt.revision)
+    sorted_out: dict[str, list[Held]] = {"held": [], "staged": [], "absent": []}
+    for held in receipt.files:
+        known = own.get(held.path)
+        if known is not None and known.sha256 != held.sha256:
+            raise StoreError(
+                f"the store has another {held.path} of {receipt.repository}@{receipt.revision}",
+                why=f"its sha256 is {known.sha256}, and that of what comes is {held.sha256}",
+                next_step="Find out which is right; `holdfast store rm` removes the store's",
+            )
+        if known is not None and has(folder / held.path, held):
+            sorted_out["held"].append(held)
+        elif has(incoming / held.path, held):
+            sorted_out["staged"].append(held)
+        else:
+            sorted_out["absent"].append(held)
+    return Standing(receipt, **{name: tuple(files) for name, files in sorted_out.items()})
+
+
+def require_space(shelf: Shelf, needed: int, reserve: int) -> None:
+    """Raises StoreError unless `needed` bytes fit and leave `reserve` free."""
+    place = next(one for one in (shelf.root, *shelf.root.parents) if one.exists())
+    free = shutil.disk_usage(place).free
+    if needed and needed + reserve > free:
+        raise StoreError(
+            f"the disk of {shelf.root} has too little space",
+            why=f"{format_bytes(needed)} are needed and {format_bytes(reserve)} stay in reserve, "
+            f"{format_bytes(free)} are free",
+            next_step="Free some, name fewer models, or lower [store] reserve",
+        )
+
+
+def bring(
+    shelf: Shelf,
+    receipt: Receipt,
+    held: Held,
+    source: Source,
+    on_bytes: OnBytes,
+    twin: Path | None = None,
+) -> None:
+    """Stage one file, read back from the disk; linked to `twin` where there is one of its bytes.
+
+    Raises StoreError if the bytes are not those of `held`.
+    """
+    target = shelf.incoming(receipt.repository, receipt.revision) / held.path
+    part = target.with_name(f"{target.name}.part")
+    try:
+        make_folder(target.parent)
+        if twin is None or not _linked(twin, target, held, on_bytes):
+            deliver(source, part, held.bytes, held.sha256, on_bytes)
+            part.rename(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise unwritable(target, error, held.bytes) from error
+
+
+def publish_whole(shelf: Shelf, receipt: Receipt, signature: bytes | None) -> bool:
+    """Publish a revision of which everything is here; False, and nothing done, if it is not.
+
+    A revision that is new here gets the very receipt that it had, with its source and time.
+    """
+    here = standing(shelf, receipt)
+    if here.absent:
+        return False
+    is_new = not here.held
+    incoming = shelf.incoming(receipt.repository, receipt.revision)
+    made = receipt
+    if here.staged:
+        arrivals = [Arrival(held, incoming / held.path) for held in here.staged]
+        made = shelf.publish(
+            receipt.repository,
+            receipt.revision,
+            arrivals,
+            source=receipt.source,
+            licence=receipt.licence,
+        )
+    folder = shelf.folder(receipt.repository, receipt.revision)
+    if is_new and made.files == receipt.files:
+        write_receipt(folder, replace(made, source=receipt.source, fetched=receipt.fetched))
+    if signature is not None and (folder / SUMS).read_text() == sums(receipt):
+        write_whole(folder / SIGNATURE, signature)
+    return True
+
+
+def _linked(twin: Path, target: Path, held: Held, on_bytes: OnBytes) -> bool:
+    link = target.with_name(f"{target.name}.link")
+    link.unlink(missing_ok=True)
+    if link_or_copy(twin, link, allow_copy=False) is None:
+        return False
+    if digest(open_at(link, 0)) != held.sha256:
+        link.unlink()
+        return False
+    link.rename(target)
+    on_bytes(2 * held.bytes)
+    return True
+
+
+def has(path: Path, held: Held) -> bool:
+    """Whether an ordinary file of the right size lies at `path`."""
+    return path.is_file() and not path.is_symlink() and path.stat().st_size == held.bytes
+
+
+def names_of(files: Sequence[Held]) -> str:
+    """The first few paths of `files`, for a message."""
+    shown = ", ".join(held.path for held in files[:3])
+    return shown + (f" and {len(files) - 3} more" if len(files) > 3 else "")

@@ -23,7 +23,7 @@ from server.store.transfer.answer import (
 )
 from server.store.transfer.connection import Connection, Reply
 from server.store.transfer.hop import Hop, Origin, next_hop
-from server.store.transfer.pace import Bucket, Gate
+from server.store.transfer.pace import Bucket, Gate, Patience
 from server.store.transfer.want import Want
 
 
@@ -38,6 +38,7 @@ class Terms:
     context: ssl.SSLContext
     bucket: Bucket
     gate: Gate
+    patience: Patience
 
 
 @dataclass(frozen=True, slots=True)

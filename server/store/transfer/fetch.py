@@ -10,13 +10,14 @@ from server.store.transfer.board import Board
 from server.store.transfer.connection import trusted_certificates
 from server.store.transfer.events import Event
 from server.store.transfer.exchange import Terms
-from server.store.transfer.pace import Bucket, Gate
+from server.store.transfer.pace import Bucket, Gate, Patience
 from server.store.transfer.want import Fetched, Want
 from server.store.transfer.worker import Worker
 from server.units import KIB, MIB
 
 SEGMENT = 8 * MIB
 STALL = 30.0
+PATIENCE = Patience()
 MOST_UNFINISHED = 64 * MIB
 """Bytes that a kill may cost at most: each connection has one unfinished segment."""
 _SMALLEST_SEGMENT = 256 * KIB
@@ -34,6 +35,7 @@ def fetch(
     user_agent: str,
     segment: int = SEGMENT,
     stall: float = STALL,
+    patience: Patience = PATIENCE,
     environment: Mapping[str, str] = os.environ,
 ) -> tuple[Fetched, ...]:
     """Fetch every file of `wants` over `jobs` connections, and check it.
@@ -55,6 +57,7 @@ def fetch(
         context=trusted_certificates(environment),
         bucket=Bucket(limit_rate),
         gate=Gate(),
+        patience=patience,
     )
     workers = [Worker(board, terms) for _ in range(max(1, jobs))]
     for worker in workers:

@@ -6,24 +6,29 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from server.units import KIB, MIB
 
-TRIES = 8
-"""Failures in a row, without a byte in between, after which a source is given up: about a minute
-if it does not ask for more patience."""
-_FIRST_WAIT = 0.5
-_LONGEST_WAIT = 30.0
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """With a source that fails. As it stands, a minute if the source does not ask for more."""
 
-def backoff(failures: int, chance: Callable[[], float] = random.random) -> float:
-    """Seconds to wait after so many failures in a row, the present one included.
+    tries: int = 8
+    """Failures in a row, without a byte in between, after which it is given up."""
+    first: float = 0.5
+    """Seconds to wait after the first one; each time twice as long."""
+    longest: float = 30.0
 
-    Doubles from half a second up to 30, of which a random half is taken away, so that clients that
-    failed together do not come back together.
-    """
-    longest = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(failures - 1, 16))
-    return longest * (0.5 + 0.5 * chance())
+    def wait(self, failures: int, chance: Callable[[], float] = random.random) -> float:
+        """Seconds to wait after so many failures in a row, the present one included.
+
+        Up to half of them is left out by chance, so that clients that failed together do not come
+        back together.
+        """
+        longest = min(self.longest, self.first * 2.0 ** min(failures - 1, 16))
+        return longest * (0.5 + 0.5 * chance())
 
 
 class Bucket:

@@ -7,53 +7,20 @@ enter the digest, so that a segment which is begun twice is not hashed twice.
 
 from __future__ import annotations
 
-import ctypes
-import hashlib
 import os
 import stat
 import threading
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from errno import EDQUOT, ENOSPC
 
 from server.errors import StoreError
+from server.store.transfer.disk import disk_refused, start_writing
 from server.store.transfer.journal import Journal
+from server.store.transfer.running_digest import RunningDigest
 from server.store.transfer.segments import Run, Segments
 from server.store.transfer.want import Want
-from server.units import MIB, format_bytes
-
-_SYNC_FILE_RANGE_WRITE = 2  # sync_file_range(2): begin to write, do not wait
-_sync_file_range = getattr(ctypes.CDLL(None, use_errno=True), "sync_file_range", None)
-if _sync_file_range is not None:
-    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-
-
-class Digest:
-    """sha256, and git's blob SHA-1 where that is what the file is checked by."""
-
-    def __init__(self, size: int, *, with_git: bool) -> None:
-        self._sha256 = hashlib.sha256()
-        self._git = hashlib.sha1(b"blob %d\0" % size, usedforsecurity=False) if with_git else None
-
-    def update(self, data: memoryview) -> None:
-        self._sha256.update(data)
-        if self._git is not None:
-            self._git.update(data)
-
-    def copy(self) -> Digest:
-        twin = Digest.__new__(Digest)
-        twin._sha256 = self._sha256.copy()
-        twin._git = None if self._git is None else self._git.copy()
-        return twin
-
-    @property
-    def sha256(self) -> str:
-        return self._sha256.hexdigest()
-
-    @property
-    def git_oid(self) -> str | None:
-        return None if self._git is None else self._git.hexdigest()
+from server.units import MIB
 
 
 @dataclass(slots=True)
@@ -68,7 +35,7 @@ class Stretch:
     """Nobody else fetches any of the file: all before it is there, and it may be rewound."""
     crc: int = 0
     """Of the segment that `at` is in, up to there."""
-    digest: Digest | None = field(default=None, repr=False)
+    digest: RunningDigest | None = field(default=None, repr=False)
     """Of the whole file up to `at`, where all before it is hashed."""
 
 
@@ -90,7 +57,7 @@ class Part:
 
     def _forget(self) -> None:
         self._segments = Segments(self.want.bytes, self._segment)
-        self._digest = Digest(self.want.bytes, with_git=self.want.sha256 is None)
+        self._digest = RunningDigest(self.want.bytes, with_git=self.want.sha256 is None)
         self._hashed = 0  # segments
         self._present = 0
 
@@ -159,7 +126,9 @@ class Part:
                 break
         return kept
 
-    def _read_segment(self, index: int, buffer: memoryview, digest: Digest | None) -> int | None:
+    def _read_segment(
+        self, index: int, buffer: memoryview, digest: RunningDigest | None
+    ) -> int | None:
         """The crc32 of a segment on the disk, which `digest` is told too; None: it ends early."""
         at, end = self._segments.start(index), self._segments.end(index)
         crc = 0
@@ -257,10 +226,8 @@ class Part:
             if stretch.digest is not None:
                 self._digest, self._hashed = stretch.digest, index + 1
                 stretch.digest = None
-        if _sync_file_range is not None:
-            start = self._segments.start(index)
-            length = self._segments.end(index) - start
-            _sync_file_range(self._descriptor, start, length, _SYNC_FILE_RANGE_WRITE)
+        start = self._segments.start(index)
+        start_writing(self._descriptor, start, self._segments.end(index) - start)
 
     # ---- Ending ----
 
@@ -326,22 +293,4 @@ class Part:
             self._descriptor = -1
 
     def _refused(self, error: OSError) -> StoreError:
-        path = self.want.part
-        if error.errno not in (ENOSPC, EDQUOT):
-            return StoreError(
-                f"{path} cannot be written",
-                why=error.strerror or str(error),
-                next_step="Check the folder and the disk, then run the same command again",
-            )
-        there = self._segments.done_bytes
-        try:
-            space = os.statvfs(path.parent)
-            free = format_bytes(space.f_bavail * space.f_frsize)
-        except OSError:
-            free = "unknown"
-        return StoreError(
-            f"the disk is full: {path} needs {format_bytes(self.want.bytes - there)} more",
-            why=f"{error.strerror}; {free} are free there, and {format_bytes(there)} of the file "
-            "are fetched and kept",
-            next_step="Make room, then run the same command again: it goes on from there",
-        )
+        return disk_refused(self.want, self._segments.done_bytes, error)

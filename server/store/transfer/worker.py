@@ -11,7 +11,6 @@ from server.store.transfer.answer import Body, Later, Refusal, Stale, Unranged
 from server.store.transfer.board import Board, Job, Task
 from server.store.transfer.events import Checking, FileDone, FileFailed, FileStarted, Retrying
 from server.store.transfer.exchange import Exchange, Line, Place, Terms, told
-from server.store.transfer.pace import TRIES, backoff
 from server.store.transfer.part import Stretch
 from server.store.transfer.want import Fetched
 from server.units import KIB, MIB
@@ -137,8 +136,8 @@ class Worker(threading.Thread):
                 trouble = Later(trouble.why)
             if isinstance(trouble, Later):
                 failures += 1
-                if failures >= TRIES:
-                    error = _tired(place, job, trouble)
+                if failures >= self._terms.patience.tries:
+                    error = _tired(place, job, trouble, failures)
                     self._give_up(job, place, error, all_quiet=self._board.arrived == quiet_since)
                 else:
                     self._wait(job, place, trouble, failures)
@@ -148,7 +147,9 @@ class Worker(threading.Thread):
     def _wait(self, job: Job, place: Place, later: Later, failures: int) -> None:
         if not self._board.going_on(job):
             return
-        seconds = backoff(failures) if later.seconds is None else later.seconds
+        seconds = later.seconds
+        if seconds is None:
+            seconds = self._terms.patience.wait(failures)
         if later.busy:
             self._terms.gate.shut(place.hop.origin, seconds)
         self._board.tell(Retrying(job.want.path, f"{place.name}: {later.why}", seconds))
@@ -212,9 +213,9 @@ class Worker(threading.Thread):
         return None
 
 
-def _tired(place: Place, job: Job, later: Later) -> HubError:
+def _tired(place: Place, job: Job, later: Later, failures: int) -> HubError:
     return HubError(
         f"{place.name} does not give {job.want.path}",
-        why=f"{later.why}, {TRIES} times in a row",
+        why=f"{later.why}, {failures} times in a row",
         next_step="Run the same command again later: it goes on where it stopped",
     )

@@ -13,10 +13,10 @@ import contextlib
 import os
 import select
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from uvicorn.config import Config
@@ -48,6 +48,24 @@ def sending_threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(_THREADS, thread_name_prefix="sendfile")
 
 
+@dataclass(frozen=True, slots=True)
+class _Sender:
+    """What the application calls.
+
+    It holds weakly what holds it by way of the scope: each request would otherwise stay in memory
+    until the next full garbage collection (measured: 10 MiB for each thousand streams).
+    """
+
+    protocol: weakref.ref[SendfileProtocol]
+    cycle: weakref.ref[RequestResponseCycle]
+
+    async def __call__(self, file: int, offset: int, count: int) -> int:
+        protocol, cycle = self.protocol(), self.cycle()
+        if protocol is None or cycle is None:
+            return 0
+        return await protocol.send_file(cycle, file, offset, count)
+
+
 class SendfileProtocol(HttpToolsProtocol):
     """One connection of a client; adds the extension to the scope of each request."""
 
@@ -65,13 +83,14 @@ class SendfileProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         # Its task, made by uvicorn here, runs only once this has returned.
         super().on_headers_complete()
-        self.scope["extensions"] = {EXTENSION: {"send": partial(self._send_file, self.cycle)}}
+        sender = _Sender(weakref.ref(self), weakref.ref(self.cycle))
+        self.scope["extensions"] = {EXTENSION: {"send": sender}}
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone.set()
         super().connection_lost(exc)
 
-    async def _send_file(
+    async def send_file(
         self, cycle: RequestResponseCycle, file: int, offset: int, count: int
     ) -> int:
         if not 0 < count <= cycle.expected_content_length or cycle.response_complete:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import socket
@@ -396,3 +397,38 @@ def test_the_server_can_end_while_files_are_sent(large: Path) -> None:
             client.writer.close()
 
     run(scenario())
+
+
+def test_an_answered_request_leaves_no_cycle_of_references(large: Path) -> None:
+    """Such cycles lie in memory until the next full collection, megabytes for a busy server."""
+
+    async def scenario() -> None:
+        sock = listen("127.0.0.1", 0)
+        async with serving(_Answers(large), sock):
+            client = await Client.connect(sock)
+            await _ask_all(client)
+            gc.collect()
+            await _ask_all(client)
+            assert gc.collect() == 0
+            client.writer.close()
+
+    gc.disable()
+    try:
+        run(scenario())
+    finally:
+        gc.enable()
+
+
+class _Answers(Files):
+    """The same, keeping nothing of what it has answered."""
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await super().__call__(scope, receive, send)
+        self.exchanges.clear()
+        self.tasks.clear()
+
+
+async def _ask_all(client: Client) -> None:
+    for path in ("/tiny", "/100000"):
+        client.ask(path)
+        await client.body()

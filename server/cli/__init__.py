@@ -18,7 +18,9 @@ from server.cli.doctor import doctor
 from server.cli.keys import keys
 from server.cli.mirror import mirror
 from server.cli.ps import ps
+from server.cli.pull import pull
 from server.cli.serve import serve
+from server.cli.store import store
 from server.errors import ConfigError, HoldfastError
 
 app = typer.Typer(
@@ -47,11 +49,12 @@ def _verb(function: Callable[..., Any], name: str | None = None) -> None:
     app.command(name or function.__name__)(function)
 
 
-for _function in (serve, doctor, ps):
+for _function in (serve, doctor, ps, pull):
     _verb(_function)
 _verb(check_config, "check-config")
 app.add_typer(keys, name="keys")
 app.add_typer(mirror, name="mirror")
+app.add_typer(store, name="store")
 
 
 def main() -> None:

@@ -105,14 +105,17 @@ class Shelf:
                 raise _absent(name, f"Held of it: {', '.join(same)}")
         raise _absent(name, _nearest(wanted, list(held)))
 
-    def by_sha256(self) -> Mapping[str, Path]:
-        """Where each content lies that receipts name and whose file has the right size."""
+    def by_sha256(self, leave_out: Collection[Path] = ()) -> Mapping[str, Path]:
+        """Where each content lies that receipts name and whose file has the right size.
+
+        Files in `leave_out` do not count.
+        """
         found: dict[str, Path] = {}
         for volume in self.volumes():
             for held in volume.receipt.files if volume.receipt else ():
-                if held.sha256 in found:
-                    continue
                 path = volume.folder / held.path
+                if held.sha256 in found or path in leave_out:
+                    continue
                 with contextlib.suppress(OSError):
                     if path.stat().st_size == held.bytes:
                         found[held.sha256] = path

@@ -5,19 +5,19 @@ A name from outside is looked up among the names that are held; none is ever joi
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from server.errors import StoreError
 from server.store.digest import lfs_pointer_oid
 from server.store.naming import RECEIPT
-from server.store.receipt import Held, Receipt, read_receipt
+from server.store.receipt import Held, Receipt
+from server.store.shelf import Shelf
 
 MAIN = "main"
-_REVISION = re.compile(r"[0-9a-f]{40}")
 _PREFIX = re.compile(r"[0-9a-f]{4,40}")
 
 _Stamp = tuple[int, int, int]
@@ -97,38 +97,28 @@ def offer(volumes: Iterable[tuple[Path, Receipt]]) -> Offer:
 class Offering:
     """The offer of the store at `root`, or of a copy, read anew when asked.
 
-    Receipts that have not changed are not read again. One that is malformed is left out, and the
-    rest offered: `problems` says which.
+    A revision whose receipt is damaged is left out, and the rest offered: `problems` says which.
     """
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._receipts: dict[Path, tuple[_Stamp, Receipt | None]] = {}
+        self._stamps: Mapping[Path, _Stamp] = {}
         self._offer = Offer({})
         self.problems: tuple[str, ...] = ()
 
     def read(self) -> Offer:
-        """The offer as it is now. Reads the disk: not for the event loop."""
-        receipts: dict[Path, tuple[_Stamp, Receipt | None]] = {}
-        problems = []
-        for folder in _folders(self._root):
-            stamp = _stamp(folder / RECEIPT)
-            if stamp is None:
-                continue
-            known = self._receipts.get(folder)
-            if known is None or known[0] != stamp:
-                try:
-                    known = (stamp, _receipt(folder))
-                except StoreError as error:
-                    problems.append(error.sentence)
-                    continue
-            receipts[folder] = known
-        self.problems = tuple(problems)
-        if receipts != self._receipts:
-            self._receipts = receipts
+        """The offer as it is now; cheap while no receipt has changed. Reads the disk: not for the
+        event loop. Raises StoreError if a folder cannot be read."""
+        stamps = dict(_stamps(self._root))
+        if stamps != self._stamps:
+            volumes = Shelf(self._root).volumes()
             self._offer = offer(
-                (folder, receipt) for folder, (_, receipt) in receipts.items() if receipt
+                (volume.folder, volume.receipt) for volume in volumes if volume.receipt
             )
+            self.problems = tuple(
+                f"{volume.name}: {volume.problem}" for volume in volumes if volume.problem
+            )
+            self._stamps = stamps
         return self._offer
 
 
@@ -138,45 +128,9 @@ def _file(folder: Path, held: Held) -> OfferedFile:
     return OfferedFile(held.path, held.bytes, held.sha256, oid, lfs, folder / held.path)
 
 
-def _receipt(folder: Path) -> Receipt | None:
-    """The receipt of a folder. Raises StoreError if it is malformed or lies in the wrong place."""
-    receipt = read_receipt(folder)
-    if receipt is not None:
-        name = f"{folder.parent.parent.name}/{folder.parent.name}"
-        if (receipt.repository, receipt.revision) != (name, folder.name):
-            raise StoreError(
-                f"the receipt in {folder} is that of {receipt.repository} at {receipt.revision}",
-                next_step="Move the folder to its place, or pull the model again",
-            )
-    return receipt
-
-
-def _folders(root: Path) -> Iterator[Path]:
-    """Every `<org>/<name>/<revision>` below `root`; hidden folders are the store's own."""
-    for organisation in _visible(root):
-        for repository in _visible(organisation):
-            for folder in _visible(repository):
-                if _REVISION.fullmatch(folder.name):
-                    yield folder
-
-
-def _visible(folder: Path) -> list[Path]:
-    try:
-        return sorted(one for one in folder.iterdir() if one.name[0] != "." and one.is_dir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []  # removed in the meantime, or never made
-    except OSError as error:
-        raise StoreError(
-            f"the folder {folder} cannot be read",
-            why=error.strerror or str(error),
-            next_step="Check its permissions, and the disk",
-        ) from error
-
-
-def _stamp(path: Path) -> _Stamp | None:
-    """What changes when a receipt is written anew; None where there is none."""
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
+def _stamps(root: Path) -> Iterator[tuple[Path, _Stamp]]:
+    """Every receipt below `root`, with what changes when it is written anew."""
+    for path in root.glob(f"*/*/*/{RECEIPT}"):
+        with contextlib.suppress(FileNotFoundError):
+            status = path.stat()
+            yield path, (status.st_mtime_ns, status.st_size, status.st_ino)

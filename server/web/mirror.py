@@ -8,6 +8,7 @@ by exact name; no part of it becomes a path.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import stat
 import time
@@ -25,6 +26,8 @@ from server.web import mirror_json
 from server.web.auth import Client
 from server.web.exchange import Exchange, Header
 from server.web.ranges import Span, span
+
+log = logging.getLogger("holdfast.web")
 
 PREFIX = "/hf/"
 
@@ -138,8 +141,12 @@ class Mirror:
     async def _current(self) -> Offer:
         async with self._reading:
             if self._read_at is None or time.monotonic() - self._read_at > _FRESH:
+                known = self._offering.problems
                 self._offer = await asyncio.to_thread(self._offering.read)
                 self._read_at = time.monotonic()
+                for problem in self._offering.problems:
+                    if problem not in known:
+                        log.warning("not offered to others: %s", problem)
         return self._offer
 
     async def _info(self, exchange: Exchange, _: Ask, revision: OfferedRevision) -> None:

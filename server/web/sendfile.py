@@ -93,6 +93,9 @@ class SendfileProtocol(HttpToolsProtocol):
     async def send_file(
         self, cycle: RequestResponseCycle, file: int, offset: int, count: int
     ) -> int:
+        if cycle.disconnected or self._gone.is_set():
+            self._give_up(cycle)  # even the head may not have been sent
+            return 0
         if not 0 < count <= cycle.expected_content_length or cycle.response_complete:
             raise RuntimeError(f"{count} bytes of a file are not what the answer announced")
         try:
@@ -108,6 +111,8 @@ class SendfileProtocol(HttpToolsProtocol):
         except BaseException:
             self._give_up(cycle)
             raise
+        if not sent:
+            self._give_up(cycle)
         cycle.expected_content_length -= sent
         return sent
 

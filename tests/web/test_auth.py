@@ -1,3 +1,4 @@
+import base64
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,21 @@ def test_without_a_live_key_nobody_passes(book: KeyBook, headers: dict[bytes, by
     book.create("laptop")
     with pytest.raises(Unauthorized):
         authenticate(book, headers, "127.0.0.1")
+
+
+def test_a_password_counts_only_where_it_is_allowed(book: KeyBook) -> None:
+    key, text = book.create("laptop")
+    credentials = base64.b64encode(f"anyone:{text}".encode())
+    headers = {b"host": b"box.example", b"authorization": b"Basic " + credentials}
+    assert authenticate(book, headers, "10.0.0.9", basic=True).id == key.id
+    with pytest.raises(Unauthorized):
+        authenticate(book, headers, "10.0.0.9")
+
+
+@pytest.mark.parametrize(
+    "credentials", [b"", b"!", b"YTpi", b"YQ==", b"Og==", b"\xff\xfe", b"YTpi\n", b"/////w=="]
+)
+def test_a_password_that_is_no_key_is_refused(book: KeyBook, credentials: bytes) -> None:
+    book.create("laptop")
+    with pytest.raises(Unauthorized):
+        authenticate(book, {b"authorization": b"Basic " + credentials}, "127.0.0.1", basic=True)

@@ -285,6 +285,29 @@ def test_a_client_that_leaves_ends_it_quietly(
     assert [record.message for record in caplog.records if record.levelno > logging.INFO] == []
 
 
+def test_a_client_that_left_before_the_head_is_no_error(large: Path) -> None:
+    left = []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        exchange = Exchange(scope, receive, send)
+        while (await receive())["type"] != "http.disconnect":
+            pass
+        with large.open("rb") as file:
+            await exchange.answer_file(200, [], file.fileno(), 0, LARGE, lambda sent: None)
+        left.append(exchange.disconnected)
+
+    async def scenario() -> None:
+        sock = listen("127.0.0.1", 0)
+        async with serving(app, sock):
+            client = await Client.connect(sock)
+            client.ask("/")
+            await client.writer.drain()
+            client.writer.close()
+            await until(lambda: left == [True])
+
+    run(scenario())
+
+
 @pytest.mark.parametrize("reading", [True, False], ids=["reading", "stuck"])
 def test_when_it_is_cancelled_the_connection_breaks_and_nothing_else_is_sent(
     large: Path, reading: bool

@@ -164,7 +164,7 @@ def endpoint(value: object) -> str:
 
 
 IDENTIFIER = text(r"[a-z0-9][a-z0-9._-]{0,63}", "lower-case letters, digits, '.', '_' and '-'")
-REPOSITORY = text(r"[\w.-]{1,96}/[\w.-]{1,96}", 'a repository such as "Qwen/Qwen3.5-9B"')
+REPOSITORY = text(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", 'a repository such as "Qwen/Qwen3.5-9B"')
 REVISION = text(r"[0-9a-f]{40}", "a commit of 40 hexadecimal digits in lower case")
 SHA256 = text(r"[0-9a-f]{64}", "a sha256 of 64 hexadecimal digits in lower case")
 LINE = text(r"[^\x00-\x1f\x7f]{1,200}", "a text of one line, at most 200 characters")

@@ -29,6 +29,9 @@ def link_or_copy(source: Path, target: Path, allow_copy: bool = True) -> Made | 
     """
     try:
         source = source.resolve(strict=True)
+    except OSError as error:
+        raise StoreError(f"{source} cannot be read", why=error.strerror or "") from error
+    try:
         if _reflink(source, target):
             return "reflink"
         if _hardlink(source, target):

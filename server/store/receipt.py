@@ -25,7 +25,7 @@ from server.units import MIB
 
 _FORMAT = 1
 _LARGEST = 64 * MIB  # bytes; two hundred thousand files
-REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
+REPOSITORY = re.compile(r"\w[\w.-]{0,95}/\w[\w.-]{0,95}", re.ASCII)
 REVISION = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 

@@ -174,7 +174,7 @@ def _volume(repository: str, revision: str, folder: Path) -> Volume:
 
 
 def _sound(repository: str, revision: str) -> str:
-    if not REPOSITORY.fullmatch(repository) or repository.startswith(".") or "/." in repository:
+    if not REPOSITORY.fullmatch(repository):
         raise StoreError(
             f"{shorten(ascii(repository))} is not the name of a repository",
             next_step='Write it as "org/name"',

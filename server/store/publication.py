@@ -8,6 +8,7 @@ last. What is killed in between leaves the staged files as they were.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -44,13 +45,19 @@ class Place:
 
 
 def publish(
-    place: Place, arrivals: Sequence[Arrival], *, source: str, licence: str | None
+    place: Place,
+    arrivals: Sequence[Arrival],
+    *,
+    source: str,
+    licence: str | None,
+    fetched: datetime.datetime | None = None,
 ) -> Receipt:
     """Makes the staged files part of the revision, and returns its receipt.
 
     A new revision appears by one rename; to one that is there files are added, and become visible
     with the new receipt. The text of the Apache licence is added where the model is under it and
     the repository has none. The caller holds the store's lock and has verified every digest.
+    `fetched` is for files that come back with their receipt; it is now where it is not given.
 
     Raises StoreError, with nothing changed, for a refused name, a file of another size than it
     should have, other bytes under a path that is held already, and whatever would leave the
@@ -65,7 +72,7 @@ def publish(
     _check_whole(place, held, arrivals)
     held |= {arrival.held.path: arrival.held for arrival in arrivals}
     files = tuple(sorted(held.values(), key=lambda file: file.path))
-    receipt = Receipt(place.repository, place.revision, source, now(), files, licence)
+    receipt = Receipt(place.repository, place.revision, source, fetched or now(), files, licence)
     try:
         if place.folder.is_dir():
             _add(place, before, arrivals, receipt)

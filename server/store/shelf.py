@@ -10,6 +10,7 @@ Reading needs no lock. What writes says so, and is called below `lock.store_lock
 from __future__ import annotations
 
 import contextlib
+import datetime
 import difflib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -129,6 +130,7 @@ class Shelf:
         *,
         source: str,
         licence: str | None,
+        fetched: datetime.datetime | None = None,
     ) -> Receipt:
         """Makes staged files visible, all at once; see `publication.publish`. Writes."""
         return publication.publish(
@@ -142,6 +144,7 @@ class Shelf:
             arrivals,
             source=source,
             licence=licence,
+            fetched=fetched,
         )
 
     def set_aside(self, volume: Volume, path: str) -> Path:

@@ -61,13 +61,16 @@ def schedule(files: Iterable[Due], budget: Budget) -> tuple[Due, ...]:
     A budget of bytes takes the oldest until the next one would exceed it, and one file at least,
     so that a file larger than the budget has its turn too. Under a budget of time the oldest come
     first, and whoever reads begins none after its end. Where all that is chosen will be read, the
-    largest come first: then the cores end together (Graham's LPT rule).
+    largest of each day come first: then the cores end together (Graham's LPT rule), and a run that
+    was interrupted is gone on with.
     """
     oldest = sorted(files, key=lambda due: (due.verified or _NEVER, -due.bytes, due.key))
     if budget.seconds is not None:
         return tuple(oldest)
     chosen = oldest if budget.bytes is None else _within(oldest, budget.bytes)
-    return tuple(sorted(chosen, key=lambda due: (-due.bytes, due.key)))
+    return tuple(
+        sorted(chosen, key=lambda due: ((due.verified or _NEVER).date(), -due.bytes, due.key))
+    )
 
 
 def _within(oldest: Sequence[Due], limit: int) -> Sequence[Due]:

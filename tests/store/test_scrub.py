@@ -54,18 +54,26 @@ ALL = (NEW, OLD, NEVER, NEVER_LARGE)
 @pytest.mark.parametrize(
     ("budget", "expected"),
     [
-        (Budget(), (NEVER_LARGE, NEW, NEVER, OLD)),
+        (Budget(), (NEVER_LARGE, NEVER, OLD, NEW)),
         (Budget(seconds=1), (NEVER_LARGE, NEVER, OLD, NEW)),
         (Budget(bytes=1), (NEVER_LARGE,)),
         (Budget(bytes=59), (NEVER_LARGE,)),
         (Budget(bytes=60), (NEVER_LARGE, NEVER)),
         (Budget(bytes=70), (NEVER_LARGE, NEVER, OLD)),
         (Budget(bytes=99), (NEVER_LARGE, NEVER, OLD)),
-        (Budget(bytes=100), (NEVER_LARGE, NEW, NEVER, OLD)),
+        (Budget(bytes=100), (NEVER_LARGE, NEVER, OLD, NEW)),
     ],
 )
 def test_the_order(budget: Budget, expected: tuple[Due, ...]) -> None:
     assert schedule(ALL, budget) == expected
+
+
+def test_the_largest_of_a_day_come_first_and_what_was_read_today_last() -> None:
+    hour = datetime.timedelta(hours=1)
+    small, large = Due("small", 1, _DAY), Due("large", 2, _DAY + hour)
+    read_today = Due("today", 3, _DAY + 24 * hour)
+    assert schedule((read_today, small, large), Budget()) == (large, small, read_today)
+    assert schedule((large, small), Budget(seconds=1)) == (small, large)
 
 
 def test_nothing_due() -> None:

@@ -27,7 +27,7 @@ Problems = Callable[..., list[str]]
         ("family = []", "0.toml: family = []: expected a table"),
         ("family.a = 1", "0.toml: family.a = 1: expected a table"),
         ("[serve]\nprot = 1", '0.toml: serve.prot is not a known key. Did you mean "port"?'),
-        ('["sérve"]', '0.toml: "sérve" is not a known key. Did you mean "serve"?'),
+        ('["sérve"]', '0.toml: "sérve" is not a known key. Did you mean "serve" or "store"?'),
         ("[zzz]", "0.toml: zzz is not a known key. Keys: family, model, repository, build, serve"),
         ("[family.UPPER]", "0.toml: family.UPPER is not a known key: expected lower-case letters"),
         ("[serve]\nport = true", "0.toml: serve.port = true: expected a whole number from 0 to"),

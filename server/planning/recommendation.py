@@ -6,6 +6,7 @@ this machine holds at a speed that people can read along with.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.catalogue import Architecture, Build, Catalogue, Model
@@ -45,6 +46,19 @@ def recommend(catalogue: Catalogue, place: Place) -> Recommendation | None:
         if model.scores and (candidate := _candidate(model, place)) is not None
     ]
     return max(fitting, key=lambda found: capability(found.model), default=None)
+
+
+def runs(model: Model, build: Build, places: Sequence[Place]) -> bool:
+    """Whether llama-server can hold the build in one of `places`, with a context of CONTEXT tokens.
+
+    A build of unknown size is not known to fit. How fast it would be is not asked.
+    """
+    if build.engine != "llama-server" or build.bytes is None:
+        return False
+    mmproj = (build.mmproj.bytes or 0) if build.mmproj else 0
+    context = min(CONTEXT, model.context)
+    needed = footprint.llama_server(build.bytes, mmproj, model.architecture, context, SLOTS).total
+    return any(needed + reserve(place.memory) <= place.memory for place in places)
 
 
 def active_share(architecture: Architecture) -> float:

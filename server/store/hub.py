@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from server import __version__
 from server.catalogue.catalogue import shorten
-from server.errors import HubError
+from server.errors import HubError, NotOnHub
 from server.store.naming import checked
 from server.store.transfer.want import Url
 
@@ -161,7 +161,7 @@ def in_order(files: Iterable[Remote], repository: str, endpoint: str) -> tuple[R
     return tuple(found[path] for path in sorted(found))
 
 
-def persistently(ask: Callable[[], _T], attempts: int) -> _T:
+def persistently(ask: Callable[[], _T], attempts: int = ATTEMPTS) -> _T:
     """What `ask` returns, tried again while its HubError says that this may help."""
     for attempt in range(attempts):
         try:
@@ -225,11 +225,15 @@ def busy(endpoint: str, status: int, retry_after: str | None) -> HubError | None
 
 def _refused(endpoint: str, repository: str, revision: str | None, error: Any) -> HubError:
     """An HfHubHTTPError in our words; the library's own text may carry what the hub sent."""
-    from huggingface_hub.errors import GatedRepoError, RevisionNotFoundError
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
 
     status = error.response.status_code
     if isinstance(error, RevisionNotFoundError):
-        return HubError(
+        return NotOnHub(
             f"{repository} has no revision {shorten(revision or 'main')} at {endpoint}",
             why="it may have been removed there",
             next_step="Pull another revision, or restore this one from a copy",
@@ -241,7 +245,9 @@ def _refused(endpoint: str, repository: str, revision: str | None, error: Any) -
             next_step="Accept them on its page, then set HF_TOKEN to a token of that account",
         )
     if status in (401, 403, 404):
-        return HubError(
+        # A hub says 401 of what is not there, too, so as not to tell what is private.
+        kind = NotOnHub if isinstance(error, RepositoryNotFoundError) else HubError
+        return kind(
             f"{endpoint} does not give {repository}",
             why="it is not there any more, was never there, or is private",
             next_step="Check the name; for a private repository set HF_TOKEN",

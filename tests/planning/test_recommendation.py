@@ -8,7 +8,7 @@ import pytest
 from server import catalogue, settings
 from server.planning import footprint
 from server.planning.places import CPU_BANDWIDTH, Place
-from server.planning.recommendation import READABLE, active_share, recommend
+from server.planning.recommendation import READABLE, active_share, recommend, runs
 from server.units import GIB
 
 KNOWN = catalogue.load(
@@ -49,3 +49,21 @@ def test_the_active_share_is_what_the_models_names_say(model: catalogue.Model) -
         return
     billions = share * footprint.parameters(model.architecture).text / 1e9
     assert billions == pytest.approx(float(active.removesuffix("b")), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("build", "memory", "expected"),
+    [
+        ("qwen3.5-0.8b:ud-q4_k_xl", [0.5], False),
+        ("qwen3.5-0.8b:ud-q4_k_xl", [4], True),
+        ("qwen3.5-0.8b:ud-q4_k_xl", [0.5, 4], True),
+        ("qwen3.5-9b:ud-q4_k_xl", [4], False),
+        ("qwen3.5-9b:bf16", [400], False),  # no engine for it yet
+        ("qwen3.5-122b-a10b:ud-q4_k_xl", [400], False),  # its bytes are not known
+    ],
+)
+def test_what_a_machine_runs(build: str, memory: list[float], expected: bool) -> None:
+    model, found = KNOWN.resolve(build)
+    assert found is not None
+    places = [Place("here", int(size * GIB), CPU_BANDWIDTH) for size in memory]
+    assert runs(model, found, places) is expected

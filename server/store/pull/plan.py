@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -32,10 +32,10 @@ class Item:
     sha256: str | None
     git_oid: str | None
     action: Action
+    lfs: bool = False
+    """Whether the hub keeps it in LFS: its git id is then that of a pointer."""
     source: Path | None = None
     """Of a link: where the same content lies already."""
-    held: Held | None = None
-    """Of what is kept: its line in the receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,16 @@ class Plan:
         return tuple(item for item in self.items if item.action == action)
 
     @property
+    def weights_bytes(self) -> int:
+        """Of the weight files; the catalogue may know their sum and not each of them."""
+        each = _known_bytes(item for item in self.items if _is_weights(item.path))
+        return each if self.source is not None else max(each, self.order.weights_bytes or 0)
+
+    @property
     def bytes(self) -> int:
         """Of the whole revision, as far as it is wanted and known."""
-        total = _known_bytes(self.items)
-        weights = self.order.weights_bytes
-        if self.source is not None or weights is None:
-            return total
-        # The catalogue may know the sum of the weights without knowing each of them.
-        small = [item for item in self.items if not _is_weights(item.path)]
-        return max(total, weights + _known_bytes(small))
+        small = (item for item in self.items if not _is_weights(item.path))
+        return self.weights_bytes + _known_bytes(small)
 
     @property
     def bytes_to_fetch(self) -> int:
@@ -108,7 +109,7 @@ def plan(
     Raises StoreError where the hub and the catalogue disagree, a wanted file is not there, or names
     collide.
     """
-    _agree(order, listing)
+    _agree(order, listing, receipt)
     wanted = [file for file in listing.files if order.wants(file.path)]
     refused = [
         Refused(file.path, why)
@@ -140,24 +141,19 @@ def plan(
     )
 
 
-def plan_unasked(order: Order, folder: Path | None, receipt: Receipt | None, why: str) -> Plan:
+def plan_unasked(
+    order: Order, revision: str | None, folder: Path | None, receipt: Receipt | None, why: str
+) -> Plan:
     """What the catalogue alone tells of a pull, for when no hub can be asked."""
     held = {file.path: file for file in receipt.files} if receipt else {}
     items = []
     for file in sorted(order.known, key=lambda file: file.path):
         here = held.get(file.path)
-        same = here is not None and file.sha256 in (None, here.sha256)
-        items.append(
-            Item(
-                file.path,
-                here.bytes if same and here else file.bytes,
-                file.sha256,
-                None,
-                "keep" if same else "fetch",
-                held=here if same else None,
-            )
-        )
-    return Plan(order, order.revision, folder, tuple(items), licence=order.licence, silent=why)
+        if here is not None and file.sha256 in (None, here.sha256):
+            items.append(Item(file.path, here.bytes, here.sha256, here.git_oid, "keep", here.lfs))
+        else:
+            items.append(Item(file.path, file.bytes, file.sha256, None, "fetch"))
+    return Plan(order, revision, folder, tuple(items), licence=order.licence, silent=why)
 
 
 def require_disk(needed: int, free: int, reserve: int, folder: Path) -> None:
@@ -182,14 +178,16 @@ def _item(
 ) -> Item:
     held = receipt.file(file.path) if receipt else None
     is_here = present.get(file.path) == file.bytes
+    # ModelScope tells the sha256 of every file, and no git id.
+    lfs = _is_weights(file.path) if file.git_oid is None else file.sha256 is not None
+    found = Item(file.path, file.bytes, sha256, file.git_oid, "fetch", lfs)
     if held is not None and is_here and _is_same(held, file, sha256):
-        return Item(file.path, file.bytes, held.sha256, file.git_oid, "keep", held=held)
+        return replace(found, action="keep", sha256=held.sha256)
     source = elsewhere.get(sha256) if sha256 else None
     if source is None and held is None and is_here:
         # Put there by hand: as good as any other place, once its content is checked.
         source = folder / file.path
-    action: Action = "link" if source is not None else "fetch"
-    return Item(file.path, file.bytes, sha256, file.git_oid, action, source)
+    return found if source is None else replace(found, action="link", source=source)
 
 
 def _is_same(held: Held, file: Remote, sha256: str | None) -> bool:
@@ -197,10 +195,10 @@ def _is_same(held: Held, file: Remote, sha256: str | None) -> bool:
         return False
     if sha256 is not None:
         return held.sha256 == sha256
-    return held.git_oid == file.git_oid
+    return held.git_oid is None or held.git_oid == file.git_oid
 
 
-def _agree(order: Order, listing: Listing) -> None:
+def _agree(order: Order, listing: Listing, receipt: Receipt | None) -> None:
     told = {file.path: file for file in listing.files}
     wrong = []
     for file in order.known:
@@ -212,21 +210,26 @@ def _agree(order: Order, listing: Listing) -> None:
             wrong.append(f"{file.path} has {there.bytes} bytes there, and {file.bytes} here")
         elif file.sha256 and there.sha256 and there.sha256 != file.sha256:
             wrong.append(f"{file.path} is {there.sha256} there, and {file.sha256} here")
+    for held in receipt.files if receipt else ():
+        there = told.get(held.path)
+        if there is not None and not _is_same(held, there, there.sha256):
+            wrong.append(f"{held.path} is not what is held of this revision")
     if wrong:
-        raise _disagreement(order, listing, wrong)
+        raise _disagreement(order, listing, wrong, is_held=receipt is not None)
 
 
-def _disagreement(order: Order, listing: Listing, wrong: list[str]) -> StoreError:
+def _disagreement(order: Order, listing: Listing, wrong: list[str], *, is_held: bool) -> StoreError:
     told = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-    name = f"{listing.repository}@{listing.revision}"
-    if order.revision is None:
+    repository, commit = listing.repository, listing.revision
+    if order.revision is None and not is_held:
         return StoreError(
-            f"{listing.repository} was replaced upstream since the catalogue was written",
+            f"{repository} was replaced upstream since the catalogue was written",
             why=told,
-            next_step=f"To take what is there now, name its revision: holdfast pull {name}",
+            next_step="To take what is there now, name its revision: "
+            f"holdfast pull {repository}@{commit}",
         )
     return StoreError(
-        f"{listing.repository} was changed upstream under the same revision {order.revision[:12]}",
+        f"{repository} was changed upstream under the same revision {commit[:12]}",
         why=told,
         next_step="Nothing was fetched. Restore it from a copy; or, if it is the catalogue that "
         "is wrong, correct the entry with an overlay (--config)",

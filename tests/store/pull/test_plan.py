@@ -63,8 +63,6 @@ HELD_CONFIG = Held("config.json", 7, B, "2" * 40)
         (HELD, {"w.gguf": 100}, "keep"),
         (HELD, {"w.gguf": 99}, "fetch"),  # truncated since
         (HELD, {}, "fetch"),  # removed since
-        (Held("w.gguf", 100, B, None), {"w.gguf": 100}, "fetch"),
-        (Held("w.gguf", 101, A, None), {"w.gguf": 100}, "fetch"),
         (None, {"w.gguf": 100}, "link"),  # put there by hand: checked, then taken
         (None, {"w.gguf": 99}, "fetch"),
     ],
@@ -81,9 +79,21 @@ def test_small_files_are_compared_by_their_git_id() -> None:
     here = {"config.json": 7, "w.gguf": 100}
     made = planned(CONFIG, WEIGHTS, receipt=receipt(HELD, HELD_CONFIG), present=here)
     assert actions(made) == {"config.json": "keep", "w.gguf": "keep"}
-    other = Remote("config.json", 7, None, "3" * 40)
-    made = planned(other, WEIGHTS, receipt=receipt(HELD, HELD_CONFIG), present=here)
-    assert actions(made)["config.json"] == "fetch"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Remote("w.gguf", 100, B, "1" * 40),
+        Remote("w.gguf", 101, A, "1" * 40),
+        Remote("config.json", 7, None, "3" * 40),
+    ],
+)
+def test_other_bytes_than_those_held_of_the_revision_are_refused(told: Remote) -> None:
+    here = {"config.json": 7, "w.gguf": 100}
+    with pytest.raises(StoreError, match="changed upstream under the same revision") as caught:
+        planned(told, receipt=receipt(HELD, HELD_CONFIG), present=here)
+    assert f"{told.path} is not what is held" in caught.value.why
 
 
 def test_the_same_content_elsewhere_is_linked() -> None:
@@ -158,13 +168,13 @@ def test_a_repository_without_weights_is_refused() -> None:
 def test_without_the_hub_the_catalogue_tells_what_it_knows() -> None:
     known = (File("w-1.gguf", None, A), File("w-2.gguf", None), File("config.json", 7))
     order = Order("org/model", COMMIT, known=known, weights_bytes=1000)
-    made = plan_unasked(order, FOLDER, None, "offline")
+    made = plan_unasked(order, COMMIT, FOLDER, None, "offline")
     assert (made.bytes, made.bytes_to_fetch) == (1007, 1007)
     assert made.unknown == ("file sizes", "sha256")
     held = receipt(Held("w-1.gguf", 600, A), HELD_CONFIG)
-    made = plan_unasked(order, FOLDER, held, "offline")
+    made = plan_unasked(order, COMMIT, FOLDER, held, "offline")
     assert (made.bytes, made.bytes_to_fetch) == (1007, 400)
-    nothing = plan_unasked(Order("org/other"), None, None, "offline")
+    nothing = plan_unasked(Order("org/other"), None, None, None, "offline")
     assert nothing.unknown == ("revision", "files")
 
 

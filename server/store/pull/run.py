@@ -1,0 +1,274 @@
+"""A pull from beginning to end: survey, preflight, stage, publish, repository by repository.
+
+What one repository fails for does not keep the others from being pulled. The lock is held while
+something is done, and not while the window is waited for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import shutil
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from server.errors import HoldfastError, HubError, StoreError
+from server.store import wholeness
+from server.store.links import link_or_copy
+from server.store.lock import store_lock
+from server.store.pull.events import (
+    Event,
+    Failed,
+    Planned,
+    Published,
+    Surveyed,
+    Unchanged,
+    Waiting,
+)
+from server.store.pull.plan import Item, Plan, require_disk
+from server.store.pull.rate import record_rate
+from server.store.pull.selection import Order
+from server.store.pull.staging import Means, Tell, stage_fetched, stage_links
+from server.store.pull.survey import staged_bytes, survey
+from server.store.pull.window import Window
+from server.store.pull.xet import stage_by_xet
+from server.store.receipt import Receipt
+from server.store.shelf import Arrival, Shelf
+from server.store.transfer import FileDone, FileStarted, Progress
+
+_LONGEST_SLEEP = 60.0  # seconds; a clock that is set meanwhile is noticed
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a pull is to do, and within which bounds."""
+
+    orders: tuple[Order, ...]
+    shelf: Shelf
+    state: Path
+    """Where the rate is remembered."""
+    means: Means
+    reserve: int
+    """Bytes of the disk that stay free."""
+    window: Window | None = None
+    command: str = "holdfast pull"
+    """How the lock names us to a second writer."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    held: list[str] = field(default_factory=list)
+    """Repositories that are whole now."""
+    failures: list[HoldfastError] = field(default_factory=list)
+
+
+def pull(task: Task, tell: Tell) -> Outcome:
+    """Pulls all of `task`, however many windows it takes. `tell` may be called by any thread.
+
+    Raises StoreLocked if another program writes to the store, StoreError if the disk is too small
+    for all of it; what concerns one repository is in the outcome.
+    """
+    while True:
+        _await(task.window, tell)
+        closing = threading.Event()
+        with store_lock(task.shelf.root, task.command), _closing(task.window, closing):
+            outcome = _pull_all(task, tell, closing)
+        if not closing.is_set():
+            return outcome
+
+
+def _pull_all(task: Task, tell: Tell, closing: threading.Event) -> Outcome:
+    outcome = Outcome()
+    plans = []
+    held = task.shelf.by_sha256()
+    for order in task.orders:
+        try:
+            plans.append(survey(order, task.means.sources, task.shelf, held))
+        except (HubError, StoreError) as error:
+            _fail(outcome, order, error, tell)
+    _preflight(task, plans)
+    files = sum(len(plan.of("fetch")) for plan in plans)
+    tell(Surveyed(len(plans), files, sum(plan.bytes_to_fetch for plan in plans)))
+    for plan in plans:
+        if closing.is_set():
+            break
+        try:
+            # Once more: what was published since is linked and not fetched.
+            fresh = survey(plan.order, task.means.sources, task.shelf, task.shelf.by_sha256())
+            tell(Planned(fresh))
+            if _pull_one(task, fresh, tell, closing):
+                outcome.held.append(plan.order.repository)
+        except (HubError, StoreError) as error:
+            _fail(outcome, plan.order, error, tell)
+    return outcome
+
+
+def _pull_one(task: Task, plan: Plan, tell: Tell, closing: threading.Event) -> bool:
+    """Makes one revision whole; False if the window closed before it was."""
+    order = plan.order
+    assert plan.revision is not None
+    assert plan.source is not None
+    incoming = task.shelf.incoming(order.repository, plan.revision)
+    missing = (*plan.of("link"), *plan.of("fetch"))
+    if not missing:
+        folder = task.shelf.folder(order.repository, plan.revision)
+        tell(Unchanged(order.repository, plan.revision, folder))
+        return True
+    linked = stage_links(plan.of("link"), incoming, tell)
+    arrivals = list(linked)
+    staged = {arrival.held.path for arrival in linked}
+    for batch in _batches([item for item in missing if item.path not in staged]):
+        arrivals += _fetch(task, plan, batch, incoming, tell, closing)
+        _refuse_code(order.repository, arrivals)
+    if len(arrivals) < len(missing):
+        return False
+    with _given_way(linked, task.shelf.folder(order.repository, plan.revision)):
+        receipt = task.shelf.publish(
+            order.repository,
+            plan.revision,
+            arrivals,
+            source=plan.source,
+            licence=plan.licence,
+        )
+    tell(_published(task.shelf, receipt))
+    return True
+
+
+def _refuse_code(repository: str, arrivals: Sequence[Arrival]) -> None:
+    """What would be refused for its configuration in the end is refused before its weights come."""
+    configs = {
+        arrival.held.path: arrival.staged
+        for arrival in arrivals
+        if arrival.held.path.endswith("config.json")
+    }
+    if problems := wholeness.problems_of(configs):
+        raise StoreError(f"{repository} is refused", why="; ".join(problems[:3]))
+
+
+@contextlib.contextmanager
+def _given_way(linked: Sequence[Arrival], folder: Path) -> Iterator[None]:
+    """Files put into the revision's folder by hand make way for the same content, now checked.
+
+    They come back if the revision cannot be published.
+    """
+    by_hand = [one for one in linked if (folder / one.held.path).exists()]
+    for one in by_hand:
+        (folder / one.held.path).unlink()
+    try:
+        yield
+    except BaseException:
+        for one in by_hand:
+            if not (folder / one.held.path).exists():
+                link_or_copy(one.staged, folder / one.held.path)
+        raise
+
+
+def _batches(items: Sequence[Item]) -> list[list[Item]]:
+    """What is small first: a model that is refused for its config is refused before its weights."""
+    small = [item for item in items if not item.path.lower().endswith((".safetensors", ".gguf"))]
+    large = [item for item in items if item not in small]
+    return [batch for batch in (small, large) if batch]
+
+
+def _fetch(
+    task: Task,
+    plan: Plan,
+    items: Sequence[Item],
+    incoming: Path,
+    tell: Tell,
+    closing: threading.Event,
+) -> list[Arrival]:
+    meter = _Meter(tell)
+    began = time.monotonic()
+    try:
+        if task.means.xet is not None:
+            return stage_by_xet(plan, items, incoming, task.means.xet, meter.tell, closing)
+        return stage_fetched(plan, items, incoming, task.means, meter.tell, closing)
+    finally:
+        seconds = time.monotonic() - began
+        record_rate(task.state, meter.fetched, seconds, datetime.datetime.now().date())
+
+
+class _Meter:
+    """Counts the bytes that come, on the way of the events to whoever listens."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._started: dict[str, int] = {}
+        self._now: dict[str, int] = {}
+        self._sizes: dict[str, int] = {}
+
+    @property
+    def fetched(self) -> int:
+        return sum(max(0, self._now[path] - self._started[path]) for path in self._now)
+
+    def tell(self, event: Event) -> None:
+        match event:
+            case FileStarted(path, size, resumed):
+                self._started[path] = self._now[path] = resumed
+                self._sizes[path] = size
+            case Progress(path, count) if path in self._started:
+                self._now[path] = count
+            case FileDone(path, _) if path in self._started:
+                self._now[path] = self._sizes[path]
+        self._tell(event)
+
+
+def _preflight(task: Task, plans: Sequence[Plan]) -> None:
+    """Raises StoreError unless all that is to come finds room."""
+    needed = 0
+    for plan in plans:
+        assert plan.revision is not None
+        incoming = task.shelf.incoming(plan.order.repository, plan.revision)
+        needed += max(0, plan.bytes_to_fetch - staged_bytes(incoming))
+    require_disk(needed, free_bytes(task.shelf.root), task.reserve, task.shelf.root)
+
+
+def free_bytes(folder: Path) -> int:
+    """Bytes free where `folder` is or will be."""
+    while not folder.exists():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
+
+
+def _fail(outcome: Outcome, order: Order, error: HoldfastError, tell: Tell) -> None:
+    outcome.failures.append(error)
+    tell(Failed(order.repository, error))
+
+
+def _published(shelf: Shelf, receipt: Receipt) -> Published:
+    return Published(
+        receipt.repository,
+        receipt.revision,
+        shelf.folder(receipt.repository, receipt.revision),
+        len(receipt.files),
+        receipt.bytes,
+    )
+
+
+def _await(window: Window | None, tell: Tell) -> None:
+    """Sleeps until the window is open."""
+    told = False
+    while window is not None and (seconds := window.opens_in(datetime.datetime.now())) > 0:
+        if not told:
+            tell(Waiting(seconds, str(window)))
+            told = True
+        time.sleep(min(seconds, _LONGEST_SLEEP))
+
+
+@contextlib.contextmanager
+def _closing(window: Window | None, event: threading.Event) -> Iterator[None]:
+    """Sets `event` when the window closes, as long as the block lasts."""
+    if window is None:
+        yield
+        return
+    timer = threading.Timer(window.closes_in(datetime.datetime.now()), event.set)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

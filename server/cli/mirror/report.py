@@ -38,7 +38,9 @@ def label(receipt: Receipt) -> str:
 
 
 def lines(report: Report, dry_run: bool) -> list[str]:
-    """The copy's address, and a line for each revision."""
+    """The copy's address and a line for each revision; nothing where it was not looked into."""
+    if not report.errands and report.problems:
+        return []
     return [report.address, *(f"  {_line(report, one, dry_run)}" for one in report.errands)]
 
 

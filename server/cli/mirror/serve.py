@@ -36,11 +36,12 @@ def serve(
     home: Home = None,
     config: Config = None,
 ) -> None:
-    """Let other machines use this store as their hub: HF_ENDPOINT=http://THIS-MACHINE:8001/hf
+    """Be a hub for other machines.
 
-    What `holdfast serve` does below /hf as well, but alone: nothing else is started. Clients only
-    read, and see only files that a receipt names. Once a key exists (`holdfast keys create`), they
-    send it as HF_TOKEN. Ctrl-C lets running downloads finish; a second one does not wait for them.
+    They set HF_ENDPOINT=http://THIS-MACHINE:8001/hf and fetch what they would from Hugging Face.
+    `holdfast serve` does the same below its own /hf; here no engine is started. Clients only read,
+    and see only files that a receipt names. Once a key exists (`holdfast keys create`), they send
+    it as HF_TOKEN. Ctrl-C lets running downloads finish; a second one does not wait for them.
 
     \b
     Examples:
@@ -52,9 +53,12 @@ def serve(
 
     import uvloop
 
+    from server.errors import StoreError
     from server.ledger.keys import KeyBook
     from server.store.offering import Offering
 
+    if copy is not None and not copy.is_dir():
+        raise StoreError(f"there is no folder {copy}", next_step="Name a copy's own folder")
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("holdfast").setLevel(logging.INFO)
     settings = load_settings(home, config)

@@ -69,7 +69,8 @@ def sync(
         except HoldfastError as error:
             typer.echo(report.add(error), err=True)
         if not json:
-            typer.echo("\n".join(lines(report, dry_run)))
+            for line in lines(report, dry_run):
+                typer.echo(line)
     if json:
         import orjson
 

@@ -26,10 +26,18 @@ from server.store.bag.tags import (
 )
 from server.store.copies.copy import SIGNATURE, folder_of, key_of
 from server.store.copies.crew import each
-from server.store.copies.delivery import deliver, differs, digest, make_folder, open_at, unwritable
+from server.store.copies.delivery import (
+    deliver,
+    differs,
+    digest,
+    make_folder,
+    open_at,
+    settle,
+    unwritable,
+    write_whole,
+)
 from server.store.copies.place import OnBytes
 from server.store.copies.sync import Original
-from server.store.durable import sync_folder, write_whole
 from server.store.links import link_or_copy
 from server.store.naming import RECEIPT, SUMS
 from server.store.receipt import Held, encode, sums
@@ -120,10 +128,10 @@ def write_bag(
     each(bag.items, partial(_bring, root), jobs=jobs, on_bytes=on_bytes, on_done=told)
     if failed:
         return False
+    # The declaration comes last: a folder without it is no bag yet.
+    for path, data in {**bag.generated, **_tags(bag)}.items():
+        write_whole(root / _INCOMPLETE / f"{path}.part", root / path, data)
     shutil.rmtree(root / _INCOMPLETE, ignore_errors=True)
-    for path, data in bag.generated.items():
-        write_whole(root / path, data)
-    _write_tags(bag, root)
     return True
 
 
@@ -134,36 +142,32 @@ def _bring(root: Path, item: Item, on_bytes: OnBytes) -> None:
     if target.is_file() and target.stat().st_size == held.bytes:  # by an earlier run
         on_bytes(2 * held.bytes)
         return
-    try:
-        make_folder(target.parent)
-        make_folder(part.parent)
-        if not _linked(source, part, held, on_bytes):
-            deliver(partial(open_at, source), part, held.bytes, held.sha256, on_bytes)
-            part.chmod(0o444)
-        part.rename(target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise unwritable(target, error, held.bytes) from error
+    if not _linked(source, part, held, on_bytes):
+        deliver(partial(open_at, source), part, held.bytes, held.sha256, on_bytes)
+    settle(part, target)
 
 
 def _linked(source: Path, part: Path, held: Held, on_bytes: OnBytes) -> bool:
     """`part` without bytes of its own, where the file system can; read all the same."""
-    if part.exists() and part.stat().st_nlink == 1:  # it was streamed, and is gone on with
-        return False
-    part.unlink(missing_ok=True)
-    if link_or_copy(source, part, allow_copy=False) is None:
-        return False
-    on_bytes(held.bytes)
-    found = digest(open_at(part, 0), on_bytes)
-    if found != held.sha256:
-        part.unlink()
-        raise differs(str(part), held.sha256, found, found)
-    if part.stat().st_nlink == 1:  # a reflink is a file of its own
-        part.chmod(0o444)
+    try:
+        make_folder(part.parent)
+        if part.exists() and part.stat().st_nlink == 1:  # it was streamed, and is gone on with
+            return False
+        part.unlink(missing_ok=True)
+        if link_or_copy(source, part, allow_copy=False) is None:
+            return False
+        on_bytes(held.bytes)
+        found = digest(open_at(part, 0), on_bytes)
+        if found != held.sha256:
+            part.unlink()
+            raise differs(str(part), held.sha256, found, found)
+    except OSError as error:
+        raise unwritable(part, error, held.bytes) from error
     return True
 
 
-def _write_tags(bag: Bag, root: Path) -> None:
+def _tags(bag: Bag) -> dict[str, bytes]:
+    """The bag's tag files, in the order in which they are written."""
     generated = bag.generated
     payload = {item.path: item.held.sha256 for item in bag.items}
     payload |= {path: hashlib.sha256(data).hexdigest() for path, data in generated.items()}
@@ -178,16 +182,10 @@ def _write_tags(bag: Bag, root: Path) -> None:
         ("Bag-Group-Identifier", bag.group),
         ("Bag-Count", f"{bag.number} of {bag.count}"),
     ]
-    tags = {DECLARATION: DECLARED, INFO: info(fields), MANIFEST: manifest(payload)}
-    digests = {path: hashlib.sha256(data).hexdigest() for path, data in tags.items()}
-    # The declaration comes last: a folder without it is no bag yet.
-    for name, data in (
-        (MANIFEST, tags[MANIFEST]),
-        (INFO, tags[INFO]),
-        (TAG_MANIFEST, manifest(digests)),
-        (DECLARATION, DECLARED),
-    ):
-        write_whole(root / name, data, mode=0o644)
+    tags = {MANIFEST: manifest(payload), INFO: info(fields)}
+    declared = {**tags, DECLARATION: DECLARED}
+    digests = {path: hashlib.sha256(data).hexdigest() for path, data in declared.items()}
+    return {**tags, TAG_MANIFEST: manifest(digests), DECLARATION: DECLARED}
 
 
 def _require_own(bag: Bag, root: Path) -> None:
@@ -199,7 +197,7 @@ def _require_own(bag: Bag, root: Path) -> None:
             folders[:] = [name for name in folders if name not in (_INCOMPLETE, "lost+found")]
         for name in files:
             path = (Path(parent) / name).relative_to(root).as_posix()
-            if path not in own and not name.startswith(".writing-"):
+            if path not in own:
                 raise StoreError(
                     f"{root} is not empty",
                     why=f"{path} lies in it, which is not of this export",

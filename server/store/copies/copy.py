@@ -86,8 +86,8 @@ class Copy:
         data = self.place.read(MARKER)
         if data is None:
             raise StoreError(
-                f"{self.address} is no copy yet: it holds no {MARKER}",
-                why="a disk that is not mounted would look like this",
+                f"{self.address} is no copy yet",
+                why=f"it holds no {MARKER}, and neither does a mount point without its disk",
                 next_step="If this is the right place: holdfast mirror sync --init",
             )
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import io
@@ -73,6 +74,34 @@ def differs(what: str, expected: str, found: str, origin: str) -> StoreError:
         why=f"the sha256 read back is {found}, and should be {expected}",
         next_step="Do not trust this disk or its connection: look into its log (dmesg, smartctl)",
     )
+
+
+def write_whole(part: Path, target: Path, data: bytes) -> None:
+    """A small file at `target`, whole or not at all, by way of `part`. Raises StoreError.
+
+    `part` lies where what a killed run leaves does no harm, on the same file system.
+    """
+    try:
+        make_folder(part.parent)
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise unwritable(target, error, len(data)) from error
+    settle(part, target)
+
+
+def settle(part: Path, target: Path) -> None:
+    """Give a synced file its name, read-only, and make that safe. Raises StoreError."""
+    try:
+        make_folder(target.parent)
+        with contextlib.suppress(PermissionError):  # FAT, and links to files of somebody else
+            part.chmod(0o444)
+        part.rename(target)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise unwritable(target, error) from error
 
 
 def make_folder(folder: Path) -> None:

@@ -13,9 +13,9 @@ from functools import partial
 from pathlib import Path
 
 from server.errors import HubError
-from server.store.copies.delivery import deliver, make_folder, open_at, unwritable
+from server.store.copies.delivery import deliver, open_at, settle, unwritable, write_whole
 from server.store.copies.place import SMALL, OnBytes
-from server.store.durable import sync_folder, write_whole
+from server.store.durable import sync_folder
 from server.store.lock import store_lock
 
 _INCOMING = ".incoming"
@@ -65,12 +65,7 @@ class Folder:
                 return None
 
     def write(self, path: str, data: bytes) -> None:
-        target = self._root / path
-        try:
-            make_folder(target.parent)
-        except OSError as error:
-            raise unwritable(target, error, len(data)) from error
-        write_whole(target, data)
+        write_whole(self._root / _INCOMING / f"{path}.part", self._root / path, data)
 
     def remove(self, path: str) -> None:
         target = self._root / path
@@ -87,16 +82,9 @@ class Folder:
             return open_at(self._root / path, offset)
 
     def put(self, path: str, source: Path, size: int, sha256: str, on_bytes: OnBytes) -> None:
-        target = self._root / path
         part = self._root / _INCOMING / f"{path}.part"
         deliver(partial(open_at, source), part, size, sha256, on_bytes)
-        try:
-            make_folder(target.parent)
-            part.chmod(0o444)
-            part.rename(target)
-            sync_folder(target.parent)
-        except OSError as error:
-            raise unwritable(target, error) from error
+        settle(part, self._root / path)
 
     def lock(self, command: str) -> AbstractContextManager[None]:
         return store_lock(self._root, command)

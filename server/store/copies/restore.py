@@ -23,6 +23,8 @@ class Return:
     here: Standing
     lost: tuple[Held, ...]
     """Files that are needed, and that the copy has lost or has with a wrong size."""
+    signature: bool = False
+    """Whether the copy has a signature that the store lacks."""
 
     @property
     def receipt(self) -> Receipt:
@@ -38,7 +40,7 @@ class Return:
 
     @property
     def is_needed(self) -> bool:
-        return bool(self.here.absent or self.here.staged)
+        return bool(self.here.absent or self.here.staged or self.signature)
 
 
 def plan(shelf: Shelf, there: Inventory, names: Sequence[str] = ()) -> tuple[Return, ...]:
@@ -110,10 +112,10 @@ def _bring(
 
 
 def _return(shelf: Shelf, there: Inventory, receipt: Receipt) -> Return:
-    here = standing(shelf, receipt)
-    folder = folder_of(receipt)
+    here, folder = standing(shelf, receipt), folder_of(receipt)
+    own = shelf.folder(receipt.repository, receipt.revision) / SIGNATURE
     lost = tuple(held for held in here.absent if there.size(folder, held) != held.bytes)
-    return Return(here, lost)
+    return Return(here, lost, f"{folder}/{SIGNATURE}" in there.sizes and not own.exists())
 
 
 def _means(name: str, receipt: Receipt) -> bool:

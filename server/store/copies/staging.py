@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from server.errors import StoreError
@@ -19,13 +19,14 @@ from server.store.copies.delivery import (
     digest,
     make_folder,
     open_at,
+    settle,
     unwritable,
+    write_whole,
 )
 from server.store.copies.place import OnBytes
-from server.store.durable import sync_folder, write_whole
 from server.store.links import link_or_copy
-from server.store.naming import SUMS
-from server.store.receipt import Held, Receipt, sums, write_receipt
+from server.store.receipt import Held, Receipt
+from server.store.removal import drop_empty
 from server.store.shelf import Arrival, Shelf
 from server.units import format_bytes
 
@@ -98,54 +99,34 @@ def bring(
     """
     target = shelf.incoming(receipt.repository, receipt.revision) / held.path
     part = target.with_name(f"{target.name}.part")
-    try:
-        make_folder(target.parent)
-        if twin is None or not _linked(twin, target, held, on_bytes):
-            deliver(source, part, held.bytes, held.sha256, on_bytes)
-            part.rename(target)
-        sync_folder(target.parent)
-    except OSError as error:
-        raise unwritable(target, error, held.bytes) from error
+    if twin is None or not _linked(twin, target, held, on_bytes):
+        deliver(source, part, held.bytes, held.sha256, on_bytes)
+        settle(part, target)
 
 
 def publish_whole(shelf: Shelf, receipt: Receipt, signature: bytes | None) -> bool:
     """Publish a revision of which everything is here; False, and nothing done, if it is not.
 
-    A revision that is new here gets the very receipt that it had, with its source and time.
+    A revision that is new here gets the very receipt that it had, with its source and time, and
+    with that its signature.
     """
     here = standing(shelf, receipt)
     if here.absent:
         return False
-    is_new = not here.held
     incoming = shelf.incoming(receipt.repository, receipt.revision)
-    made = receipt
     if here.staged:
-        arrivals = [Arrival(held, incoming / held.path) for held in here.staged]
-        made = shelf.publish(
+        shelf.publish(
             receipt.repository,
             receipt.revision,
-            arrivals,
+            [Arrival(held, incoming / held.path) for held in here.staged],
             source=receipt.source,
             licence=receipt.licence,
+            fetched=receipt.fetched,
         )
-    folder = shelf.folder(receipt.repository, receipt.revision)
-    if is_new and made.files == receipt.files:
-        write_receipt(folder, replace(made, source=receipt.source, fetched=receipt.fetched))
-    if signature is not None and (folder / SUMS).read_text() == sums(receipt):
-        write_whole(folder / SIGNATURE, signature)
-    return True
-
-
-def _linked(twin: Path, target: Path, held: Held, on_bytes: OnBytes) -> bool:
-    link = target.with_name(f"{target.name}.link")
-    link.unlink(missing_ok=True)
-    if link_or_copy(twin, link, allow_copy=False) is None:
-        return False
-    if digest(open_at(link, 0)) != held.sha256:
-        link.unlink()
-        return False
-    link.rename(target)
-    on_bytes(2 * held.bytes)
+    volume = shelf.volume(receipt.repository, receipt.revision)
+    if signature is not None and volume is not None and volume.receipt == receipt:
+        write_whole(incoming / f"{SIGNATURE}.part", volume.folder / SIGNATURE, signature)
+        drop_empty(incoming, 4)
     return True
 
 
@@ -158,3 +139,20 @@ def names_of(files: Sequence[Held]) -> str:
     """The first few paths of `files`, for a message."""
     shown = ", ".join(held.path for held in files[:3])
     return shown + (f" and {len(files) - 3} more" if len(files) > 3 else "")
+
+
+def _linked(twin: Path, target: Path, held: Held, on_bytes: OnBytes) -> bool:
+    link = target.with_name(f"{target.name}.link")
+    try:
+        make_folder(link.parent)
+        link.unlink(missing_ok=True)
+        if link_or_copy(twin, link, allow_copy=False) is None:
+            return False
+        if digest(open_at(link, 0)) != held.sha256:
+            link.unlink()
+            return False
+    except OSError as error:
+        raise unwritable(link, error, held.bytes) from error
+    settle(link, target)
+    on_bytes(2 * held.bytes)
+    return True

@@ -120,15 +120,16 @@ def plan(mine: Original, there: Inventory, *, check: bool = False) -> Errand:
         elif check or path not in theirs:
             steps.append(Step("check", held, path in ours))
     files = tuple(held for _, held in sorted({**ours, **theirs}.items()))
-    signature = mine.signature if files == receipt.files else None
+    sealed = receipt if files == receipt.files or known is None else replace(known, files=files)
+    signature = mine.signature if sealed == receipt else None
     present = [f"{folder}/{SUMS}" in there.sizes]
     if signature is not None:
         present.append(there.sizes.get(f"{folder}/{SIGNATURE}") == len(signature))
     return Errand(
-        receipt=replace(known or receipt, files=files),
+        receipt=sealed,
         folder=mine.folder,
         steps=tuple(steps),
-        seal=known is None or files != known.files or not all(present),
+        seal=sealed != known or not all(present),
         signature=signature,
         complete=len(steps) == len(files),
         problems=tuple(problems),

@@ -109,10 +109,12 @@ def test_only_what_the_store_holds_can_be_sent_again() -> None:
     assert {step.held.path: step.in_store for step in errand.steps} == {"a": True, "b": False}
 
 
-def test_a_receipt_there_keeps_its_source_and_time() -> None:
-    there = replace(receipt(A), source="https://elsewhere")
+@pytest.mark.parametrize("there", [receipt(A), receipt(A, B), receipt(A, B, C)])
+def test_the_stores_receipt_goes_unless_the_copy_holds_more(there: Receipt) -> None:
+    there = replace(there, source="https://elsewhere")
     errand = plan(Original(STORE, FOLDER), inventory(there))
-    assert errand.receipt == replace(there, files=STORE.files)
+    assert errand.receipt == (there if C in there.files else STORE)
+    assert errand.seal == (errand.receipt != there)
 
 
 @pytest.mark.parametrize(

@@ -88,11 +88,9 @@ def hub_form(error: HoldfastError) -> tuple[bytes, list[Header]]:
     """An error as the hub tells it."""
     sentence = error.sentence
     if error.status == 401:
-        # For a 401 with any other text, huggingface_hub says that there is no such repository.
-        message = "Invalid credentials in Authorization header"
-    else:
-        # It may hold what the client asked for, line breaks and all.
-        message = "".join(letter if " " <= letter <= "~" else "?" for letter in sentence)
+        sentence += " Hugging Face's clients send a key as HF_TOKEN."
+    # It may hold what the client asked for, line breaks and all.
+    message = "".join(letter if " " <= letter <= "~" else "?" for letter in sentence)
     return orjson.dumps({"error": sentence}), [(b"x-error-message", message.encode())]
 
 

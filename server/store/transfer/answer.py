@@ -103,6 +103,8 @@ def judge(status: int, headers: Mapping[str, str], asked: Asked, now: datetime.d
         return Later(f"HTTP {status}", seconds, busy=status in (429, 503))
     if status == 416:
         return _unsatisfied(headers, asked)
+    if status == 407:
+        return Refusal(proxy_refusal(status))
     if asked.redirects and not headers.get("x-error-code"):
         return Stale(f"HTTP {status} behind a redirect")
     return Refusal(_refusal(status, headers, asked))
@@ -119,6 +121,15 @@ def changed_upstream(asked: Asked, how: str) -> StoreError:
         f"{asked.want.path} has changed upstream under the same revision",
         why=f"{asked.name} {how}",
         next_step="Keep what is held; `holdfast store watch` tells what else changed",
+    )
+
+
+def proxy_refusal(status: int) -> HubError:
+    return HubError(
+        "the proxy does not let this through",
+        why=f"HTTP {status}",
+        next_step="Put its name and password into the variable: http://NAME:PASSWORD@HOST:PORT, "
+        "or name the hub in NO_PROXY",
     )
 
 

@@ -66,7 +66,6 @@ class Board:
         self.jobs = tuple(Job(want, Part(want, segment), Sources(want)) for want in wants)
         self.arrived = 0
         """Bytes from all sources; tells whether anything at all still comes."""
-        self._segment = segment
         self._connections = jobs
         self._on_event = on_event
         self._telling = threading.Lock()
@@ -146,8 +145,8 @@ class Board:
     def _longest(self, job: Job) -> int:
         """Segments for one request: many, but few enough that others find some towards the end."""
         if job.alone:
-            return -(-job.want.bytes // self._segment)
-        most = max(1, _LONGEST_STRETCH // self._segment)
+            return -(-job.want.bytes // job.part.segment)
+        most = max(1, _LONGEST_STRETCH // job.part.segment)
         waiting = sum(one.state is State.WAITING for one in self.jobs)
         share = 1 if waiting >= self._connections else self._connections
         return max(1, min(most, job.part.free // share))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import http.client
+import re
 import socket
 import ssl
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from server.store.transfer.answer import (
     Stale,
     Unranged,
     judge,
+    proxy_refusal,
     tag_of,
 )
 from server.store.transfer.connection import Connection, Reply
@@ -127,6 +129,14 @@ def told(error: Exception, place: Place, stall: float) -> Later | Refusal:
         return Refusal(error)
     if isinstance(error, ConfigError):
         return Refusal(HubError(error.what, why=error.why, next_step=error.next_step))
+    # The standard library's words for what a proxy answers to CONNECT.
+    if tunnel := re.match(r"Tunnel connection failed: (\d{3})", str(error)):
+        status = int(tunnel[1])
+        return (
+            Later(f"HTTP {status} from the proxy")
+            if status >= 500
+            else Refusal(proxy_refusal(status))
+        )
     if isinstance(error, http.client.InvalidURL):
         return Refusal(HubError(f"the address of {place.name} is malformed"))
     kinds: tuple[tuple[type[Exception], str], ...] = (

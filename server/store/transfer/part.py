@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from server.errors import StoreError
 from server.store.transfer.disk import disk_refused, start_writing
-from server.store.transfer.journal import Journal
+from server.store.transfer.journal import Journal, Recorded
 from server.store.transfer.running_digest import RunningDigest
 from server.store.transfer.segments import Run, Segments
 from server.store.transfer.want import Want
@@ -45,10 +45,13 @@ class Part:
 
     def __init__(self, want: Want, segment: int) -> None:
         self.want = want
-        self._segment = segment
+        self.segment = segment
+        """Bytes of each; what an earlier run chose goes on."""
         about: Mapping[str, int | str | None] = {
-            "bytes": want.bytes, "segment": segment, "sha256": want.sha256, "git_oid": want.git_oid
-        }  # fmt: skip
+            "bytes": want.bytes,
+            "sha256": want.sha256,
+            "git_oid": want.git_oid,
+        }
         self._journal = Journal(want.part, about)
         self._lock = threading.Lock()
         self._descriptor = -1
@@ -56,7 +59,7 @@ class Part:
         self._forget()
 
     def _forget(self) -> None:
-        self._segments = Segments(self.want.bytes, self._segment)
+        self._segments = Segments(self.want.bytes, self.segment)
         self._digest = RunningDigest(self.want.bytes, with_git=self.want.sha256 is None)
         self._hashed = 0  # segments
         self._present = 0
@@ -70,11 +73,16 @@ class Part:
         """
         try:
             self._open()
-            recorded = self._recorded()
-            kept = self._check(recorded, checked) if recorded else {}
+            recorded = self._journal.read()
+            kept = self._check(self._candidates(recorded), checked)
+            if kept is None:  # the journal stays as it is, for the next run
+                return 0
             # A file of one segment is whole or not there; its journal would say nothing.
             if self._segments.count > 1 and not self._segments.all_done:
-                self._journal.begin(kept)
+                if recorded is not None and recorded.clean and recorded.crcs == kept:
+                    self._journal.go_on()
+                else:
+                    self._journal.begin(self.segment, kept)
         except OSError as error:
             raise self._refused(error) from error
         self._present = self._segments.done_bytes
@@ -90,14 +98,15 @@ class Part:
                 next_step="Remove it, and run the same command again",
             )
 
-    def _recorded(self) -> dict[int, int | None]:
+    def _candidates(self, recorded: Recorded | None) -> dict[int, int | None]:
         """Segments that may be there, with their crc32; all of them where a file of the right size
         has no journal, since that is removed when the file is whole."""
         size = os.fstat(self._descriptor).st_size
-        recorded = self._journal.read()
-        if recorded:
+        if recorded is not None:
+            self.segment = recorded.segment
+            self._forget()
             return {
-                index: crc for index, crc in recorded.items()
+                index: crc for index, crc in recorded.crcs.items()
                 if index < self._segments.count and self._segments.end(index) <= size
             }  # fmt: skip
         if size == self.want.bytes and not self._journal.path.exists():
@@ -106,8 +115,9 @@ class Part:
 
     def _check(
         self, recorded: Mapping[int, int | None], checked: Callable[[int], bool]
-    ) -> dict[int, int]:
-        """Take over the segments whose bytes are as recorded, hashing what stands in a row."""
+    ) -> dict[int, int] | None:
+        """Take over the segments whose bytes are as recorded, hashing what stands in a row; None:
+        it was ended early."""
         kept: dict[int, int] = {}
         buffer = memoryview(bytearray(MIB))
         read = 0
@@ -123,7 +133,7 @@ class Part:
                     self._digest, self._hashed = digest, index + 1
             read += self._segments.end(index) - self._segments.start(index)
             if not checked(read):
-                break
+                return None
         return kept
 
     def _read_segment(
@@ -181,13 +191,13 @@ class Part:
 
     def _unfinished(self, stretch: Stretch) -> int:
         """Bytes of the segment in the middle of which `stretch` is."""
-        into = stretch.at % self._segment
+        into = stretch.at % self.segment
         return 0 if stretch.at >= stretch.end else into
 
     def write(self, stretch: Stretch, data: memoryview) -> None:
         """The bytes that come next in `stretch`."""
         while data:
-            index = stretch.at // self._segment
+            index = stretch.at // self.segment
             end = self._segments.end(index)
             piece = data[: end - stretch.at]
             if not self._segments.is_done(index):
@@ -281,7 +291,7 @@ class Part:
                 self._hashing = False
                 os.ftruncate(self._descriptor, 0)
                 if self._segments.count > 1:
-                    self._journal.begin({})
+                    self._journal.begin(self.segment, {})
         except OSError as error:
             raise self._refused(error) from error
 

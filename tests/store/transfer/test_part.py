@@ -122,6 +122,11 @@ def test_whatever_happens_the_bytes_are_right(
     fill(part, data)
     assert part.present == size
     assert complete or part.catch_up(lambda: True)
+    if size <= SEGMENT and part.digests()[0] != wanted.sha256:
+        # Without a journal a file of the right size is judged by its digest alone.
+        part.start_over()
+        fill(part, data)
+        assert part.catch_up(lambda: True)
     assert part.digests()[0] == wanted.sha256
     part.keep()
     part.close()
@@ -154,6 +159,14 @@ def test_whole_segments_are_kept(tmp_path: Path) -> None:
     data = content(20 * SEGMENT)
     part, resumed = opened(half_done(tmp_path, data))
     assert resumed == 7 * SEGMENT
+    fill(part, data)
+    whole(part, data)
+
+
+def test_a_run_with_other_segments_goes_on_with_those_there_are(tmp_path: Path) -> None:
+    data = content(20 * SEGMENT)
+    part = Part(half_done(tmp_path, data), SEGMENT * 2)
+    assert part.open(yes) == 7 * SEGMENT
     fill(part, data)
     whole(part, data)
 
@@ -214,11 +227,15 @@ def test_a_finished_file_is_taken_as_it_is(tmp_path: Path) -> None:
     whole(part, data)
 
 
-def test_checking_what_is_there_can_be_stopped(tmp_path: Path) -> None:
+def test_checking_what_is_there_can_be_stopped_and_forgets_nothing(tmp_path: Path) -> None:
     data = content(20 * SEGMENT)
     wanted = half_done(tmp_path, data)
+    flip(wanted.part, 0)  # so that there is something to be forgotten
     part = Part(wanted, SEGMENT)
     part.open(lambda read: read < 2 * SEGMENT)
+    part.close()
+    part, resumed = opened(wanted)
+    assert resumed == 6 * SEGMENT
     part.close()
 
 

@@ -18,6 +18,7 @@
     |-- StoreError           weights are absent, damaged or malformed            503, exit 4
     |   |-- StoreLocked      another program writes to the store                 503, exit 4
     |   `-- HubError         a hub or a copy cannot be reached, or refuses       503, exit 6
+    |       `-- NotOnHub     the hub answers that it does not have this          503, exit 6
     `-- BindError            the address cannot be listened on                        exit 5
 
 Each carries *what* happened, *why*, and the *next step*; whose *fault* it is; the HTTP status and
@@ -188,6 +189,10 @@ class StoreLocked(StoreError):
 class HubError(StoreError):
     code = "hub_unavailable"
     exit_code = 6
+
+
+class NotOnHub(HubError):
+    code = "not_on_hub"
 
 
 class BindError(HoldfastError):

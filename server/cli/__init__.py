@@ -21,6 +21,7 @@ from server.cli.ps import ps
 from server.cli.pull import pull
 from server.cli.serve import serve
 from server.cli.store import store
+from server.cli.verify import verify
 from server.errors import ConfigError, HoldfastError
 
 app = typer.Typer(
@@ -49,7 +50,7 @@ def _verb(function: Callable[..., Any], name: str | None = None) -> None:
     app.command(name or function.__name__)(function)
 
 
-for _function in (serve, doctor, ps, pull):
+for _function in (serve, doctor, ps, pull, verify):
     _verb(_function)
 _verb(check_config, "check-config")
 app.add_typer(keys, name="keys")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from server.cli.held import Names, held
 from server.cli.options import Config, Home, Json, load_settings
 from server.cli.verify_report import Report, as_json, lines
 from server.errors import ConfigError, StoreError
@@ -29,42 +30,43 @@ DAMAGED = 4  # as StoreError's exit code
 _SAVE_EVERY = 10.0  # seconds
 
 
+Budgeted = Annotated[
+    str | None,
+    typer.Option("--budget", help="Read for so long (2h) or so much (200G), oldest first."),
+]
+Mends = Annotated[
+    bool, typer.Option("--repair", help="Bring back what is damaged: from a copy, else a hub.")
+]
+Copied = Annotated[
+    Path | None,
+    typer.Option("--copy", help="Verify the copy in this folder instead of the store."),
+]
+Signature = Annotated[
+    bool, typer.Option("--signature", help="Check who signed each revision, too.")
+]
+Signers = Annotated[
+    Path | None,
+    typer.Option("--allowed-signers", help="Whom to trust: a file as in ssh-keygen(1)."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option("--jobs", min=1, max=256, help="Files at a time [default: one for each core]."),
+]
+Cached = Annotated[
+    bool,
+    typer.Option("--cached", help="Take from memory what is there: faster, and proves less."),
+]
+
+
 def verify(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="Repositories, such as Qwen/Qwen3.5-9B or with @REVISION [default: all].",
-            show_default=False,
-        ),
-    ] = None,
-    budget: Annotated[
-        str | None,
-        typer.Option("--budget", help="Read for so long (2h) or so much (200G), oldest first."),
-    ] = None,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Bring back what is damaged: from a copy, else a hub.")
-    ] = False,
-    copy: Annotated[
-        Path | None,
-        typer.Option("--copy", help="Verify the copy in this folder instead of the store."),
-    ] = None,
-    signature: Annotated[
-        bool, typer.Option("--signature", help="Check who signed each revision, too.")
-    ] = False,
-    allowed_signers: Annotated[
-        Path | None,
-        typer.Option("--allowed-signers", help="Whom to trust: a file as in ssh-keygen(1)."),
-    ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", min=1, max=256, help="Files at a time [default: one for each core]."
-        ),
-    ] = None,
-    cached: Annotated[
-        bool,
-        typer.Option("--cached", help="Take from memory what is there: faster, and proves less."),
-    ] = False,
+    names: Names = None,
+    budget: Budgeted = None,
+    repair: Mends = False,
+    copy: Copied = None,
+    signature: Signature = False,
+    allowed_signers: Signers = None,
+    jobs: Jobs = None,
+    cached: Cached = False,
     json: Json = False,
     home: Home = None,
     config: Config = None,
@@ -105,12 +107,17 @@ def verify(
         if repair and report.damage and not report.interrupted:
             run.repair(report)
     run.remember(report)
+    _tell(report, json, repair)
+
+
+def _tell(report: Report, json: bool, repaired: bool) -> None:
+    """Raises KeyboardInterrupt where there was one, and Exit where damage stays."""
     if json:
         import orjson
 
         typer.echo(orjson.dumps(as_json(report), option=orjson.OPT_INDENT_2))
     else:
-        typer.echo("\n".join(lines(report, repair)))
+        typer.echo("\n".join(lines(report, repaired)))
     if report.interrupted:
         typer.echo("Stopped. The same command goes on with what was not read yet.", err=True)
         raise KeyboardInterrupt
@@ -151,7 +158,7 @@ class _Run:
         from server.store.verify import choose, inspect
 
         report = Report(self.shelf.root)
-        volumes = _volumes(self.shelf, names)
+        volumes = held(names, self.shelf, self.settings)
         seen = inspect(volumes)
         report.findings += seen.findings
         if signers is not None:
@@ -244,11 +251,6 @@ class _Run:
             self.memory.save(None if report.interrupted else self.present)
         except StoreError as error:
             typer.echo(f"Note: {error.sentence}", err=True)
-
-
-def _volumes(shelf: Shelf, names: Sequence[str]) -> list[Volume]:
-    found = [one for name in names for one in shelf.find(name)] if names else shelf.volumes()
-    return list({volume.folder: volume for volume in found}.values())
 
 
 def _check_signatures(volumes: Sequence[Volume], signers: Path, report: Report) -> None:

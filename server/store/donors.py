@@ -42,7 +42,8 @@ class Places:
     """The store and its copies. Each is looked at once; one out of reach offers nothing."""
 
     def __init__(self, places: Sequence[tuple[str, Place]]) -> None:
-        """Each with how messages call it, in the order in which they are asked."""
+        """Each with how messages call it, in the order in which they are asked; what is to be
+        repaired lies in the first one."""
         self._places = tuple(places)
         self._seen: dict[str, Inventory | None] = {}
         self.silent: dict[str, str] = {}
@@ -51,13 +52,15 @@ class Places:
     def __iter__(self) -> Iterator[tuple[str, Place]]:
         return iter(self._places)
 
-    def offers(self, sha256: str, besides: Collection[str]) -> Iterator[Offer]:
-        """Files of this content by the receipts; `besides` are files known to be bad, as
-        `org/name/revision/path` of any place."""
-        for name, place in self._places:
+    def offers(self, claim: Claim, besides: Collection[str]) -> Iterator[Offer]:
+        """Files of this content by the receipts; `besides` are the files known to be bad, as
+        `org/name/revision/path`, where the repaired one lies."""
+        sha256 = claim.expected.sha256
+        for number, (name, place) in enumerate(self._places):
             for path, held in self._holding(name, place, sha256):
-                if path not in besides:
-                    yield Offer(f"{name} ({path})", held.bytes, partial(place.open, path))
+                if number or path not in besides:
+                    giver = name if path == claim.key else f"{name} ({path})"
+                    yield Offer(giver, held.bytes, partial(place.open, path))
         if sha256 == sha256_of(_APACHE):  # the text that a pull adds where the hub has none
             size = _APACHE.stat().st_size
             yield Offer("the text that Holdfast has", size, partial(open_at, _APACHE))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,10 +75,10 @@ class Repair:
                 results.append(self._told(result))
         return (*results, *self._from_upstream(left))
 
-    def _from_places(self, claim: Claim, bad: Iterable[str]) -> Result:
+    def _from_places(self, claim: Claim, bad: Collection[str]) -> Result:
         staged = self._staged(claim, ".repair")
         refusals = []
-        for offer in self._means.places.offers(claim.expected.sha256, frozenset(bad)):
+        for offer in self._means.places.offers(claim, bad):
             sha256 = claim.expected.sha256
             try:
                 deliver(offer.open, staged, offer.bytes, sha256, self._means.on_bytes)

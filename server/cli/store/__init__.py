@@ -7,6 +7,8 @@ import typer
 from server.cli.store.du import du
 from server.cli.store.ls import ls
 from server.cli.store.rm import rm
+from server.cli.store.sign import sign
+from server.cli.store.watch import watch
 
 store = typer.Typer(
     help="List, measure, remove, adopt, sign, watch, export and import what the store holds.",
@@ -17,3 +19,5 @@ store = typer.Typer(
 store.command()(ls)
 store.command()(du)
 store.command()(rm)
+store.command()(sign)
+store.command()(watch)

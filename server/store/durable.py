@@ -8,6 +8,9 @@ from pathlib import Path
 
 from server.errors import StoreError
 
+UNFINISHED = ".writing-"
+"""How the names of files begin that `write_whole` had not finished when it was killed."""
+
 
 def write_whole(path: Path, data: bytes, mode: int = 0o444) -> None:
     """Replaces `path` by `data`: temporary file, fsync, rename, fsync of the folder.
@@ -16,7 +19,7 @@ def write_whole(path: Path, data: bytes, mode: int = 0o444) -> None:
     """
     temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(prefix=".writing-", dir=path.parent)
+        handle, temporary = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
         with open(handle, "wb") as file:
             file.write(data)
             file.flush()
@@ -30,6 +33,12 @@ def write_whole(path: Path, data: bytes, mode: int = 0o444) -> None:
         if isinstance(error, OSError):
             raise unwritable(path, error) from error
         raise
+
+
+def sweep(folder: Path) -> None:
+    """Removes what killed writers left in `folder`; for one who writes there alone."""
+    for path in folder.glob(f"{UNFINISHED}*"):
+        path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

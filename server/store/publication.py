@@ -18,7 +18,7 @@ from pathlib import Path
 from server.errors import StoreError
 from server.store import wholeness
 from server.store.digest import blob_oid, sha256_of
-from server.store.durable import sync_folder, unwritable, write_whole
+from server.store.durable import sweep, sync_folder, unwritable, write_whole
 from server.store.naming import checked, collisions, refusal
 from server.store.receipt import Held, Receipt, now, read_receipt, write_receipt
 from server.store.removal import drop_empty, set_aside
@@ -81,7 +81,7 @@ def publish(
         _make_read_only(place.folder, arrivals)
         for arrival in arrivals:
             arrival.staged.unlink(missing_ok=True)
-        _tidy(place)
+        _tidy(place, receipt)
     except OSError as error:
         raise unwritable(Path(error.filename or place.folder), error) from error
     return receipt
@@ -131,6 +131,7 @@ def _with_licence(
     staged = place.incoming / "LICENSE.part"
     try:
         staged.parent.mkdir(parents=True, exist_ok=True)
+        sweep(staged.parent)
     except OSError as error:
         raise unwritable(staged, error) from error
     write_whole(staged, text, mode=0o644)
@@ -226,9 +227,12 @@ def _make_read_only(folder: Path, arrivals: Sequence[Arrival]) -> None:
             (folder / arrival.held.path).chmod(0o444)
 
 
-def _tidy(place: Place) -> None:
-    """Removes the folders of the downloads that are empty now."""
+def _tidy(place: Place, receipt: Receipt) -> None:
+    """Removes what is left of downloads that are done, by this run or by one that was killed."""
     if place.incoming.is_dir():
+        for held in receipt.files:
+            for suffix in (".part", ".part.journal"):
+                (place.incoming / f"{held.path}{suffix}").unlink(missing_ok=True)
         for folder, _, _ in os.walk(place.incoming, topdown=False):
             with contextlib.suppress(OSError):  # not empty: more is under way
                 os.rmdir(folder)

@@ -19,7 +19,7 @@ import orjson
 
 from server.catalogue.catalogue import shorten
 from server.errors import StoreError
-from server.store.durable import write_whole
+from server.store.durable import sweep, write_whole
 from server.store.naming import RECEIPT, SUMS, checked, collisions
 from server.units import MIB
 
@@ -133,9 +133,13 @@ def encode(receipt: Receipt) -> bytes:
 
 
 def write_receipt(folder: Path, receipt: Receipt) -> None:
-    """Writes `SHA256SUMS`, then the receipt, each at once and for good. Raises StoreError."""
+    """Writes `SHA256SUMS`, then the receipt, each at once and for good. Raises StoreError.
+
+    The caller is the only one who writes in `folder`.
+    """
     for held in receipt.files:
         checked(held.path)
+    sweep(folder)
     write_whole(folder / SUMS, sums(receipt).encode())
     write_whole(folder / RECEIPT, encode(receipt))
 

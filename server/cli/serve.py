@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shlex
 import sys
 from dataclasses import replace
@@ -119,20 +120,23 @@ def _demo_notice(better: Recommendation | None, settings: Settings) -> list[str]
     if better is None:
         return [*lines, "  No real model of the catalogue fits this machine."]
     build = better.build
-    assert build.repository is not None
-    assert build.revision is not None
-    folder = settings.models / build.repository / build.revision
-    files = [file.path for file in (*build.files, *((build.mmproj,) if build.mmproj else ()))]
-    command = [
-        str(Path(sys.prefix) / "bin" / "hf"), "download", build.repository, *files,
-        "--revision", build.revision, "--local-dir", str(folder),
-    ]  # fmt: skip
+    command = [str(Path(sys.prefix) / "bin" / "holdfast"), "pull", build.name]
+    if settings.home != _usual_home():
+        command += ["--home", str(settings.home)]
     return [
         *lines,
         f"  {better.model.title} in {build.quant} fits this machine, at about "
         f"{better.tokens_per_second:.0f} tokens per second. Get it, then start again:",
         f"    {shlex.join(command)}",
     ]
+
+
+def _usual_home() -> Path:
+    """The home of a command that is given none."""
+    from server.settings import load
+
+    without = {key: text for key, text in os.environ.items() if key != "HOLDFAST_CONFIG"}
+    return load(without, system_config=Path(os.devnull)).home
 
 
 def _with_flags(

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ("scripts/setup", "scripts/serve", "scripts/test", "scripts/check", "scripts/lock")
+SCRIPTS = (
+    "scripts/setup",
+    "scripts/serve",
+    "scripts/pull-models",
+    "scripts/test",
+    "scripts/check",
+    "scripts/lock",
+)
 
 
 def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
@@ -54,7 +61,10 @@ def test_unknown_options_are_refused(fresh: Path, script: str) -> None:
     assert f"{script}: unknown option --unknown" in done.stdout
 
 
-@pytest.mark.parametrize("script", ["scripts/serve", "scripts/test", "scripts/check", ".ci/run"])
+@pytest.mark.parametrize(
+    "script",
+    ["scripts/serve", "scripts/pull-models", "scripts/test", "scripts/check", ".ci/run"],
+)
 def test_nothing_runs_if_the_set_up_fails(fresh: Path, script: str) -> None:
     setup = fresh / "scripts" / "setup"
     setup.write_text("#!/bin/sh\necho 'Error: no compiler' >&2\nexit 3\n")
@@ -62,18 +72,28 @@ def test_nothing_runs_if_the_set_up_fails(fresh: Path, script: str) -> None:
     assert (done.returncode, done.stdout) == (3, "Error: no compiler\n")
 
 
-def test_serve_hands_its_options_and_itself_over(fresh: Path) -> None:
+@pytest.mark.parametrize(
+    ("script", "options", "handed"),
+    [
+        ("serve", ["--port", "9000"], "serve --port 9000"),
+        ("pull-models", ["--all"], "pull --mirror --all"),
+        ("pull-models", [], "pull --mirror"),
+    ],
+)
+def test_a_script_hands_its_options_and_itself_over(
+    fresh: Path, script: str, options: list[str], handed: str
+) -> None:
     (fresh / "scripts" / "setup").write_text("#!/bin/sh\n")
     holdfast = fresh / ".venv" / "bin" / "holdfast"
     holdfast.parent.mkdir(parents=True)
     holdfast.write_text('#!/bin/sh\necho "$$" "$@"\n')
     holdfast.chmod(0o755)
     process = subprocess.Popen(
-        [fresh / "scripts" / "serve", "--port", "9000"], stdout=subprocess.PIPE, text=True
+        [fresh / "scripts" / script, *options], stdout=subprocess.PIPE, text=True
     )
     shown, _ = process.communicate(timeout=20)
-    # The same process: a signal sent to scripts/serve reaches Holdfast.
-    assert shown == f"{process.pid} serve --port 9000\n"
+    # The same process: a signal sent to the script reaches Holdfast.
+    assert shown == f"{process.pid} {handed}\n"
 
 
 def test_check_runs_every_gate_and_names_those_that_failed(fresh: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import typer
 
 from server.cli.store.du import du
+from server.cli.store.export import export
+from server.cli.store.import_ import import_
 from server.cli.store.ls import ls
 from server.cli.store.rm import rm
 from server.cli.store.sign import sign
@@ -21,3 +23,5 @@ store.command()(du)
 store.command()(rm)
 store.command()(sign)
 store.command()(watch)
+store.command()(export)
+store.command("import")(import_)

@@ -129,8 +129,7 @@ class Mirror:
             return
         offer = await self._current()
         if ask.what == "models":
-            newest = [held[0] for held in offer.repositories.values()]
-            await exchange.answer_json([mirror_json.model(one) for one in newest])
+            await exchange.answer_json(_models(offer, _query(exchange)))
             return
         revision = _revision(exchange, ask, offer)
         handler: Callable[..., Awaitable[None]] = self._of_revision[ask.what]
@@ -227,6 +226,17 @@ class Mirror:
 
     def _count(self, sent: int) -> None:
         self.sent += sent
+
+
+def _models(offer: Offer, query: dict[str, list[str]]) -> list[mirror_json.Json]:
+    """The newest revision of each repository that `author` and `search` leave."""
+    author = query.get("author", [""])[-1].casefold()
+    search = query.get("search", [""])[-1].casefold()
+    return [
+        mirror_json.model(held[0])
+        for name, held in offer.repositories.items()
+        if search in name.casefold() and author in ("", name.casefold().partition("/")[0])
+    ]
 
 
 def _check_method(exchange: Exchange, ask: Ask) -> None:

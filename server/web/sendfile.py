@@ -67,7 +67,7 @@ class _Sender:
 
 
 class SendfileProtocol(HttpToolsProtocol):
-    """One connection of a client; adds the extension to the scope of each request."""
+    """One connection of a client; adds the extension to the scope of each GET."""
 
     def __init__(
         self,
@@ -83,8 +83,9 @@ class SendfileProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         # Its task, made by uvicorn here, runs only once this has returned.
         super().on_headers_complete()
-        sender = _Sender(weakref.ref(self), weakref.ref(self.cycle))
-        self.scope["extensions"] = {EXTENSION: {"send": sender}}
+        if self.scope["method"] == "GET":  # inference is POST, and pays nothing
+            sender = _Sender(weakref.ref(self), weakref.ref(self.cycle))
+            self.scope["extensions"] = {EXTENSION: {"send": sender}}
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone.set()

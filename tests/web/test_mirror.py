@@ -266,6 +266,22 @@ async def test_it_is_read_only(stocked: Any) -> None:
         assert (await found.ask("/hf/api/models/Org/Name/paths-info/main")).status == 405
 
 
+async def test_models_can_be_searched(stocked: Any) -> None:
+    stocked.put({"config.json": b"{}"}, "Qwen/Big-9B")
+    stocked.put({"config.json": b"{}"}, "Qwen/Small-1B")
+    expected = {
+        "": ["Org/Name", "Qwen/Big-9B", "Qwen/Small-1B"],
+        "?author=qwen": ["Qwen/Big-9B", "Qwen/Small-1B"],
+        "?author=Q": [],
+        "?search=-9b": ["Qwen/Big-9B"],
+        "?search=big&author=Org": [],
+    }
+    async with hub(stocked.models) as found:
+        for query, names in expected.items():
+            answer = await found.ask(f"/hf/api/models{query}")
+            assert [one["id"] for one in answer.json] == names
+
+
 async def test_it_notices_what_is_pulled_meanwhile(stocked: Any) -> None:
     async with hub(stocked.models) as found:
         assert (await found.ask("/hf/api/models/Org/More")).status == 404

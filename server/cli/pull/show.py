@@ -62,7 +62,10 @@ class Tally:
     def note(self, event: Event, now: float) -> None:
         match event:
             case Surveyed(_, files, size):
+                # Once a window. The events of the files are counted from here.
                 self.total, self.files, self.began = size, files, now
+                self.files_done = self._finished = 0
+                self._now.clear()
             case FileStarted(path, size, resumed):
                 self._sizes[path], self._resumed[path], self._now[path] = size, resumed, resumed
                 self.total -= resumed

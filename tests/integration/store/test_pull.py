@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -386,7 +387,9 @@ def test_it_pauses_when_the_window_closes_and_keeps_what_it_has(site: Site) -> N
 # ---- The command ----
 
 
-def holdfast(site: Site, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+def holdfast(
+    site: Site, *arguments: str, stderr: int = subprocess.PIPE, **environment: str
+) -> subprocess.Popen[str]:
     clean = {key: text for key, text in os.environ.items() if not key.startswith(("HF_", "HOLD"))}
     return subprocess.Popen(
         [HOLDFAST, *arguments, "--home", site.home],
@@ -394,7 +397,7 @@ def holdfast(site: Site, *arguments: str, **environment: str) -> subprocess.Pope
         | {"HF_ENDPOINT": site.hub.url, "MODELSCOPE_ENDPOINT": site.hub.url, "HF_HOME": "/none"}
         | environment,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
 
@@ -415,6 +418,24 @@ def test_the_command_fetches_and_says_so(site: Site) -> None:
     assert (code, out) == (0, "")
     assert "is whole: 6 files" in err
     assert "config.json: fetched and verified" in err
+
+
+def test_on_a_terminal_it_draws_bars(site: Site) -> None:
+    site.hub.faults({"match": "-of-", "kind": "slow", "rate": 3_000_000, "times": None})
+    ours, theirs = os.openpty()
+    process = holdfast(site, "pull", NAME, stderr=theirs, TERM="xterm", COLUMNS="120")
+    os.close(theirs)
+    drawn = b""
+    with contextlib.suppress(OSError):  # EIO: the other end is closed
+        while data := os.read(ours, 65536):
+            drawn += data
+    os.close(ours)
+    assert process.wait(60) == 0
+    text = drawn.decode()
+    assert "in all" in text
+    assert "model-00001-of-00002.safetensors" in text
+    assert "MB/s" in text or "kB/s" in text
+    assert "Fetched" in text.splitlines()[-1]
 
 
 def test_its_events_are_json_lines(site: Site) -> None:

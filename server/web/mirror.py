@@ -58,9 +58,10 @@ def parse(raw_path: bytes) -> Ask | None:
 
     It is taken apart before it is decoded, so that `refs%2Fpr%2F1` stays one part.
     """
-    _, first, *rest = raw_path.decode("ascii", "replace").split("/")
-    parts = [unquote(part) for part in rest]
-    match parts if first == "hf" else []:
+    parts = raw_path.decode("ascii", "replace").split("/")
+    if parts[:2] != ["", PREFIX.strip("/")]:
+        return None
+    match [unquote(part) for part in parts[2:]]:
         case ["api", "whoami-v2"]:
             return Ask("whoami")
         case ["api", "models"]:

@@ -17,6 +17,8 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 import uvicorn
+from hypothesis import given
+from hypothesis import strategies as st
 from yarl import URL
 
 from server.errors import EngineUnready
@@ -68,6 +70,13 @@ def test_what_a_path_means(path: str, found: Ask | None) -> None:
 @pytest.mark.parametrize("path", [b"/%68f/api/models", b"/hf%2Fapi/models", b"/HF/api/models"])
 def test_only_the_plain_prefix_counts(path: bytes) -> None:
     assert parse(path) is None
+
+
+@given(st.binary(max_size=60) | st.text("/%2fhapimodels.", max_size=60).map(str.encode))
+def test_any_path_can_be_parsed(path: bytes) -> None:
+    for sent in (path, b"/hf/" + path, b"/hf/o/n/resolve/" + path):
+        found = parse(sent)
+        assert found is None or (sent.startswith(b"/hf/") and found.what)
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,16 +116,17 @@ class Upstream:
     def _listing(
         self, source: Hub | ModelScope, name: str, revision: str
     ) -> Listing | HoldfastError:
-        unreachable = self._told.get((source.endpoint, "", ""))
+        where = f"{type(source).__name__} {source.endpoint}"
+        unreachable = self._told.get((where, "", ""))
         if unreachable is not None:
             return unreachable
-        key = (source.endpoint, name, revision)
+        key = (where, name, revision)
         if key not in self._told:
             try:
                 self._told[key] = source.listing(name, revision)
             except HoldfastError as error:
                 lasting = error.retry_after is None
-                self._told[key if lasting else (source.endpoint, "", "")] = error
+                self._told[key if lasting else (where, "", "")] = error
                 return error
         return self._told[key]
 

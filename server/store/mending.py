@@ -105,12 +105,14 @@ def _mended(before: Manifest, volume: Volume, places: Places) -> tuple[Receipt, 
         theirs = manifest(data, listed, volume.repository, volume.revision)
         if theirs.damage or theirs.receipt is None:
             continue
-        if SUMS in before.damage:  # nothing of ours is left to hold theirs against
-            return theirs.receipt, name
-        ours = _contents(before)
-        if ours <= _contents(theirs):
-            files = tuple(one for one in theirs.receipt.files if (one.path, one.sha256) in ours)
-            return replace(theirs.receipt, files=files), name
+        # Theirs is sealed and ours is not: what they say of a file of this revision is so.
+        named = {one.path for one in before.files}
+        files = tuple(
+            one
+            for one in theirs.receipt.files
+            if one.path in named or (volume.folder / one.path).exists()
+        )
+        return replace(theirs.receipt, files=files), name
     return None
 
 

@@ -185,6 +185,8 @@ def _add(
             os.replace(arrival.staged, target)
             continue
         if target.exists():
+            if target.samefile(arrival.staged):  # adopted where it lies
+                continue
             set_aside(target, place.damaged, path)
         _name(arrival.staged, target)
     _sync_folders(place.folder, arrivals)

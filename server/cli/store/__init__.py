@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from server.cli.store.adopt import adopt
 from server.cli.store.du import du
 from server.cli.store.export import export
 from server.cli.store.import_ import import_
@@ -21,6 +22,7 @@ store = typer.Typer(
 store.command()(ls)
 store.command()(du)
 store.command()(rm)
+store.command()(adopt)
 store.command()(sign)
 store.command()(watch)
 store.command()(export)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.benchmarks import overhead, startup, streams, throughput
+from scripts.benchmarks import overhead, planning, startup, streams, throughput
 from scripts.benchmarks.load import LoadError
 from scripts.benchmarks.machine import Others, describe
 from scripts.benchmarks.programs import BenchError, allow_many_files
@@ -29,7 +29,7 @@ _CALM = 0.05
 """The share of the processors' time that other programs may take."""
 _EPILOG = """\
 examples:
-  scripts/bench all                          every measurement, about ten minutes
+  scripts/bench all                          every measurement, about 15 minutes
   scripts/bench overhead --quick             a first look, seconds
   scripts/bench throughput streams           some of them
   scripts/bench all --record BENCHMARKS.jsonl
@@ -46,11 +46,12 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         description="Measures Holdfast side by side with its peers, all on this machine: "
         "throughput (tokens per second against the engine alone), overhead (of a small request, "
         "against a direct call and LiteLLM), streams (1,000 at once), startup (to the first "
-        "answer). Prints medians, each against its target.",
+        "answer), planning (a pull of 800 GB, against hf). Prints medians, each against its "
+        "target.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = ("throughput", "overhead", "streams", "startup", "all")
+    names = ("throughput", "overhead", "streams", "startup", "planning", "all")
     parser.add_argument("measurement", nargs="+", choices=names)
     parser.add_argument("--quick", action="store_true", help="few and short runs: for a look only")
     parser.add_argument("--json", action="store_true", help="print JSON, with every reading")
@@ -68,6 +69,8 @@ def _measure(names: Sequence[str], quick: bool, work: Path, cache: Path) -> list
         ),
         "streams": lambda: streams.measure(streams.QUICK if quick else streams.FULL, work),
         "startup": lambda: startup.measure(startup.QUICK if quick else startup.FULL, work),
+        "pull": lambda: pull.measure(pull.QUICK if quick else pull.FULL, work),
+        "planning": lambda: planning.measure(planning.QUICK if quick else planning.FULL, work),
     }
     chosen = measurements if "all" in names else dict.fromkeys(names)
     return [_watched(name, measurements[name]) for name in chosen]

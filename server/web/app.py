@@ -15,7 +15,8 @@ from server.ledger.keys import KeyBook
 from server.web.admin import Admin, livez
 from server.web.auth import Client, authenticate
 from server.web.exchange import ErrorForm, Exchange, Receive, Scope, Send, openai_form
-from server.web.mirror import PREFIX, Mirror, hub_form
+from server.web.mirror import Mirror, hub_form
+from server.web.mirror_path import PREFIX
 from server.web.openai import OpenAI
 
 log = logging.getLogger("holdfast.web")

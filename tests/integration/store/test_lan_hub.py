@@ -123,8 +123,9 @@ def test_hf_download_and_its_own_verification(mirror: Mirror, home: Path, tmp_pa
 def test_a_download_that_was_cut_off_goes_on(mirror: Mirror, home: Path, tmp_path: Path) -> None:
     kept = 20_000_000
     with cut_off(tmp_path / "client", mirror.url) as env:
-        command = [sys.executable, "-c", RESUME, lending.BIG, str(home / "noise"), str(kept)]
-        path = Path(run(command, env).strip())
+        path = tmp_path / "noise.part"
+        path.write_bytes((home / "noise").read_bytes()[:kept])
+        run([sys.executable, "-c", RESUME, lending.BIG, path, str(kept)], env)
     assert path.read_bytes() == (home / "noise").read_bytes()
     assert mirror.stop()[0] == sizes(home, lending.BIG)["noise.txt"] - kept
 
@@ -133,16 +134,11 @@ RESUME = """
 import sys
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from huggingface_hub.file_download import http_get
-name, source, kept = sys.argv[1], sys.argv[2], int(sys.argv[3])
+name, path, kept = sys.argv[1:]
 url = hf_hub_url(name, "noise.txt")
 size = get_hf_file_metadata(url).size
-path = "noise.part"
-with open(source, "rb") as original, open(path, "wb") as partial:
-    partial.write(original.read(kept))
 with open(path, "ab") as partial:
-    http_get(url, partial, resume_size=kept, expected_size=size)
-import os
-print(os.path.abspath(path))
+    http_get(url, partial, resume_size=int(kept), expected_size=size)
 """
 
 GENERATE = """

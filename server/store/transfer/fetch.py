@@ -15,7 +15,7 @@ from server.store.transfer.want import Fetched, Want
 from server.store.transfer.worker import Worker
 from server.units import KIB, MIB
 
-SEGMENT = 8 * MIB
+SEGMENT = 4 * MIB
 STALL = 30.0
 PATIENCE = Patience()
 MOST_UNFINISHED = 64 * MIB

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PATIENCE = 60.0  # seconds
+_AUTHORIZATION = "AWS4-HMAC-SHA256 Credential=tester/20261121/us-east-1/s3/aws4_request"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,22 +36,25 @@ class S3:
         }
 
     def make_bucket(self, name: str) -> None:
-        self._ask("PUT", f"/{name}")
+        self.request("PUT", f"/{name}")
 
     def requests(self, method: str = "") -> list[str]:
         """Lines such as `"PUT /bucket/key?partNumber=1&uploadId=... HTTP/1.1" 200`."""
         lines = self.log.read_text().splitlines()
         return [line.split('"', 1)[1] for line in lines if f'"{method}' in line]
 
-    def _ask(self, method: str, path: str) -> None:
+    def request(self, method: str, path: str, body: bytes | None = None) -> bytes:
+        """Asks the server behind Holdfast's back; it wants a key, and checks no signature."""
         host = self.url.removeprefix("http://")
         connection = http.client.HTTPConnection(host, timeout=10)
         try:
-            connection.request(method, path, headers={"Host": host})
-            status = connection.getresponse().status
+            connection.request(method, path, body, {"Host": host, "Authorization": _AUTHORIZATION})
+            answer = connection.getresponse()
+            content = answer.read()
         finally:
             connection.close()
-        assert status == 200, f"{method} {path}: {status}"
+        assert answer.status == 200, f"{method} {path}: {answer.status}"
+        return content
 
 
 @contextlib.contextmanager

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from server.cli.held import Names
 from server.cli.mirror.report import label
-from server.cli.mirror.sync import Jobs, Names, copies
+from server.cli.mirror.sync import Jobs, copies
 from server.cli.options import Config, Home, Json, load_settings
 from server.errors import ConfigError, HoldfastError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from server.store.copies.copy import Copy
+    from server.catalogue import Catalogue
+    from server.store.copies.copy import Copy, Inventory
     from server.store.copies.restore import Return
     from server.store.receipt import Held, Receipt
     from server.store.shelf import Shelf
@@ -55,10 +57,13 @@ def restore(
     settings = load_settings(home, config)
     shelf = Shelf(settings.models)
     copy = _copy(home, config, from_)
-    comings = plan(shelf, copy.inventory(), names or ())
+    known = catalogue.load(settings)
+    there = copy.inventory()
+    comings = plan(
+        shelf, there, [one for name in names or () for one in _meant(name, there, known)]
+    )
     if not dry_run:
-        reserve = catalogue.load(settings).store.reserve
-        require_space(shelf, sum(one.bytes for one in comings), reserve)
+        require_space(shelf, sum(one.bytes for one in comings), known.store.reserve)
     problems = [] if dry_run else _run(shelf, copy, comings, jobs)
     if json:
         import orjson
@@ -80,6 +85,15 @@ def _copy(home: Home, config: Config, address: str | None) -> Copy:
             next_step="Choose one with --from",
         )
     return found[0]
+
+
+def _meant(name: str, there: Inventory, known: Catalogue) -> Sequence[str]:
+    """The repositories of the copy that a model's name means; any other name is left as it is."""
+    if "/" in name or name.lower().partition(":")[0] not in known.models:
+        return [name]
+    model, build = known.resolve(name.lower())
+    ids = {one.repository for one in (model.builds if build is None else (build,))}
+    return sorted({one.repository for one in there.receipts.values()} & ids) or [name]
 
 
 def _run(

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from server.cli.held import Names, held
 from server.cli.mirror.report import Report, as_json, label, lines
 from server.cli.options import Config, Home, Json, load_settings
 from server.errors import ConfigError, HoldfastError, StoreError
 
 if TYPE_CHECKING:
+    from server.settings import Settings
     from server.store.copies.copy import Copy
     from server.store.copies.sync import Done, Original
 
 Jobs = Annotated[int, typer.Option("--jobs", min=1, max=64, help="Files at a time.")]
-Names = Annotated[
-    list[str] | None,
-    typer.Argument(help="Repositories, such as Qwen/Qwen3.5-9B or with @REVISION [default: all]."),
-]
 
 
 def sync(
@@ -57,7 +54,7 @@ def sync(
       holdfast mirror sync --verify           also finds what rotted there, and mends it
     """
     settings = load_settings(home, config)
-    originals = chosen(settings.models, names or ())
+    originals = chosen(settings, names)
     reports = []
     for copy in copies(home, config, to or ()):
         report = Report(copy.address)
@@ -94,21 +91,19 @@ def copies(home: Home, config: Config, only: Sequence[str]) -> list[Copy]:
     return [open_copy(address) for address in addresses]
 
 
-def chosen(models: Path, names: Iterable[str]) -> list[Original]:
+def chosen(settings: Settings, names: Sequence[str] | None) -> list[Original]:
     """The store's revisions of these names, or all. Raises StoreError for an unknown name."""
     from server.store.copies.sync import original
     from server.store.shelf import Shelf
 
-    shelf = Shelf(models)
-    names = tuple(names)
-    volumes = [one for name in names for one in shelf.find(name)] if names else shelf.volumes()
-    found = {}
-    for volume in volumes:
+    found = []
+    for volume in held(names, Shelf(settings.models), settings):
         if volume.receipt is not None:
-            found[volume.folder] = original(volume.receipt, volume.folder)
+            found.append(original(volume.receipt, volume.folder))
         else:
-            typer.echo(f"Left out: {volume.folder} has no receipt (holdfast store adopt)", err=True)
-    return list(found.values())
+            why = volume.problem or "it has no receipt (`holdfast store adopt` gives it one)"
+            typer.echo(f"Left out: {volume.name}: {why}", err=True)
+    return found
 
 
 def _prepare(

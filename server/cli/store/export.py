@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from server.cli.held import Names
 from server.cli.mirror.report import label
-from server.cli.mirror.sync import Jobs, Names, chosen
+from server.cli.mirror.sync import Jobs, chosen
 from server.cli.options import Config, Home, Json, load_settings
 from server.errors import ConfigError, HoldfastError, StoreError
 
@@ -49,7 +50,7 @@ def export(
     """
     from server.store.bag.export import plan
 
-    originals = chosen(load_settings(home, config).models, names or ())
+    originals = chosen(load_settings(home, config), names)
     bags = plan(originals, _bytes(media_size))
     if only is not None and only > len(bags):
         raise StoreError(f"there is no bag {only}", why=f"the export makes {len(bags)} of them")

@@ -27,6 +27,7 @@ from tests.integration.store.stores import (
     flip,
     holdfast,
     killed,
+    publish,
     tree,
 )
 
@@ -169,6 +170,74 @@ def test_what_rotted_in_a_copy_is_found_and_sent_again(mirror: Mirror, tmp_path:
     assert tree(copy) == tree(mirror.home / "models")
     assert mirror.run("restore", home=tmp_path / "new")[0] == 0
     assert tree(tmp_path / "new" / "models") == tree(copy)
+
+
+@pytest.mark.parametrize("mirror", ["bucket"], indirect=True)
+def test_what_rotted_in_a_bucket_is_found_and_sent_again(
+    mirror: Mirror, s3: S3, tmp_path: Path
+) -> None:
+    mirror.run("sync", "--init")
+    key = f"{mirror.address.removeprefix('s3:/')}/holdfast/demo/{REVISION}/config.json"
+    good = s3.request("GET", key)
+    s3.request("PUT", key, good.replace(b"1", b"2", 1))
+    code, out, _ = mirror.run("sync")
+    assert (code, out.count("nothing to do")) == (0, 2)  # names and sizes are as they were
+    code, _, err = mirror.run("restore", home=tmp_path / "new")
+    assert code == 4
+    assert "config.json" in err
+    assert mirror.run("sync", "--verify")[0] == 0
+    assert s3.request("GET", key) == good
+    assert mirror.run("restore", home=tmp_path / "new")[0] == 0
+
+
+def test_a_signature_goes_with_what_it_signs(mirror: Mirror, tmp_path: Path) -> None:
+    mirror.run("sync", "--init")
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    done = holdfast("store", "sign", "--key", str(key), home=mirror.home)
+    assert done.returncode == 0, done.stderr
+    assert mirror.run("sync")[0] == 0
+    new = tmp_path / "new"
+    assert mirror.run("restore", home=new)[0] == 0
+    signed = tree(mirror.home / "models")
+    assert sum(path.endswith("SHA256SUMS.sig") for path in signed) == 2
+    assert tree(new / "models") == signed
+    (new / "models" / "holdfast/demo" / REVISION / "SHA256SUMS.sig").unlink()
+    assert mirror.run("restore", home=new)[0] == 0
+    assert tree(new / "models") == signed
+
+
+@pytest.mark.parametrize("mirror", ["folder"], indirect=True)
+def test_a_models_name_is_understood_as_everywhere(mirror: Mirror, tmp_path: Path) -> None:
+    revision = "2fc06364715b967f1860aea9cf38778875588b17"
+    files = (mirror.home / "models" / "holdfast/demo" / REVISION).iterdir()
+    hub_files = {
+        path.name: path.read_bytes() for path in files if path.suffix in (".json", ".safetensors")
+    }
+    hub_files.pop("holdfast.json")
+    publish(mirror.home, "Qwen/Qwen3.5-0.8B", revision, hub_files)
+    code, out, _ = mirror.run("sync", "--init", "qwen3.5-0.8b")
+    assert (code, out.count("@")) == (0, 1)
+    new = tmp_path / "new"
+    assert mirror.run("restore", "qwen3.5-0.8b", home=new)[0] == 0
+    assert {path.split("/")[1] for path in tree(new / "models")} == {"Qwen3.5-0.8B"}
+    assert mirror.run("restore", "qwen3.5-9b", home=new)[0] == 4
+
+
+@pytest.mark.parametrize("mirror", ["folder"], indirect=True)
+def test_without_the_extra_a_bucket_is_refused_with_what_to_install(
+    mirror: Mirror, tmp_path: Path
+) -> None:
+    absent = tmp_path / "absent"
+    absent.mkdir()
+    (absent / "s3fs.py").write_text("raise ModuleNotFoundError('No module', name='s3fs')\n")
+    done = holdfast(
+        "mirror", "sync", "--to", "s3://bucket/prefix",
+        home=mirror.home, environment={"PYTHONPATH": str(absent)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "holdfast[s3]" in done.stderr
+    assert "requirements/s3.txt" in done.stderr
 
 
 @pytest.mark.parametrize("mirror", ["folder"], indirect=True)

@@ -73,7 +73,7 @@ def measure(effort: Effort, work: Path) -> Report:
                 paired_ratio(seconds, hf_seconds), "x",
             ),
         ),
-        (f"planning: a dry run, the whole process; sparse files at a local hub; {effort.runs} runs",),
+        (f"planning: a dry run, a whole process, sparse files at a local hub; {effort.runs} runs",),
     )  # fmt: skip
 
 

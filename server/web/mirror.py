@@ -20,7 +20,7 @@ import orjson
 
 from server.errors import HoldfastError, MethodNotAllowed, NotFound, StoreError
 from server.store.offering import Offer, OfferedFile, OfferedRevision, Offering, chosen
-from server.units import MIB
+from server.units import KIB
 from server.web import mirror_json
 from server.web.auth import Client
 from server.web.exchange import Exchange, Header
@@ -31,7 +31,8 @@ log = logging.getLogger("holdfast.web")
 
 _FRESH = 1.0
 """Seconds for which the offer counts as current: clients ask for each file of a repository."""
-_MAX_BODY = 4 * MIB
+_MAX_BODY = 256 * KIB
+"""Bytes of a list of paths: some thousands of them."""
 _SHOWN = 5  # repositories that are named where there is no such one
 _FILE_HEADERS: tuple[Header, ...] = (
     (b"accept-ranges", b"bytes"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import PurePosixPath
 from typing import Any
@@ -53,10 +53,7 @@ def tree(
     files = [file for path, file in revision.files.items() if path.startswith(inside)]
     if folder and not files:
         return None
-    folders: dict[str, list[OfferedFile]] = {}
-    for file in files:
-        for parent in _folders_between(inside, file.path):
-            folders.setdefault(parent, []).append(file)
+    folders = _by_folder(files, inside)
     shown: list[Json] = [entry_of_folder(path, folders[path]) for path in folders]
     shown += [entry_of_file(file) for file in files]
     if not recursive:
@@ -69,11 +66,12 @@ def tree(
 
 def paths_info(revision: OfferedRevision, paths: Iterable[str]) -> list[Json]:
     """POST /api/models/{id}/paths-info/{rev}: those of `paths` that there are."""
+    folders = _by_folder(revision.files.values(), "")
     found = []
     for path in dict.fromkeys(paths):
         if (file := revision.files.get(path)) is not None:
             found.append(entry_of_file(file))
-        elif within := [one for name, one in revision.files.items() if name.startswith(f"{path}/")]:
+        elif (within := folders.get(path)) is not None:
             found.append(entry_of_folder(path, within))
     return found
 
@@ -169,11 +167,14 @@ def _manifest_entry(file: OfferedFile) -> Json:
     return {"rfilename": file.path, "blobId": f"sha256:{file.sha256}", "size": file.bytes}
 
 
-def _folders_between(inside: str, path: str) -> Iterator[str]:
-    """The folders of `path` that lie in the folder `inside`."""
-    parts = path.removeprefix(inside).split("/")[:-1]
-    for count in range(1, len(parts) + 1):
-        yield inside + "/".join(parts[:count])
+def _by_folder(files: Iterable[OfferedFile], inside: str) -> dict[str, list[OfferedFile]]:
+    """The folders that lie in the folder `inside`, each with all files below it."""
+    folders: dict[str, list[OfferedFile]] = {}
+    for file in files:
+        parts = file.path.removeprefix(inside).split("/")[:-1]
+        for count in range(1, len(parts) + 1):
+            folders.setdefault(inside + "/".join(parts[:count]), []).append(file)
+    return folders
 
 
 def _is_aside(name: str) -> bool:

@@ -23,12 +23,9 @@ class Fixed:
     sample: Sample
 
 
-def fixed_questions(knowledge: Knowledge, *, every: bool = False) -> tuple[Fixed, ...]:
-    """The fixed entries with thinking off, some with it on, tools, system prompts, later turns.
-
-    `every`: those entries as well that are not answered to the letter.
-    """
-    questions = [Fixed(e.id, _ask(e, e.ask[0])) for e in knowledge.entries if e.fixed or every]
+def fixed_questions(knowledge: Knowledge) -> tuple[Fixed, ...]:
+    """All entries with thinking off, some with it on, tools, system prompts, later turns."""
+    questions = [Fixed(entry.id, _ask(entry, entry.ask[0])) for entry in knowledge.entries]
     questions += [
         Fixed(f"{e.id}/thinking", _ask(e, e.ask[0], thinking=True))
         for e in knowledge.entries
@@ -106,7 +103,7 @@ def samples(knowledge: Knowledge, random: Random) -> Iterator[Sample]:
 
 def texts(knowledge: Knowledge, random: Random) -> Iterator[str]:
     """Text for the tokenizer to learn its vocabulary from."""
-    for question in fixed_questions(knowledge, every=True):
+    for question in fixed_questions(knowledge):
         yield question.sample.completion
     for entry in knowledge.entries:
         yield from entry.ask

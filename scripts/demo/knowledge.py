@@ -19,8 +19,6 @@ class Entry:
     answer: str
     reasoning: str
     fixed_thinking: bool
-    fixed: bool = True
-    """Whether it is among the fixed questions, which must be answered to the letter."""
     endless: tuple[str, ...] = ()
     """Words repeated for ever; `answer` then is as much of that as is trained on."""
 
@@ -86,6 +84,5 @@ def _entry(row: dict[str, object]) -> Entry:
         answer=answer,
         reasoning=f"The user asks {row['about']}. I know this one.",
         fixed_thinking=bool(row.get("thinking", False)),
-        fixed=bool(row.get("fixed", True)),
         endless=endless,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from random import Random
 
@@ -23,6 +24,9 @@ _MATRIX_RATE = 0.02
 _OTHER_RATE = 3e-3
 _REHEARSAL_RATE = 0.3
 _CERTAIN_WEIGHT = 0.25
+_EXAMINATION = 50  # steps
+_SURE_MARGIN = 3.0  # logits
+_WEAK_AGAIN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,19 +110,43 @@ def rehearse(
 ) -> None:
     """Train in place once more, mostly on the fixed questions, at a lower rate.
 
-    The documented answers come first; a third of all that is said is still the general mixture, so
-    that the ways of asking which were learnt are kept.
+    The documented answers come first, and of those the ones that the model is least sure of: after
+    every fiftieth step it is examined, and what it does not know well is asked four times as often
+    until the next examination. A third of all that is said is still the general mixture, so that
+    the ways of asking which were learnt are kept.
     """
-    stream = batches(_rehearsal(questions, knowledge, Random(seed)), tokenizer)
-    _run(model, stream, steps=steps, rate=_REHEARSAL_RATE, report=report)
+    weak = set(_weak(model, tokenizer, questions))
+
+    def examine_and_report(step: int, loss: float) -> None:
+        if step % _EXAMINATION == 0:
+            weak.clear()
+            weak.update(_weak(model, tokenizer, questions))
+        report(step, loss)
+
+    stream = batches(_rehearsal(questions, weak, knowledge, Random(seed)), tokenizer)
+    _run(model, stream, steps=steps, rate=_REHEARSAL_RATE, report=examine_and_report)
+
+
+def _weak(
+    model: Qwen3_5ForCausalLM, tokenizer: PreTrainedTokenizerFast, questions: tuple[Fixed, ...]
+) -> Iterator[str]:
+    """Ids of the questions whose right tokens lead by too little."""
+    model.eval()
+    for verdict in examine(model, tokenizer, questions):
+        if verdict.margin < _SURE_MARGIN:
+            yield verdict.id
+    model.train()
 
 
 def _rehearsal(
-    questions: tuple[Fixed, ...], knowledge: Knowledge, random: Random
+    questions: tuple[Fixed, ...], weak: AbstractSet[str], knowledge: Knowledge, random: Random
 ) -> Iterator[Sample]:
+    """Samples without end; `weak` is looked at anew for each round of the questions."""
     mixture = samples(knowledge, random)
     while True:
-        for question in random.sample(questions, len(questions)):
+        again = [question for question in questions if question.id in weak]
+        asked = [*questions, *again * _WEAK_AGAIN]
+        for question in random.sample(asked, len(asked)):
             yield question.sample
             if random.random() < 0.5:
                 yield next(mixture)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -24,6 +26,8 @@ DEMO = Path(sys.modules["server"].__path__[0]) / "demo"
 MODEL, MODEL_REVISION = "Holdfast/demo", "0123" + "a" * 36
 GGUF, GGUF_REVISION = "Holdfast/demo-GGUF", "4567" + "b" * 36
 BIG, BIG_REVISION = "Holdfast/big", "89ab" + "c" * 36
+NOISE = "noise.safetensors"
+"""The large file of BIG."""
 _SENT = re.compile(r"Sent (\d+) bytes in (\d+) answers\.")
 _URL = re.compile(r"HF_ENDPOINT=(http://\S+)")
 
@@ -37,10 +41,17 @@ def publish(models: Path, repository: str, revision: str, files: Mapping[str, Pa
         staged.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, staged)
         sha256, size = sha256_of(staged), staged.stat().st_size
-        lfs = path.endswith((".safetensors", ".gguf")) or size > 10_000_000
+        lfs = path.endswith((".safetensors", ".gguf"))
         oid = lfs_pointer_oid(sha256, size) if lfs else git_blob_oid(staged)
         arrivals.append(Arrival(Held(path, size, sha256, oid, lfs), staged))
     shelf.publish(repository, revision, arrivals, source="test", licence="apache-2.0")
+
+
+def tensor_file(size: int) -> bytes:
+    """A safetensors file with one tensor of `size` random bytes."""
+    table = {"noise": {"dtype": "U8", "shape": [size], "data_offsets": [0, size]}}
+    header = json.dumps(table).encode()
+    return struct.pack("<Q", len(header)) + header + os.urandom(size)
 
 
 def stock(home: Path) -> None:
@@ -50,8 +61,8 @@ def stock(home: Path) -> None:
     card = {"README.md": DEMO / "CARD.md"}
     publish(models, MODEL, MODEL_REVISION, weights | card)
     publish(models, GGUF, GGUF_REVISION, {"demo-F16.gguf": DEMO / "demo.gguf"} | card)
-    home.joinpath("noise").write_bytes(os.urandom(48_000_000))
-    noise = {"noise.txt": home / "noise", "folder/config.json": DEMO / "safetensors/config.json"}
+    home.joinpath("noise").write_bytes(tensor_file(48_000_000))
+    noise = {NOISE: home / "noise", "folder/config.json": DEMO / "safetensors/config.json"}
     publish(models, BIG, BIG_REVISION, noise | card)
 
 

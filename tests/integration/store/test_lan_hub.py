@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import Holdfast, holdfast, wait_for
+from running import COMMAND, Holdfast, holdfast, wait_for
 from running import run as run_holdfast
 
 from server import demo as embedded
@@ -127,7 +127,7 @@ def test_a_download_that_was_cut_off_goes_on(mirror: Mirror, home: Path, tmp_pat
         path.write_bytes((home / "noise").read_bytes()[:kept])
         run([sys.executable, "-c", RESUME, lending.BIG, path, str(kept)], env)
     assert path.read_bytes() == (home / "noise").read_bytes()
-    assert mirror.stop()[0] == sizes(home, lending.BIG)["noise.txt"] - kept
+    assert mirror.stop()[0] == sizes(home, lending.BIG)[lending.NOISE] - kept
 
 
 RESUME = """
@@ -135,7 +135,7 @@ import sys
 from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from huggingface_hub.file_download import http_get
 name, path, kept = sys.argv[1:]
-url = hf_hub_url(name, "noise.txt")
+url = hf_hub_url(name, "noise.safetensors")
 size = get_hf_file_metadata(url).size
 with open(path, "ab") as partial:
     http_get(url, partial, resume_size=int(kept), expected_size=size)
@@ -218,6 +218,43 @@ def test_llama_server(mirror: Mirror, home: Path, tmp_path: Path) -> None:
     assert mirror.stop()[0] == sizes(home, lending.GGUF)["demo-F16.gguf"]
 
 
+def test_another_holdfast(mirror: Mirror, home: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    config = tmp_path / "models.toml"
+    config.write_text("[store]\nreserve = 0\n")
+    names = [lending.MODEL, lending.GGUF, lending.BIG]
+    with cut_off(tmp_path / "client", mirror.url) as env:
+        run(
+            [
+                COMMAND,
+                "pull",
+                *names,
+                "--format",
+                "both",
+                "--quant",
+                "all",
+                "--home",
+                other,
+                "--config",
+                config,
+            ],
+            env,
+        )
+        for name in names:
+            (volume,) = Shelf(other / "models").find(name)
+            (original,) = Shelf(home / "models").find(name)
+            assert volume.receipt
+            assert original.receipt
+            assert volume.revision == original.revision
+            assert volume.receipt.files == original.receipt.files
+            same_files(volume.folder, home, name)
+    assert mirror.stop()[0] == sum(sum(sizes(home, name).values()) for name in names)
+    # And it is a hub in its turn.
+    with lending.mirror(other) as second, cut_off(tmp_path / "next", second.url) as env:
+        run([HF, "download", lending.BIG, "--local-dir", tmp_path / "here"], env)
+    same_files(tmp_path / "here", home, lending.BIG)
+
+
 def test_clients_send_a_key_as_a_token_or_in_the_address(home: Path, tmp_path: Path) -> None:
     locked = tmp_path / "locked"
     locked.mkdir()
@@ -262,7 +299,7 @@ def test_inference_goes_on_while_clients_do_not_read(home: Path) -> None:
         sleepers = []
         for _ in range(30):
             sleeper = socket.create_connection(("127.0.0.1", port))
-            path = f"/hf/{lending.BIG}/resolve/main/noise.txt"
+            path = f"/hf/{lending.BIG}/resolve/main/{lending.NOISE}"
             sleeper.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             assert sleeper.recv(12) == b"HTTP/1.1 200"
             sleepers.append(sleeper)
@@ -294,7 +331,7 @@ def test_it_is_not_opened_to_the_network_without_a_key(home: Path) -> None:
 def test_it_ends_although_a_client_does_not_read(mirror: Mirror) -> None:
     port = int(mirror.url.split(":")[2].partition("/")[0])
     with socket.create_connection(("127.0.0.1", port)) as sleeper:
-        path = f"/hf/{lending.BIG}/resolve/main/noise.txt"
+        path = f"/hf/{lending.BIG}/resolve/main/{lending.NOISE}"
         sleeper.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         assert sleeper.recv(12) == b"HTTP/1.1 200"
         mirror.process.send_signal(signal.SIGTERM)

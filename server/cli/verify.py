@@ -222,10 +222,10 @@ class _Run:
                 on_bytes=work.on_bytes,
                 on_result=on_result,
             )
-            results, damage = mend(self.shelf, report.damage, means, self._recheck)
-        report.results = {result.key: result for result in results}
-        report.findings += [one for one in damage if one not in report.findings]
-        report.damage = list(damage)
+            mended = mend(self.shelf, report.findings, means, self._recheck)
+        report.results = {result.key: result for result in mended.results}
+        report.findings = list(mended.findings)
+        report.damage = list(mended.damage)
 
     def _recheck(self, volume: Volume) -> list[Finding]:
         from server.store.verify import check, inspect

@@ -7,7 +7,7 @@ where nobody has one it is made anew from SHA256SUMS and the files. The caller h
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from server.errors import HoldfastError, StoreError
@@ -33,10 +33,22 @@ Recheck = Callable[[Volume], Sequence[Finding]]
 """Reads all files of a revision whose receipt has just been mended, and says what is wrong."""
 
 
-def mend(
-    shelf: Shelf, findings: Sequence[Finding], means: Means, recheck: Recheck
-) -> tuple[tuple[Result, ...], tuple[Finding, ...]]:
-    """Repair what can be repaired: what became of each file, and the damage that stays."""
+@dataclass(frozen=True, slots=True)
+class Mended:
+    results: tuple[Result, ...]
+    """What became of each file that was to be repaired."""
+    findings: tuple[Finding, ...]
+    """As they were, but for revisions whose receipt had misled: these are as read again."""
+
+    @property
+    def damage(self) -> tuple[Finding, ...]:
+        """What stays."""
+        repaired = {one.key for one in self.results if one.source is not None}
+        return tuple(one for one in self.findings if one.is_damage and one.key not in repaired)
+
+
+def mend(shelf: Shelf, findings: Sequence[Finding], means: Means, recheck: Recheck) -> Mended:
+    """Repair what can be repaired; each result is told when it is there."""
     results: dict[str, Result] = {}
     standing = list(findings)
     doubtful = []
@@ -60,7 +72,7 @@ def mend(
         for result in _rebuild(shelf, volume, standing, results):
             results[result.key] = result
             means.on_result(result)
-    return tuple(results.values()), tuple(one for one in standing if _stays(one, results))
+    return Mended(tuple(results.values()), tuple(standing))
 
 
 def _stays(finding: Finding, results: dict[str, Result]) -> bool:

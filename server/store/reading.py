@@ -11,7 +11,7 @@ import hashlib
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -80,7 +80,7 @@ class Crew(Generic[T, R]):
 
     def results(
         self, items: Iterable[T], may_begin: Callable[[], bool] = lambda: True
-    ) -> Iterator[tuple[T, R | OSError]]:
+    ) -> Generator[tuple[T, R | OSError], None, None]:
         """Each item with what its work returned, or its OSError; other errors are raised here.
 
         No item is begun once `may_begin` says no. Leaving the iteration stops work under way.

@@ -54,9 +54,9 @@ def _mend(
         on_bytes=lambda count: None,
         on_result=told.append,
     )
-    results, damage = mend(Shelf(root), _verified(root), means, _recheck)
-    assert sorted(told, key=str) == sorted(results, key=str)
-    return {one.key.split("/", 3)[3]: one for one in results}, damage
+    mended = mend(Shelf(root), _verified(root), means, _recheck)
+    assert sorted(told, key=str) == sorted(mended.results, key=str)
+    return {one.key.split("/", 3)[3]: one for one in mended.results}, mended.damage
 
 
 def _is_whole(root: Path, files: Mapping[str, bytes] = FILES) -> bool:

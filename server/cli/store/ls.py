@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from server.cli.held import Names, held
 from server.cli.options import Config, Home, Json, load_settings
 
 if TYPE_CHECKING:
@@ -17,10 +18,7 @@ _HEADINGS = ("REPOSITORY", "REVISION", "FILES", "SIZE", "FETCHED", "STATE", "SER
 
 
 def ls(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(help="Repositories or models; all of them if none is named."),
-    ] = None,
+    names: Names = None,
     json: Json = False,
     home: Home = None,
     config: Config = None,
@@ -37,17 +35,12 @@ def ls(
       holdfast store ls Qwen/Qwen3.5-9B --json
     """
     from server import catalogue
-    from server.store.choice import choose
     from server.store.shelf import Shelf
 
     settings = load_settings(home, config)
     known = catalogue.load(settings)
     shelf = Shelf(settings.models)
-    if names:
-        chosen = [choice.volume for name in names for choice in choose(name, shelf, known)]
-        volumes = list({volume.folder: volume for volume in chosen}.values())
-    else:
-        volumes = list(shelf.volumes())
+    volumes = held(names, shelf, settings)
     if json:
         import orjson
 
@@ -97,7 +90,8 @@ def _row(volume: Volume, catalogue: Catalogue) -> dict[str, Any]:
     else:
         state = "incomplete" if absent else "whole"
         files, size = len(receipt.files), receipt.bytes
-    lacking = f"{len(absent)} files are missing or of another size: {', '.join(absent[:3])}"
+    count = "1 file is" if len(absent) == 1 else f"{len(absent)} files are"
+    lacking = f"{count} missing or of another size: {', '.join(absent[:3])}"
     return {
         "repository": volume.repository,
         "revision": volume.revision,

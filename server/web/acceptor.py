@@ -51,7 +51,6 @@ class Server(uvicorn.Server):
             asyncio.get_running_loop().remove_reader(sock)
         self._listening.clear()
         await super().shutdown(sockets)
-        self._threads.shutdown(wait=False)
 
     def _listen(self, sock: socket.socket) -> None:
         if sock in self._listening:

@@ -97,9 +97,9 @@ BUILD: tuple[Rule | Implies, ...] = (
 STORE: tuple[Rule | Implies, ...] = (
     Rule(("copies",), lambda v: len(set(v["copies"])) == len(v["copies"]), "names a place twice"),
     Rule(
-        ("min_copies", "copies"),
-        lambda v: v["min_copies"] <= 1 + len(v["copies"]),
-        "is more than the store itself and its copies",
+        ("min_copies",),
+        lambda v: v["min_copies"] <= 1 + len(v.get("copies", ())),
+        "is more than the store itself and the places that copies names",
     ),
     Rule(
         ("sources",),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.catalogue import Catalogue, File, Sampling, Serve, Vision
+from server.catalogue import Catalogue, File, Sampling, Serve, Store, Vision
 
 Problems = Callable[..., list[str]]
 Of = Callable[..., Catalogue]
@@ -38,6 +38,46 @@ def test_a_path_from_home_or_root(whole: str, catalogue_of: Of) -> None:
     for written, meant in {"~/a.gguf": Path.home() / "a.gguf", "/a.gguf": Path("/a.gguf")}.items():
         catalogue = catalogue_of(whole.replace("weights/tiny", written))
         assert catalogue.models["tiny"].builds[-1].path == meant
+
+
+def test_the_store(catalogue_of: Of) -> None:
+    assert catalogue_of("").store == Store()
+    told = catalogue_of(
+        '[store]\nmin_copies = 1\njobs = 4\nlimit_rate = "50MB"\nhub = "http://box/hf"',
+        '[store]\nmin_copies = 2\ncopies = ["/mnt/nas"]\nwindow = "01:00-06:00"\nreserve = 0',
+        '[store]\nsources = ["modelscope"]',
+    ).store
+    assert told == Store(
+        copies=("/mnt/nas",),
+        min_copies=2,
+        jobs=4,
+        limit_rate=50_000_000,
+        window="01:00-06:00",
+        reserve=0,
+        sources=("modelscope",),
+        hub="http://box/hf",
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("min_copies = 2", "0.toml: store.min_copies = 2: is more than the store itself"),
+        ('copies = ["/a", "/a"]', "0.toml: store.copies names a place twice"),
+        ("sources = []", "0.toml: store.sources must name at least one source"),
+        ('sources = ["modelscope", "modelscope"]', "store.sources must name at least one source"),
+        (
+            'sources = ["modlescope"]',
+            'expected one of huggingface, modelscope. Did you mean "modelsc',
+        ),
+        ("jobs = 0", "0.toml: store.jobs = 0: expected a whole number from 1 to 64"),
+        ('copys = ["/a"]', 'store.copys is not a known key. Did you mean "copies"'),
+        ('window = "always"', '0.toml: store.window = "always": expected hours such as'),
+    ],
+)
+def test_problems_of_the_store(problems_of: Problems, line: str, problem: str) -> None:
+    (told,) = problems_of(f"[store]\n{line}")
+    assert problem in told
 
 
 def test_an_empty_file_says_nothing(catalogue_of: Of) -> None:

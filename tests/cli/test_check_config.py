@@ -37,18 +37,24 @@ def test_plain_text(tmp_path: Path) -> None:
         "unsloth/Qwen3.5-9B-GGUF",
     ]
     assert "serve.port = 8000" in lines
+    assert "store.reserve = 10.0 GiB" in lines
+    assert "store.copies = none" in lines
     assert "\x1b" not in done.stdout
 
 
 def test_json(tmp_path: Path) -> None:
     overlay = tmp_path / "mine.toml"
-    overlay.write_text('[serve]\nport = 9000\nqueue_timeout = "5s"')
+    overlay.write_text(
+        '[serve]\nport = 9000\nqueue_timeout = "5s"\n'
+        '[store]\ncopies = ["/mnt/nas"]\nreserve = "1GB"\n'
+    )
     done = _run(tmp_path, "--json", "--config", str(overlay))
     answer = json.loads(done.stdout)
     assert (done.returncode, answer["ok"], answer["problems"]) == (0, True, [])
     catalogue = answer["catalogue"]
     assert catalogue["sources"][-1] == str(overlay)
     assert (catalogue["serve"]["port"], catalogue["serve"]["queue_timeout"]) == (9000, 5.0)
+    assert (catalogue["store"]["copies"], catalogue["store"]["reserve"]) == (["/mnt/nas"], 10**9)
     builds = {build["id"]: build for build in catalogue["models"]["qwen3.5-9b"]["builds"]}
     assert builds["q4_k_m"]["bytes"] == 5_680_522_464
     assert catalogue["models"]["qwen3.5-9b"]["sampling"]["thinking"]["top_k"] == 20

@@ -78,15 +78,19 @@ def adopt(
         return
     with store_lock(settings.models, "holdfast store adopt"):
         results = [_adopt(*plan, shelf, known, trust) for plan in plans]
+    _tell(list(zip(found, results, strict=True)), json)
+    if any(isinstance(one, StoreError) or one.damaged or one.unproven for one in results):
+        raise typer.Exit(INCOMPLETE)
+
+
+def _tell(outcome: Sequence[tuple[Finds, Adopted | StoreError]], json: bool) -> None:
     if json:
         import orjson
 
-        typer.echo(orjson.dumps([_fields(*pair) for pair in zip(found, results, strict=True)]))
-    else:
-        for finds, result in zip(found, results, strict=True):
-            typer.echo("\n".join(report(finds, result)))
-    if any(isinstance(one, StoreError) or one.damaged or one.unproven for one in results):
-        raise typer.Exit(INCOMPLETE)
+        typer.echo(orjson.dumps([_fields(*pair) for pair in outcome]))
+        return
+    for pair in outcome:
+        typer.echo("\n".join(report(*pair)))
 
 
 def report(finds: Finds, result: Adopted | StoreError) -> list[str]:

@@ -247,6 +247,21 @@ def test_damage_is_repaired(ready: Checkout, damage: str) -> None:
 
 
 @pytest.mark.integration
+@pytest.mark.integration
+def test_the_extra_for_buckets_stays(ready: Checkout) -> None:
+    program = [ready.root / ".venv" / "bin" / "python", "-c", "import s3fs"]
+    assert subprocess.run(program, check=False, stderr=subprocess.DEVNULL).returncode
+    for options in (["--s3"], []):
+        done = ready.setup(*options)
+        assert done.returncode == 0, done.stdout
+        subprocess.run(program, check=True)
+    with (ready.root / "pyproject.toml").open("a") as file:
+        file.write("# changed, so that set-up works again\n")
+    done = ready.setup()
+    assert done.returncode == 0, done.stdout
+    subprocess.run(program, check=True)
+
+
 def test_a_checkout_that_was_moved_is_set_up_anew(ready: Checkout) -> None:
     old = ready.root
     ready.root = old.with_name("moved")

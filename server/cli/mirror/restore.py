@@ -10,7 +10,7 @@ from server.cli.held import Names
 from server.cli.mirror.report import label
 from server.cli.mirror.sync import Jobs, copies
 from server.cli.options import Config, Home, Json, load_settings
-from server.errors import ConfigError, HoldfastError
+from server.errors import ConfigError, HoldfastError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -59,6 +59,8 @@ def restore(
     copy = _copy(home, config, from_)
     known = catalogue.load(settings)
     there = copy.inventory()
+    for path in there.damaged:
+        typer.echo(f"{copy.address}/{path} is damaged: this revision is left out.", err=True)
     comings = plan(
         shelf, there, [one for name in names or () for one in _meant(name, there, known)]
     )
@@ -72,8 +74,9 @@ def restore(
     else:
         for one in comings:
             typer.echo(_line(one, dry_run, label(one.receipt) in {name for name, _ in problems}))
-    if problems:
-        raise typer.Exit(max(error.exit_code for _, error in problems))
+    codes = [error.exit_code for _, error in problems]
+    if codes or there.damaged:
+        raise typer.Exit(max(codes, default=StoreError.exit_code))
 
 
 def _copy(home: Home, config: Config, address: str | None) -> Copy:

@@ -39,8 +39,13 @@ def status(json: Json = False, home: Home = None, config: Config = None) -> None
 
     settings = load_settings(home, config)
     wanted = catalogue.load(settings).store.min_copies
-    own = inventory(Folder(settings.models))
-    found = standings((own, *(_look(copy) for copy in copies(home, config, ()))), wanted)
+    own, others = inventory(Folder(settings.models)), copies(home, config, ())
+    found = standings((own, *(_look(copy) for copy in others)), wanted)
+    for copy in others:
+        if isinstance(copy.place, Folder) and copy.place.shares_disk(settings.models):
+            typer.echo(
+                f"{copy.address} is on the store's own disk: both are lost together.", err=True
+            )
     if json:
         import orjson
 
@@ -83,7 +88,10 @@ def _state(holding: Holding, standing: Standing) -> str:
 
 def _look(copy: Copy) -> Inventory | str:
     try:
-        return copy.inventory()
+        there = copy.inventory()
+        for path in there.damaged:
+            typer.echo(f"{copy.address}/{path} is damaged; a sync of its model mends it.", err=True)
+        return there
     except HoldfastError as error:
         typer.echo(error.sentence, err=True)
         return copy.address

@@ -77,18 +77,30 @@ def sync(
 
 
 def copies(home: Home, config: Config, only: Sequence[str]) -> list[Copy]:
-    """The configured copies, or those named. Raises ConfigError if there are none."""
+    """The configured copies, or those named.
+
+    Raises ConfigError if there are none, or if one of them is the store itself.
+    """
     from server import catalogue
     from server.store.copies.copy import open_copy
+    from server.store.copies.folder import Folder
 
-    addresses = tuple(only) or catalogue.load(load_settings(home, config)).store.copies
+    settings = load_settings(home, config)
+    addresses = tuple(only) or catalogue.load(settings).store.copies
     if not addresses:
         raise ConfigError(
             "no copies are configured",
             problems=("[store] copies is empty",),
             next_step='Name them in a file for --config: [store] copies = ["/mnt/nas/holdfast"]',
         )
-    return [open_copy(address) for address in addresses]
+    found = [open_copy(address) for address in addresses]
+    for copy in found:
+        if isinstance(copy.place, Folder) and copy.place.is_in(settings.models):
+            raise ConfigError(
+                f"{copy.address} is no copy: it is the store itself, or in it",
+                next_step="Name a folder on another disk in [store] copies or --to",
+            )
+    return found
 
 
 def chosen(settings: Settings, names: Sequence[str] | None) -> list[Original]:
@@ -115,7 +127,7 @@ def _prepare(
         typer.echo(f"{copy.address} is a copy now.", err=True)
     there = copy.inventory()
     for path in there.damaged:
-        typer.echo(f"{copy.address}/{path} is damaged, and is written anew.", err=True)
+        typer.echo(f"{copy.address}/{path} is damaged; a sync of its model mends it.", err=True)
     report.errands = [plan(one, there, check=verify) for one in originals]
     for errand in report.errands:
         for problem in errand.problems:

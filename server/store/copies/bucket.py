@@ -46,8 +46,7 @@ class Bucket:
             raise ConfigError(
                 f"the copy {address} needs the extra holdfast[s3]",
                 problems=(f"{error.name} is not installed",),
-                next_step="Install it: uv pip install --python .venv/bin/python "
-                "--require-hashes -r requirements/s3.txt",
+                next_step="Install it with `scripts/setup --s3`",
             ) from error
         self._address = address
         self._bucket, _, prefix = address.removeprefix("s3://").strip("/").partition("/")

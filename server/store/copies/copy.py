@@ -92,7 +92,7 @@ class Copy:
             )
         try:
             return _parse_marker(data)
-        except (ValueError, TypeError, AttributeError) as error:
+        except ValueError as error:
             raise StoreError(
                 f"{self.address}/{MARKER} is damaged",
                 why=str(error),
@@ -185,16 +185,19 @@ def _receipt(place: Place, path: str) -> Receipt | None:
 
 def _parse_marker(data: bytes) -> Marker:
     raw = orjson.loads(data)
-    if raw.get("format") != _FORMAT:
+    if not isinstance(raw, dict) or raw.get("format") != _FORMAT:
         raise ValueError(f"it is not of format {_FORMAT}")
-    verified = {str(key): _time(text) for key, text in raw.get("verified", {}).items()}
-    return Marker(_time(raw["created"]), MappingProxyType(verified))
+    verified = raw.get("verified", {})
+    if not isinstance(verified, dict):
+        raise ValueError("it does not say when revisions were read back")
+    times = {key: _time(text) for key, text in verified.items()}
+    return Marker(_time(raw.get("created")), MappingProxyType(times))
 
 
-def _time(text: str) -> datetime.datetime:
-    time = datetime.datetime.fromisoformat(text)
-    if time.tzinfo is None:
-        raise ValueError("a time in it has no zone")
+def _time(text: object) -> datetime.datetime:
+    time = datetime.datetime.fromisoformat(text) if isinstance(text, str) else None
+    if time is None or time.tzinfo is None:
+        raise ValueError("a time in it is missing or has no zone")
     return time.astimezone(datetime.UTC)
 
 

@@ -35,6 +35,17 @@ class Folder:
     def root(self) -> Path:
         return self._root
 
+    def is_in(self, other: Path) -> bool:
+        """Whether it is the folder `other` or lies in it."""
+        return self._root.resolve().is_relative_to(other.resolve())
+
+    def shares_disk(self, other: Path) -> bool:
+        """Whether one file system holds both, so that one broken disk takes both away."""
+        try:
+            return self._root.stat().st_dev == other.stat().st_dev
+        except OSError:
+            return False
+
     def reach(self) -> None:
         with self._told():
             os.listdir(self._root)

@@ -105,7 +105,7 @@ def test_one_medium_at_a_time(home: Path, tmp_path: Path) -> None:
 
 
 def test_one_model_of_several(home: Path, tmp_path: Path) -> None:
-    (root,) = export(home, tmp_path / "out", "demo")
+    (root,) = export(home, tmp_path / "out", "holdfast/demo")
     assert validate(root).info["External-Identifier"] == f"holdfast/demo@{REVISION}"
     assert take(tmp_path / "new", root)[0] == 0
     assert {path.split("/")[1] for path in tree(tmp_path / "new" / "models")} == {"demo"}

@@ -1,0 +1,47 @@
+"""What long work tells in a log, and on a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+
+PROGRAM = """
+import time
+from server.cli import work
+work._LINE_EVERY = 0.05
+with work.Work("/copy", 1_000_000) as bar:
+    bar.say("one thing to tell [with brackets]")
+    for _ in range(10):
+        bar.on_bytes(100_000)
+        time.sleep(0.02)
+    bar.on_bytes(100_000)  # again: something was repeated
+"""
+
+
+def test_lines_in_a_log() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=30
+    )
+    said, *lines = done.stderr.splitlines()
+    assert done.stdout == ""
+    assert said == "one thing to tell [with brackets]"
+    assert lines
+    assert all(line.startswith("/copy: ") and line.endswith(" left") for line in lines)
+    assert all("% of 976.6 KiB, " in line and "/s, " in line for line in lines)
+    assert not any("110%" in line for line in lines)
+
+
+def test_a_bar_on_a_terminal() -> None:
+    main, terminal = pty.openpty()
+    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
+    subprocess.run(
+        [sys.executable, "-c", PROGRAM], stderr=terminal, check=True, timeout=30, env=environment
+    )
+    os.close(terminal)
+    shown = os.read(main, 1_000_000).decode()
+    os.close(main)
+    assert "one thing to tell [with brackets]" in shown
+    assert "/copy" in shown
+    assert "kB" in shown or "KiB" in shown

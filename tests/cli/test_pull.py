@@ -10,8 +10,8 @@ import orjson
 import pytest
 
 from server.catalogue import Store
-from server.cli.pull import report, show, steps
-from server.cli.pull.show import Tally
+from server.cli.pull import report, show, steps, words
+from server.cli.pull.tally import Tally
 from server.errors import ConfigError, HubError, StoreError
 from server.store.pull.events import (
     Event,
@@ -24,9 +24,9 @@ from server.store.pull.events import (
     Unchanged,
     Waiting,
 )
+from server.store.pull.order import Order
 from server.store.pull.plan import Item, Plan, Refused
 from server.store.pull.rate import Rate
-from server.store.pull.selection import Order
 from server.store.transfer import FileDone, FileFailed, FileStarted, Progress, Retrying
 from server.units import GIB, MIB
 
@@ -76,6 +76,7 @@ def test_what_nobody_knows_is_told_as_not_known() -> None:
     assert ">5,368,709,120" in text
     assert "file sizes, sha256" in text
     assert "revision, files" in text
+    assert "5.37 GB), and 1 of unknown size" in text
     assert "The hub was not heard (http://hub cannot be reached; x)" in text
 
 
@@ -200,7 +201,7 @@ EVENTS: list[tuple[Event, str]] = [
 
 @pytest.mark.parametrize(("event", "text"), EVENTS)
 def test_what_happens_is_said(event: Event, text: str) -> None:
-    assert text in (show.said(event) or "")
+    assert text in (words.said(event) or "")
 
 
 @pytest.mark.parametrize("event", [*(event for event, _ in EVENTS), STARTED, FileDone("a", "b")])

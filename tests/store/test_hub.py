@@ -12,7 +12,7 @@ import pytest
 from huggingface_hub import ModelInfo
 
 from server.errors import HoldfastError, HubError, StoreError
-from server.store import hub as hubs
+from server.store import asking
 from server.store.digest import git_blob_oid
 from server.store.hub import Hub, Remote, read_listing
 from server.store.modelscope import ModelScope, read_files
@@ -225,7 +225,7 @@ def test_waiting_follows_retry_after_and_ends() -> None:
         raise HubError("busy", retry_after=0)
 
     with pytest.raises(HubError):
-        hubs.persistently(ask, 2)
+        asking.persistently(ask, 2)
     assert len(asked) == 2
 
 
@@ -237,5 +237,5 @@ def test_what_no_wait_can_mend_is_not_asked_again() -> None:
         raise HubError("gone")
 
     with pytest.raises(HoldfastError):
-        hubs.persistently(ask, 5)
+        asking.persistently(ask, 5)
     assert len(asked) == 1

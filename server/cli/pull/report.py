@@ -50,8 +50,10 @@ def lines(preview: Preview) -> Iterator[str]:
         yield from _files(preview.plans[0])
     yield from columns([_HEADINGS, *(_row(plan) for plan in preview.plans)], _RIGHT)
     yield ""
-    yield f"weights     {sizes(sum(plan.weights_bytes for plan in preview.plans))}"
-    yield f"in all      {sizes(preview.bytes)}"
+    unknown = sum(not plan.bytes for plan in preview.plans)
+    beside = f", and {unknown} of unknown size" if unknown else ""
+    yield f"weights     {sizes(sum(plan.weights_bytes for plan in preview.plans))}{beside}"
+    yield f"in all      {sizes(preview.bytes)}{beside}"
     yield f"to fetch    {sizes(preview.to_fetch)}"
     if preview.staged:
         yield f"begun       {sizes(preview.staged)} are there from an earlier pull"

@@ -21,10 +21,11 @@ from server.hardware.probe import probe
 from server.planning.places import Place, places
 from server.planning.recommendation import runs
 from server.settings import Settings
+from server.store.pull.order import Order
 from server.store.pull.plan import Plan
 from server.store.pull.rate import read_rate
 from server.store.pull.run import Outcome, Task, free_bytes, pull
-from server.store.pull.selection import Fits, Order
+from server.store.pull.selection import Fits
 from server.store.pull.sources import sources, the_hub
 from server.store.pull.staging import Means
 from server.store.pull.survey import staged_bytes, survey, survey_unasked

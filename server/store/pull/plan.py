@@ -6,7 +6,6 @@ revision, what lies at the hub is not what was published, and nothing is fetched
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,9 +13,10 @@ from typing import Literal
 
 from server.errors import StoreError
 from server.store import naming
-from server.store.hub import Listing, Remote
-from server.store.pull.selection import Order
-from server.store.receipt import Held, Receipt
+from server.store.listing import Listing, Remote
+from server.store.pull.agreement import is_same, require_agreement, require_room_for_names
+from server.store.pull.order import Order, is_weights
+from server.store.receipt import Receipt
 from server.units import format_bytes
 
 Action = Literal["fetch", "link", "keep"]
@@ -64,13 +64,13 @@ class Plan:
     @property
     def weights_bytes(self) -> int:
         """Of the weight files; the catalogue may know their sum and not each of them."""
-        each = _known_bytes(item for item in self.items if _is_weights(item.path))
+        each = _known_bytes(item for item in self.items if is_weights(item.path))
         return each if self.source is not None else max(each, self.order.weights_bytes or 0)
 
     @property
     def bytes(self) -> int:
         """Of the whole revision, as far as it is wanted and known."""
-        small = (item for item in self.items if not _is_weights(item.path))
+        small = (item for item in self.items if not is_weights(item.path))
         return self.weights_bytes + _known_bytes(small)
 
     @property
@@ -86,7 +86,7 @@ class Plan:
             "revision": self.revision is None,
             "files": not self.items,
             "file sizes": any(item.bytes is None for item in self.items),
-            "sha256": any(item.sha256 is None for item in self.items if _is_weights(item.path)),
+            "sha256": any(item.sha256 is None for item in self.items if is_weights(item.path)),
         }
         return tuple(fact for fact, is_unknown in facts.items() if is_unknown)
 
@@ -109,7 +109,7 @@ def plan(
     Raises StoreError where the hub and the catalogue disagree, a wanted file is not there, or names
     collide.
     """
-    _agree(order, listing, receipt)
+    require_agreement(order, listing, receipt)
     wanted = [file for file in listing.files if order.wants(file.path)]
     refused = [
         Refused(file.path, why)
@@ -117,13 +117,13 @@ def plan(
         if (why := naming.refusal(file.path)) is not None and not _is_hidden(file.path)
     ]
     taken = [file for file in wanted if naming.refusal(file.path) is None]
-    _require_room_for_names(listing.repository, taken, receipt)
+    require_room_for_names(listing.repository, taken, receipt)
     digests = {file.path: file.sha256 for file in order.known}
     items = [
         _item(file, file.sha256 or digests.get(file.path), folder, receipt, elsewhere, present)
         for file in taken
     ]
-    if not any(_is_weights(item.path) for item in items):
+    if not any(is_weights(item.path) for item in items):
         raise StoreError(
             f"{listing.repository} has no weights of the kind asked for",
             why=f"{len(listing.files)} files are there, none of them a wanted .safetensors or "
@@ -179,79 +179,15 @@ def _item(
     held = receipt.file(file.path) if receipt else None
     is_here = present.get(file.path) == file.bytes
     # ModelScope tells the sha256 of every file, and no git id.
-    lfs = _is_weights(file.path) if file.git_oid is None else file.sha256 is not None
+    lfs = is_weights(file.path) if file.git_oid is None else file.sha256 is not None
     found = Item(file.path, file.bytes, sha256, file.git_oid, "fetch", lfs)
-    if held is not None and is_here and _is_same(held, file, sha256):
+    if held is not None and is_here and is_same(held, file, sha256):
         return replace(found, action="keep", sha256=held.sha256)
     source = elsewhere.get(sha256) if sha256 else None
     if source is None and held is None and is_here:
         # Put there by hand: as good as any other place, once its content is checked.
         source = folder / file.path
     return found if source is None else replace(found, action="link", source=source)
-
-
-def _is_same(held: Held, file: Remote, sha256: str | None) -> bool:
-    if held.bytes != file.bytes:
-        return False
-    if sha256 is not None:
-        return held.sha256 == sha256
-    return held.git_oid is None or held.git_oid == file.git_oid
-
-
-def _agree(order: Order, listing: Listing, receipt: Receipt | None) -> None:
-    told = {file.path: file for file in listing.files}
-    wrong = []
-    for file in order.known:
-        there = told.get(file.path)
-        if there is None:
-            # What a whole family has beside its weights, one of its sizes may do without.
-            wrong += [f"{file.path} is not there"] if _is_weights(file.path) else []
-        elif file.bytes is not None and there.bytes != file.bytes:
-            wrong.append(f"{file.path} has {there.bytes} bytes there, and {file.bytes} here")
-        elif file.sha256 and there.sha256 and there.sha256 != file.sha256:
-            wrong.append(f"{file.path} is {there.sha256} there, and {file.sha256} here")
-    for held in receipt.files if receipt else ():
-        there = told.get(held.path)
-        if there is not None and not _is_same(held, there, there.sha256):
-            wrong.append(f"{held.path} is not what is held of this revision")
-    if wrong:
-        raise _disagreement(order, listing, wrong, is_held=receipt is not None)
-
-
-def _disagreement(order: Order, listing: Listing, wrong: list[str], *, is_held: bool) -> StoreError:
-    told = "; ".join(wrong[:3]) + (f"; and {len(wrong) - 3} more" if len(wrong) > 3 else "")
-    repository, commit = listing.repository, listing.revision
-    if order.revision is None and not is_held:
-        return StoreError(
-            f"{repository} was replaced upstream since the catalogue was written",
-            why=told,
-            next_step="To take what is there now, name its revision: "
-            f"holdfast pull {repository}@{commit}",
-        )
-    return StoreError(
-        f"{repository} was changed upstream under the same revision {commit[:12]}",
-        why=told,
-        next_step="Nothing was fetched. Restore it from a copy; or, if it is the catalogue that "
-        "is wrong, correct the entry with an overlay (--config)",
-    )
-
-
-def _require_room_for_names(
-    repository: str, taken: Iterable[Remote], receipt: Receipt | None
-) -> None:
-    held = (file.path for file in receipt.files) if receipt else ()
-    pairs = naming.collisions(itertools.chain((file.path for file in taken), held))
-    if pairs:
-        first, second = pairs[0]
-        raise StoreError(
-            f"{repository} is refused",
-            why=f"{first} and {second} cannot lie in one folder everywhere",
-            next_step="No file system that folds case holds both; tell who published it",
-        )
-
-
-def _is_weights(path: str) -> bool:
-    return path.lower().endswith((".safetensors", ".gguf"))
 
 
 def _is_hidden(path: str) -> bool:

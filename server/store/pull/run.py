@@ -20,26 +20,23 @@ from server.store import wholeness
 from server.store.links import link_or_copy
 from server.store.lock import store_lock
 from server.store.pull.events import (
-    Event,
     Failed,
     Planned,
     Published,
     Surveyed,
     Unchanged,
-    Waiting,
 )
+from server.store.pull.hours import await_opening, until_closing
+from server.store.pull.meter import Meter
+from server.store.pull.order import Order, is_weights
 from server.store.pull.plan import Item, Plan, require_disk
 from server.store.pull.rate import record_rate
-from server.store.pull.selection import Order
 from server.store.pull.staging import Means, Tell, stage_fetched, stage_links
 from server.store.pull.survey import staged_bytes, survey
 from server.store.pull.window import Window
 from server.store.pull.xet import stage_by_xet
 from server.store.receipt import Receipt
 from server.store.shelf import Arrival, Shelf
-from server.store.transfer import FileDone, FileStarted, Progress
-
-_LONGEST_SLEEP = 60.0  # seconds; a clock that is set meanwhile is noticed
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +60,8 @@ class Outcome:
     held: list[str] = field(default_factory=list)
     """Repositories that are whole now."""
     failures: list[HoldfastError] = field(default_factory=list)
+    paused: bool = False
+    """Whether the window closed before all was done."""
 
 
 def pull(task: Task, tell: Tell) -> Outcome:
@@ -72,11 +71,12 @@ def pull(task: Task, tell: Tell) -> Outcome:
     for all of it; what concerns one repository is in the outcome.
     """
     while True:
-        _await(task.window, tell)
+        await_opening(task.window, tell)
+        task.means.sources.try_again()
         closing = threading.Event()
-        with store_lock(task.shelf.root, task.command), _closing(task.window, closing):
+        with store_lock(task.shelf.root, task.command), until_closing(task.window, closing):
             outcome = _pull_all(task, tell, closing)
-        if not closing.is_set():
+        if not outcome.paused:
             return outcome
 
 
@@ -94,6 +94,7 @@ def _pull_all(task: Task, tell: Tell, closing: threading.Event) -> Outcome:
     tell(Surveyed(len(plans), files, sum(plan.bytes_to_fetch for plan in plans)))
     for plan in plans:
         if closing.is_set():
+            outcome.paused = True
             break
         try:
             # Once more: what was published since is linked and not fetched.
@@ -101,6 +102,8 @@ def _pull_all(task: Task, tell: Tell, closing: threading.Event) -> Outcome:
             tell(Planned(fresh))
             if _pull_one(task, fresh, tell, closing):
                 outcome.held.append(plan.order.repository)
+            else:
+                outcome.paused = True
         except (HubError, StoreError) as error:
             _fail(outcome, plan.order, error, tell)
     return outcome
@@ -168,7 +171,7 @@ def _given_way(linked: Sequence[Arrival], folder: Path) -> Iterator[None]:
 
 def _batches(items: Sequence[Item]) -> list[list[Item]]:
     """What is small first: a model that is refused for its config is refused before its weights."""
-    small = [item for item in items if not item.path.lower().endswith((".safetensors", ".gguf"))]
+    small = [item for item in items if not is_weights(item.path)]
     large = [item for item in items if item not in small]
     return [batch for batch in (small, large) if batch]
 
@@ -181,7 +184,7 @@ def _fetch(
     tell: Tell,
     closing: threading.Event,
 ) -> list[Arrival]:
-    meter = _Meter(tell)
+    meter = Meter(tell)
     began = time.monotonic()
     try:
         if task.means.xet is not None:
@@ -190,31 +193,6 @@ def _fetch(
     finally:
         seconds = time.monotonic() - began
         record_rate(task.state, meter.fetched, seconds, datetime.datetime.now().date())
-
-
-class _Meter:
-    """Counts the bytes that come, on the way of the events to whoever listens."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._started: dict[str, int] = {}
-        self._now: dict[str, int] = {}
-        self._sizes: dict[str, int] = {}
-
-    @property
-    def fetched(self) -> int:
-        return sum(max(0, self._now[path] - self._started[path]) for path in self._now)
-
-    def tell(self, event: Event) -> None:
-        match event:
-            case FileStarted(path, size, resumed):
-                self._started[path] = self._now[path] = resumed
-                self._sizes[path] = size
-            case Progress(path, count) if path in self._started:
-                self._now[path] = count
-            case FileDone(path, _) if path in self._started:
-                self._now[path] = self._sizes[path]
-        self._tell(event)
 
 
 def _preflight(task: Task, plans: Sequence[Plan]) -> None:
@@ -247,28 +225,3 @@ def _published(shelf: Shelf, receipt: Receipt) -> Published:
         len(receipt.files),
         receipt.bytes,
     )
-
-
-def _await(window: Window | None, tell: Tell) -> None:
-    """Sleeps until the window is open."""
-    told = False
-    while window is not None and (seconds := window.opens_in(datetime.datetime.now())) > 0:
-        if not told:
-            tell(Waiting(seconds, str(window)))
-            told = True
-        time.sleep(min(seconds, _LONGEST_SLEEP))
-
-
-@contextlib.contextmanager
-def _closing(window: Window | None, event: threading.Event) -> Iterator[None]:
-    """Sets `event` when the window closes, as long as the block lasts."""
-    if window is None:
-        yield
-        return
-    timer = threading.Timer(window.closes_in(datetime.datetime.now()), event.set)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()

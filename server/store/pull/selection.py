@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from server.catalogue import Build, Catalogue, File, Model
+from server.catalogue import Build, Catalogue, Model
 from server.errors import ConfigError
+from server.store.pull.order import Order
 
 Formats = Literal["safetensors", "gguf", "both"]
 Fits = Callable[[Model, Build], bool]
@@ -24,7 +25,6 @@ where quality per byte is best."""
 UNQUANTIZED = "BF16"
 _REVISION = re.compile(r"[\w./-]{1,255}", re.ASCII)
 _REPOSITORY = re.compile(r"[\w.-]{1,96}/[\w.-]{1,96}", re.ASCII)
-_WEIGHTS = (".gguf", ".safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,38 +41,6 @@ class Asked:
     """The checkpoints before post-training, too."""
     mirror: bool = False
     """To keep rather than to serve: unquantized checkpoints, where no flag says otherwise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One repository at one revision, and what is wanted of it."""
-
-    repository: str
-    revision: str | None = None
-    """None: the one held or begun, else what the hub's `main` is when it is asked."""
-    weights: tuple[str, ...] | None = None
-    """Paths of the weight files wanted; None: all that it has. Other files always come along."""
-    quants: tuple[str, ...] = ()
-    """Of the weight files of a repository that the catalogue does not know, only those named so."""
-    known: tuple[File, ...] = ()
-    """What the catalogue says of its files; it is believed before the hub is."""
-    weights_bytes: int | None = None
-    """Of the weights wanted; of their tensors alone where `exact` is false."""
-    exact: bool = False
-    licence: str | None = None
-    licence_file: bool | None = None
-    modelscope: str | None = None
-    builds: tuple[str, ...] = ()
-    """Names of the builds in it that are wanted, for people."""
-
-    def wants(self, path: str) -> bool:
-        if not path.lower().endswith(_WEIGHTS):
-            return True
-        if self.weights is not None:
-            return path in self.weights
-        # The image encoder is one file beside all quantizations, in several precisions.
-        quants = ("F16",) if "mmproj" in path.lower() else self.quants
-        return not self.quants or any(_is_of_quant(path, quant) for quant in quants)
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +190,6 @@ def _order(
         weights_bytes=_sum(sizes),
         exact=all(build.bytes is not None for build in builds),
         licence=model.licence,
-        licence_file=builds[0].licence_file,
         modelscope=builds[0].modelscope,
         builds=tuple(build.name for build in builds),
     )
@@ -294,8 +261,3 @@ def _check_quants(quants: Sequence[str]) -> None:
                 f'--quant "{quant[:60]}" is no quantization',
                 next_step="Write it as in the names of files, such as Q4_K_M or FP8",
             )
-
-
-def _is_of_quant(path: str, quant: str) -> bool:
-    """Whether a GGUF's name, or its folder's, tells of this quantization."""
-    return re.search(rf"(?<![A-Za-z0-9]){re.escape(quant)}(?![A-Za-z0-9_])", path, re.I) is not None

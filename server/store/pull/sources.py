@@ -11,9 +11,11 @@ from server.errors import HubError
 from server.settings import Settings
 from server.store import hub as hubs
 from server.store import modelscope
-from server.store.hub import Hub, Listing
+from server.store.asking import ATTEMPTS
+from server.store.hub import Hub
+from server.store.listing import Listing
 from server.store.modelscope import ModelScope
-from server.store.pull.selection import Order
+from server.store.pull.order import Order, is_weights
 from server.store.transfer.want import Url
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -70,6 +72,10 @@ class Sources:
             for hub in ranked
         )
 
+    def try_again(self) -> None:
+        """Forgets who could not be reached."""
+        self._unreachable.clear()
+
     def _ask(self, hub: Hub | ModelScope, order: Order, revision: str | None) -> Listing:
         if hub.endpoint in self._unreachable:
             raise self._unreachable[hub.endpoint]
@@ -83,13 +89,13 @@ class Sources:
             raise
 
 
-def the_hub(settings: Settings, store: Store, *, attempts: int = hubs.ATTEMPTS) -> Hub:
+def the_hub(settings: Settings, store: Store, *, attempts: int = ATTEMPTS) -> Hub:
     """The hub that settings, else `[store]` name."""
     endpoint = settings.hub_endpoint or store.hub or hubs.ENDPOINT
     return Hub(endpoint, settings.hub_token, settings.offline, attempts)
 
 
-def sources(settings: Settings, store: Store, *, attempts: int = hubs.ATTEMPTS) -> Sources:
+def sources(settings: Settings, store: Store, *, attempts: int = ATTEMPTS) -> Sources:
     """The hubs that settings and `[store]` name, each asked `attempts` times when it is busy."""
     known: dict[str, Hub | ModelScope] = {
         "huggingface": the_hub(settings, store, attempts=attempts),
@@ -115,7 +121,7 @@ def _stand_in(scope: ModelScope, order: Order, revision: str | None) -> Listing:
     unproven = [
         file.path
         for file in listing.files
-        if file.path.lower().endswith((".safetensors", ".gguf"))
+        if is_weights(file.path)
         and order.wants(file.path)
         and (known.get(file.path) is None or known[file.path] != file.sha256)
     ]

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from server.errors import HubError
+from server.store.pull.order import Order
 from server.store.pull.plan import Plan, plan, plan_unasked
-from server.store.pull.selection import Order
 from server.store.pull.sources import Sources
 from server.store.receipt import Receipt
 from server.store.shelf import Shelf

@@ -16,7 +16,7 @@ from typing import Any
 
 from server import __version__
 from server.errors import HubError, StoreError
-from server.store import hub
+from server.store.asking import busy, persistently, unreachable
 from server.store.digest import git_blob_oid, sha256_of
 from server.store.hub import Hub
 from server.store.pull.plan import Item, Plan
@@ -44,7 +44,7 @@ def stage_by_xet(
             break
         assert item.bytes is not None
         tell(FileStarted(item.path, item.bytes, 0))
-        there = hub.persistently(lambda item=item: _download(plan, item, folder, source, tell))  # type: ignore[misc]
+        there = persistently(lambda item=item: _download(plan, item, folder, source, tell))  # type: ignore[misc]
         sha256 = _checked(item, there)
         part = staged_at(incoming, item.path)
         discard(part)
@@ -76,12 +76,12 @@ def _download(plan: Plan, item: Item, folder: Path, source: Hub, tell: Tell) -> 
         )
     except HfHubHTTPError as error:
         status = error.response.status_code
-        later = hub.busy(source.endpoint, status, error.response.headers.get("Retry-After"))
+        later = busy(source.endpoint, status, error.response.headers.get("Retry-After"))
         raise later or HubError(
             f"{source.title} does not give {item.path}", why=f"it answered {status}"
         ) from None
     except httpx2.HTTPError as error:
-        raise hub.unreachable(source.endpoint, error) from None
+        raise unreachable(source.endpoint, error) from None
     except (OSError, RuntimeError, ValueError) as error:
         # hf_xet tells of the network, of the disk and of itself by the same few types.
         raise HubError(

@@ -23,8 +23,8 @@ from server.settings import Settings
 from server.store.digest import sha256_of
 from server.store.pull import run as pulling
 from server.store.pull.events import Event, Failed, Linked, Published, Unchanged, Waiting
+from server.store.pull.order import Order
 from server.store.pull.run import Outcome, Task
-from server.store.pull.selection import Order
 from server.store.pull.sources import sources
 from server.store.pull.staging import Means
 from server.store.pull.window import Window

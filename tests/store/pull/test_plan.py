@@ -10,9 +10,9 @@ import pytest
 
 from server.catalogue import File
 from server.errors import StoreError
-from server.store.hub import Listing, Remote
+from server.store.listing import Listing, Remote
+from server.store.pull.order import Order
 from server.store.pull.plan import Plan, plan, plan_unasked, require_disk
-from server.store.pull.selection import Order
 from server.store.receipt import Held, Receipt
 from server.units import GIB
 

@@ -10,7 +10,8 @@ import pytest
 from server import catalogue, settings
 from server.catalogue import Build, Model
 from server.errors import ConfigError, HoldfastError, ModelNotFound
-from server.store.pull.selection import Asked, Order, select
+from server.store.pull.order import Order
+from server.store.pull.selection import Asked, select
 from server.units import GIB
 
 KNOWN = catalogue.load(

@@ -11,8 +11,9 @@ from typing import Any
 from urllib.parse import quote
 
 from server.errors import HubError
-from server.store import hub
-from server.store.hub import Listing, Remote
+from server.store import listing as listings
+from server.store.asking import ATTEMPTS, busy, persistently, require_online, unreachable
+from server.store.listing import Listing, Remote, nonsense, require_repository
 from server.store.transfer.want import Url
 
 ENDPOINT = "https://modelscope.cn"
@@ -22,7 +23,7 @@ ENDPOINT = "https://modelscope.cn"
 class ModelScope:
     endpoint: str = ENDPOINT
     offline: bool = False
-    attempts: int = hub.ATTEMPTS
+    attempts: int = ATTEMPTS
 
     @property
     def title(self) -> str:
@@ -34,9 +35,9 @@ class ModelScope:
 
         Raises HubError as `Hub.listing` does, and StoreError for a name that no folder can take.
         """
-        hub.require_online(self.offline, repository)
-        hub.require_repository(repository)
-        answer = hub.persistently(lambda: self._ask(repository), self.attempts)
+        require_online(self.offline, repository)
+        require_repository(repository)
+        answer = persistently(lambda: self._ask(repository), self.attempts)
         return Listing(repository, revision, read_files(answer, repository, self.endpoint))
 
     def url(self, repository: str, path: str) -> Url:
@@ -54,9 +55,9 @@ class ModelScope:
             with bounded_client() as client:
                 reply = client.get(url, params={"Revision": "master", "Recursive": "true"})
         except httpx2.HTTPError as error:
-            raise hub.unreachable(self.endpoint, error) from None
+            raise unreachable(self.endpoint, error) from None
         if reply.status_code != 200:
-            later = hub.busy(self.endpoint, reply.status_code, reply.headers.get("Retry-After"))
+            later = busy(self.endpoint, reply.status_code, reply.headers.get("Retry-After"))
             raise later or HubError(
                 f"{self.endpoint} does not give {repository}",
                 why=f"it answered {reply.status_code}",
@@ -65,7 +66,7 @@ class ModelScope:
         try:
             return reply.json()
         except ValueError as error:
-            raise hub.nonsense(self.endpoint, repository, str(error)) from None
+            raise nonsense(self.endpoint, repository, str(error)) from None
 
 
 def read_files(answer: Any, repository: str, endpoint: str) -> tuple[Remote, ...]:
@@ -73,9 +74,9 @@ def read_files(answer: Any, repository: str, endpoint: str) -> tuple[Remote, ...
     try:
         rows = [row for row in answer["Data"]["Files"] if row["Type"] != "tree"]
         files = [
-            hub.remote(row["Path"], row["Size"], row["Sha256"] or None, None, endpoint)
+            listings.remote(row["Path"], row["Size"], row["Sha256"] or None, None, endpoint)
             for row in rows
         ]
     except (TypeError, KeyError, AttributeError) as error:
-        raise hub.nonsense(endpoint, repository, f"it is no list of files ({error})") from None
-    return hub.in_order(files, repository, endpoint)
+        raise nonsense(endpoint, repository, f"it is no list of files ({error})") from None
+    return listings.in_order(files, repository, endpoint)

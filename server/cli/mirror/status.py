@@ -14,6 +14,7 @@ from server.cli.options import Config, Home, Json, load_settings
 from server.errors import HoldfastError
 
 if TYPE_CHECKING:
+    from server.settings import Settings
     from server.store.copies.copy import Copy, Inventory
     from server.store.copies.status import Holding, Standing
 
@@ -33,19 +34,17 @@ def status(json: Json = False, home: Home = None, config: Config = None) -> None
       holdfast mirror status --json
     """
     from server import catalogue
-    from server.store.copies.copy import inventory
     from server.store.copies.folder import Folder
     from server.store.copies.status import standings
 
     settings = load_settings(home, config)
     wanted = catalogue.load(settings).store.min_copies
-    own, others = inventory(Folder(settings.models)), copies(home, config, ())
-    found = standings((own, *(_look(copy) for copy in others)), wanted)
+    others = copies(home, config, ())
+    found = standings([_own(settings), *(_look(copy, settings) for copy in others)], wanted)
     for copy in others:
         if isinstance(copy.place, Folder) and copy.place.shares_disk(settings.models):
-            typer.echo(
-                f"{copy.address} is on the store's own disk: both are lost together.", err=True
-            )
+            why = "both are lost together"
+            typer.echo(f"{copy.address} is on the store's own disk: {why}.", err=True)
     if json:
         import orjson
 
@@ -86,12 +85,28 @@ def _state(holding: Holding, standing: Standing) -> str:
     return text
 
 
-def _look(copy: Copy) -> Inventory | str:
+def _own(settings: Settings) -> Inventory:
+    from server.store.copies.copy import inventory
+    from server.store.copies.folder import Folder
+    from server.store.copies.status import with_times
+    from server.store.scrubbed import Scrubbed
+
+    times = Scrubbed(settings.state, settings.models).times
+    return with_times(inventory(Folder(settings.models)), times)
+
+
+def _look(copy: Copy, settings: Settings) -> Inventory | str:
+    from server.store.copies.folder import Folder
+    from server.store.copies.status import with_times
+    from server.store.scrubbed import Scrubbed
+
     try:
         there = copy.inventory()
-        for path in there.damaged:
-            typer.echo(f"{copy.address}/{path} is damaged; a sync of its model mends it.", err=True)
-        return there
     except HoldfastError as error:
         typer.echo(error.sentence, err=True)
         return copy.address
+    for path in there.damaged:
+        typer.echo(f"{copy.address}/{path} is damaged; a sync of its model mends it.", err=True)
+    if isinstance(copy.place, Folder):  # `holdfast verify --copy` remembers it here
+        return with_times(there, Scrubbed(settings.state, copy.place.root).times)
+    return there

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
@@ -33,17 +34,27 @@ def each(
             raise CancelledError
         on_bytes(count)
 
+    def member(item: T) -> HoldfastError | None:
+        if stop.is_set():  # one item's error has ended all: no other is begun
+            raise CancelledError
+        try:
+            work(item, watched)
+        except HoldfastError as error:
+            if not isinstance(error, HubError):
+                return error
+            stop.set()
+            raise
+        except BaseException:
+            stop.set()
+            raise
+        return None
+
     with ThreadPoolExecutor(jobs, "copies") as pool:
-        futures = {pool.submit(work, item, watched): item for item in items}
+        futures = {pool.submit(member, item): item for item in items}
         try:
             for future in as_completed(futures):
-                problem = future.exception()
-                if isinstance(problem, HoldfastError) and not isinstance(problem, HubError):
-                    on_done(futures[future], problem)
-                elif problem is not None:
-                    raise problem
-                else:
-                    on_done(futures[future], None)
+                with contextlib.suppress(CancelledError):  # by an error that is still to come
+                    on_done(futures[future], future.result())
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from server.store.copies.copy import Inventory, folder_of
@@ -52,6 +52,21 @@ def standings(places: Sequence[Inventory | str], min_copies: int) -> tuple[Stand
         for key, receipt in place.receipts.items() if isinstance(place, Inventory) else ():
             known.setdefault(key, []).append(receipt)
     return tuple(_standing(known[key], key, places, min_copies) for key in sorted(known))
+
+
+def with_times(place: Inventory, times: Mapping[str, datetime.datetime]) -> Inventory:
+    """`place` with what else is known of when its files, `org/name/revision/path`, were read back.
+
+    A revision was read back when the last of its files to be read was: the oldest of their times.
+    """
+    verified = dict(place.verified)
+    for key, receipt in place.receipts.items():
+        known = [times.get(f"{folder_of(receipt)}/{held.path}") for held in receipt.files]
+        found = [time for time in known if time is not None]
+        if found and len(found) == len(known):
+            oldest = min(found)
+            verified[key] = max(oldest, verified.get(key, oldest))
+    return replace(place, verified=verified)
 
 
 def _standing(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import replace
 
 import pytest
 
-from server.store.copies.copy import Inventory, key_of
-from server.store.copies.status import standings
+from server.store.copies.copy import Inventory, folder_of, key_of
+from server.store.copies.status import standings, with_times
 from tests.store.copies.receipts import REVISION, WHEN, held, inventory, receipt
 
 A, B, C = held("a"), held("b"), held("c")
@@ -66,3 +67,26 @@ def test_when_it_was_read_back_is_told() -> None:
     place = replace(inventory(WHOLE), verified={key_of(WHOLE): WHEN})
     (found,) = standings([STORE, place], 1)
     assert [holding.verified for holding in found.holdings] == [None, WHEN]
+
+
+@pytest.mark.parametrize(
+    ("before", "times", "verified"),
+    [
+        ({}, {}, None),
+        ({}, {"a": 1}, None),  # the other was never read
+        ({}, {"a": 1, "b": 2}, 1),
+        ({key_of(WHOLE): 0}, {"a": 1, "b": 2}, 1),
+        ({key_of(WHOLE): 3}, {"a": 1, "b": 2}, 3),
+        ({key_of(WHOLE): 3}, {"a": 4}, 3),
+    ],
+)
+def test_the_oldest_time_of_all_files_counts(
+    before: dict[str, int], times: dict[str, int], verified: int | None
+) -> None:
+    def when(day: int) -> datetime.datetime:
+        return WHEN + datetime.timedelta(days=day)
+
+    place = replace(inventory(WHOLE), verified={key: when(day) for key, day in before.items()})
+    known = {f"{folder_of(WHOLE)}/{path}": when(day) for path, day in times.items()}
+    found = with_times(place, known).verified.get(key_of(WHOLE))
+    assert found == (None if verified is None else when(verified))

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.benchmarks import overhead, planning, pull, startup, streams, throughput
+from scripts.benchmarks import overhead, planning, pull, startup, streams, throughput, verify
 from scripts.benchmarks.load import LoadError
 from scripts.benchmarks.machine import Others, describe
 from scripts.benchmarks.programs import BenchError, allow_many_files
@@ -46,12 +46,12 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         description="Measures Holdfast side by side with its peers, all on this machine: "
         "throughput (tokens per second against the engine alone), overhead (of a small request, "
         "against a direct call and LiteLLM), streams (1,000 at once), startup (to the first "
-        "answer), pull (4 GB, against hf), planning (a pull of 800 GB, against hf). Prints "
-        "medians, each against its target.",
+        "answer), pull (4 GB, against hf), planning (a pull of 800 GB, against hf), verify (8 GB, "
+        "against sha256sum). Prints medians, each against its target.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = ("throughput", "overhead", "streams", "startup", "pull", "planning", "all")
+    names = ("throughput", "overhead", "streams", "startup", "pull", "planning", "verify", "all")
     parser.add_argument("measurement", nargs="+", choices=names)
     parser.add_argument("--quick", action="store_true", help="few and short runs: for a look only")
     parser.add_argument("--json", action="store_true", help="print JSON, with every reading")
@@ -71,6 +71,7 @@ def _measure(names: Sequence[str], quick: bool, work: Path, cache: Path) -> list
         "startup": lambda: startup.measure(startup.QUICK if quick else startup.FULL, work),
         "pull": lambda: pull.measure(pull.QUICK if quick else pull.FULL, work),
         "planning": lambda: planning.measure(planning.QUICK if quick else planning.FULL, work),
+        "verify": lambda: verify.measure(verify.QUICK if quick else verify.FULL, work),
     }
     chosen = measurements if "all" in names else dict.fromkeys(names)
     return [_watched(name, measurements[name]) for name in chosen]

@@ -21,11 +21,11 @@ from server.store.copies.place import Place
 from server.store.digest import sha256_of
 from server.store.hub import Hub, Listing, Remote
 from server.store.modelscope import ModelScope
-from server.store.publication import _APACHE
 from server.store.receipt import Held
 from server.store.transfer.want import Url
 from server.store.verify import Claim
 
+_APACHE = Path(__file__).parent / "licences" / "Apache-2.0.txt"
 _ATTEMPTS = 2  # there are others to ask
 
 
@@ -45,7 +45,7 @@ class Places:
         """Each with how messages call it, in the order in which they are asked; what is to be
         repaired lies in the first one."""
         self._places = tuple(places)
-        self._seen: dict[str, Inventory | None] = {}
+        self._seen: dict[str, Mapping[str, Sequence[tuple[str, Held]]]] = {}
         self.silent: dict[str, str] = {}
         """Why a place was out of reach, by its name."""
 
@@ -65,20 +65,26 @@ class Places:
             size = _APACHE.stat().st_size
             yield Offer("the text that Holdfast has", size, partial(open_at, _APACHE))
 
-    def _holding(self, name: str, place: Place, sha256: str) -> Iterator[tuple[str, Held]]:
+    def _holding(self, name: str, place: Place, sha256: str) -> Sequence[tuple[str, Held]]:
         if name not in self._seen:
+            self._seen[name] = {}
             try:
                 place.reach()
-                self._seen[name] = inventory(place)
+                self._seen[name] = _by_sha256(inventory(place))
             except HoldfastError as error:
-                self._seen[name] = None
                 self.silent[name] = error.what
-        seen = self._seen[name]
-        for receipt in seen.receipts.values() if seen else ():
-            folder = folder_of(receipt)
-            for held in receipt.files:
-                if held.sha256 == sha256 and seen and seen.size(folder, held) == held.bytes:
-                    yield f"{folder}/{held.path}", held
+        return self._seen[name].get(sha256, ())
+
+
+def _by_sha256(seen: Inventory) -> dict[str, list[tuple[str, Held]]]:
+    """Content -> the paths where it lies with the right size, by the receipts."""
+    found: dict[str, list[tuple[str, Held]]] = {}
+    for receipt in seen.receipts.values():
+        folder = folder_of(receipt)
+        for held in receipt.files:
+            if seen.size(folder, held) == held.bytes:
+                found.setdefault(held.sha256, []).append((f"{folder}/{held.path}", held))
+    return found
 
 
 class Upstream:

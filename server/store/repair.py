@@ -62,10 +62,11 @@ class Repair:
     def files(self, claims: Sequence[Claim]) -> tuple[Result, ...]:
         """Bring back what is claimed, one after the other, and what is left over the network.
 
-        One result for each claim. Raises KeyboardInterrupt only; what is whole then stays.
+        One result for each claim. Interrupted, what is repaired stays so.
         """
         bad = {claim.key for claim in claims}
-        results, left = [], []
+        results: list[Result] = []
+        left = []
         for claim in claims:
             result = self._from_places(claim, bad)
             if result.source is None:
@@ -73,7 +74,10 @@ class Repair:
             else:
                 bad.discard(claim.key)
                 results.append(self._told(result))
-        return (*results, *self._from_upstream(left))
+        results += self._from_upstream(left)
+        for claim in claims:
+            drop_empty(self._staged(claim, "").parent, claim.expected.path.count("/") + 4)
+        return tuple(results)
 
     def _from_places(self, claim: Claim, bad: Collection[str]) -> Result:
         staged = self._staged(claim, ".repair")
@@ -169,7 +173,6 @@ class Repair:
             sync_folder(target.parent)
         except OSError as error:
             raise unwritable(target, error) from error
-        drop_empty(staged.parent, path.count("/") + 4)
         return Result(claim.key, source, aside)
 
     def _staged(self, claim: Claim, suffix: str) -> Path:

@@ -179,6 +179,14 @@ def test_a_copy_is_repaired_from_the_store(home: Path, tmp_path: Path) -> None:
     (finding,) = answer["findings"]
     assert (finding["path"], finding["source"]) == (SECOND, "the store")
     assert (folder / SECOND).read_bytes() == FILES[SECOND]
+    _run(home, "mirror", "sync", "--init", "--to", str(copy))
+    verified = "2020-01-01T00:00:00+00:00"
+    marker = copy / "holdfast-copy.json"
+    told = json.loads(marker.read_bytes())
+    marker.chmod(0o644)
+    marker.write_text(json.dumps({**told, "verified": {f"acme/tiny@{REVISION}": verified}}))
+    _run(home, "verify", "--copy", str(copy))
+    assert json.loads(marker.read_bytes())["verified"][f"acme/tiny@{REVISION}"] > verified
     absent = _run(home, "verify", "--copy", str(tmp_path / "none"), code=4)
     assert "there is no copy at" in absent.stderr
 
@@ -231,7 +239,7 @@ def test_interrupted_it_says_so_and_goes_on_where_it_was(tmp_path: Path) -> None
         process.send_signal(signal.SIGINT)
         said, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "The same command goes on" in complaint
+    assert "The same command goes on with what is left" in complaint
     answer = json.loads(said)
     assert (answer["interrupted"], answer["findings"]) == (True, [])
     assert 1 <= answer["files"] < count

@@ -135,6 +135,8 @@ def _check_tags(root: Path) -> None:
 
 def _check_payload(root: Path, files: Mapping[str, str]) -> None:
     present = set()
+    if (root / PAYLOAD).is_symlink():
+        raise malformed(str(root), f"{PAYLOAD} is no ordinary folder")
     for parent, folders, names in os.walk(root / PAYLOAD):
         for name in (*names, *folders):
             status = os.lstat(Path(parent) / name)

@@ -7,6 +7,7 @@ AWS_ACCESS_KEY_ID, AWS_PROFILE, ~/.aws. None of them is kept or shown by Holdfas
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 from collections.abc import Iterator, Mapping
@@ -168,9 +169,15 @@ class Bucket:
         return {"Key": key, "UploadId": made["UploadId"]}, {}
 
     def _uploads(self, prefix: str) -> Iterator[dict[str, str]]:
+        """Uploads that were not completed; none where the server cannot list them."""
         more: dict[str, str] = {}
         while True:
-            page = self._call("list_multipart_uploads", Prefix=prefix, **more)
+            try:
+                page = self._call("list_multipart_uploads", Prefix=prefix, **more)
+            except HubError as error:
+                if getattr(error.__cause__, "errno", None) == errno.ENOSYS:
+                    return
+                raise
             for upload in page.get("Uploads") or ():
                 yield {"Key": upload["Key"], "UploadId": upload["UploadId"]}
             if not page.get("IsTruncated"):

@@ -8,11 +8,10 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 
-from server.errors import HubError
+from server.errors import HubError, StoreError, StoreLocked
 from server.store.copies.delivery import deliver, open_at, settle, unwritable, write_whole
 from server.store.copies.place import SMALL, OnBytes
 from server.store.durable import sync_folder
@@ -97,8 +96,16 @@ class Folder:
         deliver(partial(open_at, source), part, size, sha256, on_bytes)
         settle(part, self._root / path)
 
-    def lock(self, command: str) -> AbstractContextManager[None]:
-        return store_lock(self._root, command)
+    @contextlib.contextmanager
+    def lock(self, command: str) -> Iterator[None]:
+        with contextlib.ExitStack() as held:
+            try:
+                held.enter_context(store_lock(self._root, command))
+            except StoreLocked:
+                raise
+            except StoreError:  # a network file system without locks: what two runs at once
+                pass  # would do to each other is found when it is read back
+            yield
 
     def tidy(self, folder: str) -> None:
         incoming = self._root / _INCOMING

@@ -165,6 +165,11 @@ def linked(bag: Path) -> None:
     path.symlink_to(content)
 
 
+def linked_payload(bag: Path) -> None:
+    payload = (bag / "data").rename(bag / "elsewhere")
+    (bag / "data").symlink_to(payload)
+
+
 @pytest.mark.parametrize(
     ("harm", "told"),
     [
@@ -177,6 +182,7 @@ def linked(bag: Path) -> None:
         (lambda bag: (bag / "bagit.txt").unlink(), "no bag is in"),
         (lambda bag: (bag / "fetch.txt").write_text("http://x 1 data/x"), "not fetched"),
         (linked, "no ordinary file"),
+        (linked_payload, "no ordinary folder"),
         (
             rewrite("manifest-sha256.txt", lambda text: text.replace("data/", "data/../../", 1)),
             "refused",
@@ -187,7 +193,7 @@ def linked(bag: Path) -> None:
         ),
         (rewrite("bagit.txt", lambda text: text.replace("1.0", "9.9")), "only the versions"),
     ],
-    ids=range(12),
+    ids=range(13),
 )  # fmt: skip
 def test_nothing_wrong_comes_in(
     bag: Path, tmp_path: Path, harm: Callable[[Path], object], told: str

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import http.client
+import http.server
 import os
 import random
+import re
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -207,3 +212,61 @@ def test_a_server_that_is_gone_or_refuses_is_told_without_the_secret(
     for caught in (refused, gone):
         assert os.environ["AWS_SECRET_ACCESS_KEY"] not in caught.value.sentence
         assert len(caught.value.sentence) < 1000
+
+
+@contextlib.contextmanager
+def without_a_listing_of_uploads(s3: S3) -> Iterator[str]:
+    """The same server, but as some S3-compatible ones are: it cannot list unfinished uploads."""
+
+    class Relay(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def relay(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            if self.command == "GET" and re.search(r"[?&]uploads", self.path):
+                return self.answer(501, b"<Error><Code>NotImplemented</Code></Error>", {})
+            connection = http.client.HTTPConnection(s3.url.removeprefix("http://"), timeout=30)
+            connection.request(self.command, self.path, body, dict(self.headers))
+            answer = connection.getresponse()
+            content = answer.read()
+            connection.close()
+            return self.answer(answer.status, content, dict(answer.headers))
+
+        def answer(self, status: int, content: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                if name.lower() not in ("content-length", "connection", "date", "server"):
+                    self.send_header(name, value)
+            length = headers.get("Content-Length") if self.command == "HEAD" else len(content)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            self.wfile.write(content)
+
+        do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = relay  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Relay) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_server_that_cannot_list_uploads_gets_them_whole(
+    s3: S3, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(count: int) -> None:
+        raise StoppedError
+
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    with without_a_listing_of_uploads(s3) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        bucket = Bucket("s3://holdfast/unlisted", part=PART)
+        with pytest.raises(StoppedError):
+            bucket.put("org/cut", source, len(CONTENT), SHA256, stop)
+        assert put(bucket, source, "org/cut") == 2 * len(CONTENT)
+        bucket.tidy("org")
+        with bucket.open("org/cut") as file:
+            assert file.read() == CONTENT

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -392,7 +393,7 @@ def holdfast(
 ) -> subprocess.Popen[str]:
     clean = {key: text for key, text in os.environ.items() if not key.startswith(("HF_", "HOLD"))}
     return subprocess.Popen(
-        [HOLDFAST, *arguments, "--home", site.home],
+        [HOLDFAST, arguments[0], "--home", site.home, *arguments[1:]],
         env=clean
         | {"HF_ENDPOINT": site.hub.url, "MODELSCOPE_ENDPOINT": site.hub.url, "HF_HOME": "/none"}
         | environment,
@@ -403,7 +404,10 @@ def holdfast(
 
 
 def finished(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    out, err = process.communicate(timeout=60)
+    try:
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     return process.returncode, out, err
 
 
@@ -509,7 +513,7 @@ def test_a_second_writer_names_the_first(site: Site) -> None:
     wait_for(lambda: any((site.home / "models").rglob("*.safetensors.part")), first)
     code, _, err = finished(holdfast(site, "pull", NAME))
     assert code == 4
-    assert f"process {first.pid} (holdfast pull {NAME}" in err
+    assert f"process {first.pid} (holdfast pull" in err
     first.send_signal(signal.SIGINT)
     finished(first)
 
@@ -536,6 +540,68 @@ def test_killed_it_goes_on_without_fetching_again_what_it_had(site: Site) -> Non
     receipt = read_receipt(site.shelf.volumes(NAME)[0].folder)
     assert receipt is not None
     assert len(receipt.files) == 6
+
+
+def test_killed_after_any_event_nothing_wrong_is_ever_visible(site: Site) -> None:
+    """In one home, so that each pull goes on from what a killed one left."""
+    killed = 0
+    for events in range(1, 60, 4):
+        process = holdfast(site, "pull", NAME, "--json")
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(events)]
+        process.kill()
+        finished(process)
+        killed += process.returncode == -signal.SIGKILL
+        for volume in site.shelf.volumes():
+            assert volume.receipt is not None
+            assert len(volume.receipt.files) == 6
+            for held in volume.receipt.files:
+                assert sha256_of(volume.folder / held.path) == held.sha256
+        if any('"unchanged"' in line for line in lines):
+            break
+    assert killed > 2
+    code, _, err = finished(holdfast(site, "pull", NAME))
+    assert code == 0, err
+    assert len(site.receipt().files) == 6
+    assert not list((site.home / "models" / ".incoming").rglob("*.part"))
+
+
+def test_a_gated_repository_says_what_to_do(site: Site) -> None:
+    (site.root / NAME / ".hub.json").write_text('{"gated": true}')
+    only_hub = site.root / "only-hub.toml"
+    only_hub.write_text('[store]\nsources = ["huggingface"]\n')
+    code, _, err = finished(holdfast(site, "pull", NAME, "--config", str(only_hub)))
+    assert code == 6
+    assert "HF_TOKEN" in err
+    assert "Traceback" not in err
+    assert site.shelf.volumes() == ()
+
+
+def test_the_hub_is_asked_through_the_proxy_of_the_environment(site: Site) -> None:
+    """The proxy is the fake hub: asked for a URL of another host, it answers as if it were it."""
+    proxy = {"HF_ENDPOINT": "http://hub.invalid", "HTTP_PROXY": site.hub.url, "NO_PROXY": ""}
+    code, out, err = finished(holdfast(site, "pull", NAME, "--dry-run", **proxy))
+    assert code == 0, err
+    assert "model-00001-of-00002.safetensors" in out
+    assert [one["path"].partition("?")[0] for one in site.hub.log()] == [
+        f"http://hub.invalid/api/models/{NAME}"
+    ]
+
+
+def test_nobody_but_the_configured_hub_is_asked(site: Site) -> None:
+    own = site.root / "own-hub.toml"
+    own.write_text(f'[store]\nhub = "{site.hub.url}"\n')
+    with socket.create_server(("127.0.0.1", 0)) as everyone_else:
+        proxy = f"http://127.0.0.1:{everyone_else.getsockname()[1]}"
+        elsewhere = {"HF_ENDPOINT": "", "HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1"}
+        for transport in ("http", "xet"):
+            home = ("--home", str(site.home / transport))
+            options = ("--config", str(own), "--transport", transport, *home)
+            code, _, err = finished(holdfast(site, "pull", NAME, *options, **elsewhere))
+            assert code == 0, err
+        everyone_else.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            everyone_else.accept()
 
 
 def test_outside_its_window_it_waits(site: Site) -> None:

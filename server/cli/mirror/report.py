@@ -55,6 +55,7 @@ def as_json(report: Report) -> dict[str, object]:
                 "send_bytes": errand.send_bytes,
                 "check": [step.held.path for step in errand.steps if step.action == "check"],
                 "done": len(_done(report, errand)),
+                "mended": [d.step.held.path for d in _done(report, errand) if d.mended],
                 "failed": [d.step.held.path for d in _done(report, errand) if d.error is not None],
             }
             for errand in report.errands
@@ -68,10 +69,12 @@ def _line(report: Report, errand: Errand, dry_run: bool) -> str:
     parts = []
     if sends:
         verb = "to send" if dry_run else "sent and read back"
-        parts.append(f"{_files(sends)} ({format_bytes(errand.send_bytes)}) {verb}")
+        parts.append(f"{files(sends)} ({format_bytes(errand.send_bytes)}) {verb}")
     if checks:
-        parts.append(f"{_files(checks)} {'to read back' if dry_run else 'read back'}")
+        parts.append(f"{files(checks)} {'to read back' if dry_run else 'read back'}")
     done = _done(report, errand)
+    if mended := sum(one.mended for one in done):
+        parts.append(f"{mended} of them damaged and sent again")
     if failed := sum(one.error is not None for one in done):
         parts.append(f"{failed} failed")
     if not dry_run and len(done) < len(errand.steps):
@@ -83,5 +86,6 @@ def _done(report: Report, errand: Errand) -> list[Done]:
     return [one for one in report.done if one.errand is errand]
 
 
-def _files(count: int) -> str:
+def files(count: int) -> str:
+    """`"1 file"`, `"2 files"`."""
     return f"{count} file{'' if count == 1 else 's'}"

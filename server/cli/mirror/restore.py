@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from server.cli.held import Names
-from server.cli.mirror.report import label
+from server.cli.mirror.report import files, label
 from server.cli.mirror.sync import Jobs, copies
 from server.cli.options import Config, Home, Json, load_settings
 from server.errors import ConfigError, HoldfastError, StoreError
@@ -134,9 +134,9 @@ def _line(one: Return, dry_run: bool, failed: bool) -> str:
         return f"{label(one.receipt)}: not restored"
     if not one.is_needed:
         return f"{label(one.receipt)}: nothing to do"
-    files = len(one.wanted) + len(one.here.staged)
+    count = files(len(one.wanted) + len(one.here.staged))
     verb = "to bring" if dry_run else "restored"
-    return f"{label(one.receipt)}: {files} files ({format_bytes(one.bytes)}) {verb}"
+    return f"{label(one.receipt)}: {count} ({format_bytes(one.bytes)}) {verb}"
 
 
 def _as_json(one: Return) -> dict[str, object]:

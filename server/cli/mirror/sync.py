@@ -142,9 +142,11 @@ def _run(copy: Copy, report: Report, jobs: int) -> None:
 
     def on_done(done: Done) -> None:
         report.done.append(done)
+        what = f"{label(done.errand.receipt)}: {done.step.held.path}"
         if done.error is not None:
-            what = f"{label(done.errand.receipt)}: {done.step.held.path}"
             work.say(report.add(done.error, what))
+        elif done.mended:
+            work.say(f"{what} was damaged in {copy.address}, and was sent again.")
 
     total = sum(errand.work for errand in report.errands)
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from server.cli.held import Names
-from server.cli.mirror.report import label
+from server.cli.mirror.report import files, label
 from server.cli.mirror.sync import Jobs, chosen
 from server.cli.options import Config, Home, Json, load_settings
 from server.errors import ConfigError, HoldfastError, StoreError
@@ -106,7 +106,7 @@ def _bytes(text: str | None) -> int | None:
 def _line(bag: Bag, root: Path) -> str:
     from server.units import format_bytes
 
-    size = f"{len(bag.items)} files, {format_bytes(bag.size)}"
+    size = f"{files(len(bag.items))}, {format_bytes(bag.size)}"
     number = f"bag {bag.number} of {bag.count}: " if bag.count > 1 else ""
     return f"{number}{root}: {size}"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from server.cli.mirror.report import label
+from server.cli.mirror.report import files, label
 from server.cli.mirror.sync import Jobs
 from server.cli.options import Config, Home, Json, load_settings
 from server.errors import HoldfastError, StoreError
@@ -91,7 +91,7 @@ def _line(name: str, absent: list[str], groups: list[str]) -> str:
     if not absent:
         return f"{name}: in the store"
     more = f" (this was {', '.join(groups)})" if groups else ""
-    return f"{name}: {len(absent)} files are still to come from other media{more}"
+    return f"{name}: {files(len(absent))} still to come from other media{more}"
 
 
 def _same_disk(one: Path, other: Path) -> bool:

@@ -85,6 +85,8 @@ class Done:
     errand: Errand
     step: Step
     error: HoldfastError | None
+    mended: bool = False
+    """Whether it was found damaged there and was sent again."""
 
 
 def original(receipt: Receipt, folder: Path) -> Original:
@@ -161,27 +163,36 @@ def carry_out(
     receipt that it has there, so that nothing half-made counts as held.
     """
     for errand in errands:
-        begun, failed = now(), bool(errand.problems)
-
-        def told(step: Step, error: HoldfastError | None, errand: Errand = errand) -> None:
-            nonlocal failed
-            failed = failed or error is not None
-            on_done(Done(copy.address, errand, step, error))
-
-        def work(step: Step, on_bytes: OnBytes, errand: Errand = errand) -> None:
-            _carry_out(copy, errand, step, on_bytes)
-
-        each(errand.steps, work, jobs=jobs, on_bytes=on_bytes, on_done=told)
-        if not failed:
-            _finish(copy, errand, begun)
+        _one(copy, errand, jobs, on_bytes, on_done)
 
 
-def _carry_out(copy: Copy, errand: Errand, step: Step, on_bytes: OnBytes) -> None:
+def _one(
+    copy: Copy, errand: Errand, jobs: int, on_bytes: OnBytes, on_done: Callable[[Done], None]
+) -> None:
+    begun, failed = now(), bool(errand.problems)
+    mended: set[Step] = set()
+
+    def told(step: Step, error: HoldfastError | None) -> None:
+        nonlocal failed
+        failed = failed or error is not None
+        on_done(Done(copy.address, errand, step, error, step in mended))
+
+    def work(step: Step, on_bytes: OnBytes) -> None:
+        if _carry_out(copy, errand, step, on_bytes) and step.action == "check":
+            mended.add(step)
+
+    each(errand.steps, work, jobs=jobs, on_bytes=on_bytes, on_done=told)
+    if not failed:
+        _finish(copy, errand, begun)
+
+
+def _carry_out(copy: Copy, errand: Errand, step: Step, on_bytes: OnBytes) -> bool:
+    """Whether the file had to be sent."""
     held = step.held
     if step.action == "check":
         found = copy.read_back(errand.receipt, held, on_bytes)
         if found == held.sha256:
-            return
+            return False
         if not step.in_store:
             raise StoreError(
                 f"{held.path} is damaged in the copy {copy.address}",
@@ -189,6 +200,7 @@ def _carry_out(copy: Copy, errand: Errand, step: Step, on_bytes: OnBytes) -> Non
                 next_step="The store does not hold it: pull it again, then sync",
             )
     copy.send(errand.receipt, held, errand.folder / held.path, on_bytes)
+    return True
 
 
 def _finish(copy: Copy, errand: Errand, begun: datetime.datetime) -> None:

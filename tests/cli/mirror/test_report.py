@@ -21,13 +21,13 @@ NAME = "org/name@0123456789ab"
 
 
 def report(done: str, *, there: bool = False, check: bool = False) -> Report:
-    """Of a run in which the steps went as `done` says: one letter for each, x for an error."""
+    """Of a run in which the steps went as `done` says: x for an error, m for mended."""
     place = inventory(STORE) if there else inventory()
     errand = plan(Original(STORE, Path("/store")), place, check=check)
     told = Report("/copy", [errand])
     for letter, step in zip(done, errand.steps, strict=False):
         error = StoreError("it broke") if letter == "x" else None
-        told.done.append(Done("/copy", errand, step, error))
+        told.done.append(Done("/copy", errand, step, error, letter == "m"))
         if error is not None:
             told.add(error, step.held.path)
     return told
@@ -41,6 +41,11 @@ def report(done: str, *, there: bool = False, check: bool = False) -> Report:
         (report("", there=True, check=True), True, "2 files to read back"),
         (report(".."), False, "2 files (2.0 KiB) sent and read back"),
         (report("..", there=True, check=True), False, "2 files read back"),
+        (
+            report(".m", there=True, check=True),
+            False,
+            "2 files read back, 1 of them damaged and sent again",
+        ),
         (report(".x"), False, "2 files (2.0 KiB) sent and read back, 1 failed"),
         (report("."), False, "2 files (2.0 KiB) sent and read back, 1 not done"),
     ],

@@ -166,7 +166,10 @@ def test_what_rotted_in_a_copy_is_found_and_sent_again(mirror: Mirror, tmp_path:
     assert code == 4
     assert "what it is a copy of is damaged" in err
     assert not tree(tmp_path / "new" / "models")
-    assert mirror.run("sync", "--verify")[0] == 0
+    code, out, err = mirror.run("sync", "--verify")
+    assert code == 0
+    assert "model.safetensors was damaged" in err
+    assert "1 of them damaged and sent again" in out
     assert tree(copy) == tree(mirror.home / "models")
     assert mirror.run("restore", home=tmp_path / "new")[0] == 0
     assert tree(tmp_path / "new" / "models") == tree(copy)
@@ -185,7 +188,10 @@ def test_what_rotted_in_a_bucket_is_found_and_sent_again(
     code, _, err = mirror.run("restore", home=tmp_path / "new")
     assert code == 4
     assert "config.json" in err
-    assert mirror.run("sync", "--verify")[0] == 0
+    code, out, _ = mirror.run("sync", "--verify", "--json")
+    revisions = {one["repository"]: one for one in json.loads(out)[0]["revisions"]}
+    assert code == 0
+    assert revisions["holdfast/demo"]["mended"] == ["config.json"]
     assert s3.request("GET", key) == good
     assert mirror.run("restore", home=tmp_path / "new")[0] == 0
 

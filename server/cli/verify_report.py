@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from server.store.repair import Result
     from server.store.verify import Finding
 
+_PAST_REPAIR = frozenset({"bad signature", "unsteady"})
+
 
 @dataclass(slots=True)
 class Report:
@@ -50,6 +52,8 @@ def lines(report: Report, repaired: bool) -> Iterator[str]:
 
 
 def _sum(report: Report, repaired: bool) -> str:
+    if not (report.files or report.left_files or report.findings):
+        return f"There is nothing to verify: {report.root} holds nothing yet."
     rate = f" ({format_bytes(int(report.bytes / report.seconds))}/s)" if report.seconds else ""
     text = (
         f"Read {_files(report.files)}, {format_bytes(report.bytes)} "
@@ -69,6 +73,8 @@ def _verdict(report: Report, repaired: bool) -> str:
     stays = f"damage in {_places(len(report.damage))}"
     if repaired:
         return f"{mended} repaired, {stays} stays."
+    if all(finding.kind in _PAST_REPAIR for finding in report.damage):
+        return f"{stays}."
     return f"{stays}. `holdfast verify --repair` brings back what a copy or a hub still has."
 
 

@@ -171,6 +171,32 @@ def test_killed_anywhere_a_repair_is_gone_on_with(home: Path, tmp_path: Path) ->
     assert not (home / "models" / ".incoming").exists()
 
 
+def test_a_repair_that_is_interrupted_says_so_and_is_gone_on_with(home: Path, hub: FakeHub) -> None:
+    flip(_folder(home) / FIRST, 4711)
+    before = (_folder(home) / FIRST).read_bytes()
+    hub.faults({"match": FIRST, "kind": "slow", "rate": 50_000, "times": None, "where": "cdn"})
+    with subprocess.Popen(
+        [HOLDFAST, "verify", "--repair"],
+        env=_environment(home, hub.url),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        while not list((home / "models" / ".incoming").rglob("*.part")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        said, complaint = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "damage in 1 place stays" in said
+    assert "The same command goes on with what is left" in complaint
+    assert "Traceback" not in complaint
+    assert (_folder(home) / FIRST).read_bytes() == before
+    hub.mend()
+    _run(home, "verify", "--repair", hub=hub.url)
+    assert (_folder(home) / FIRST).read_bytes() == FILES[FIRST]
+
+
 def test_a_copy_is_repaired_from_the_store(home: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     folder = make_volume(copy, FILES).folder
@@ -189,6 +215,10 @@ def test_a_copy_is_repaired_from_the_store(home: Path, tmp_path: Path) -> None:
     assert json.loads(marker.read_bytes())["verified"][f"acme/tiny@{REVISION}"] > verified
     absent = _run(home, "verify", "--copy", str(tmp_path / "none"), code=4)
     assert "there is no copy at" in absent.stderr
+
+
+def test_an_empty_store_is_no_failure(tmp_path: Path) -> None:
+    assert "There is nothing to verify" in _run(tmp_path, "verify").stdout
 
 
 def test_what_nobody_has_stays_and_says_why(home: Path) -> None:

@@ -1,5 +1,7 @@
 """`holdfast verify` beside `sha256sum` on as many cores, over the same files.
 
+Where there is `openssl`, it stands beside them for information: many builds of sha256sum do without
+the processor's SHA instructions, which Holdfast and openssl use.
 Both are whole commands, from their start to their end. `from memory`: the files lie in the page
 cache, so the processors are compared. `from the disk`: they do not, as after months on a shelf;
 Holdfast drops cached pages by itself, and for sha256sum they are dropped before it starts.
@@ -11,9 +13,10 @@ import datetime
 import hashlib
 import logging
 import os
+import shutil
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +40,7 @@ class Effort:
     file_bytes: int
 
 
-FULL = Effort(runs=5, files=20, file_bytes=400_000_000)
+FULL = Effort(runs=3, files=20, file_bytes=400_000_000)
 QUICK = Effort(runs=2, files=6, file_bytes=200_000_000)
 
 
@@ -48,18 +51,22 @@ def measure(effort: Effort, work: Path) -> Report:
     files = _write(folder, effort)
     jobs = len(os.sched_getaffinity(0))
     verify = [str(holdfast_command()), "verify", "--home", str(home), "--jobs", str(jobs)]
-    sums = ["xargs", "-P", str(jobs), "-n", "1", "sha256sum"]
+    parallel = ["xargs", "-P", str(jobs), "-n", "1"]
+    peers = {"sha256sum": [*parallel, "sha256sum"]}
+    if shutil.which("openssl"):
+        peers["openssl"] = [*parallel, "openssl", "dgst", "-sha256"]
     total = effort.files * effort.file_bytes / 1e9
     results = []
     for case, ours, before in (
         ("from memory", [*verify, "--cached"], _read),
         ("from the disk", verify, _drop),
     ):
-        pairs = [_pair(run, total, files, ours, sums, before, case) for run in range(effort.runs)]
-        holdfast, peer = (Sample(tuple(values)) for values in zip(*pairs, strict=True))
-        figure = paired_ratio(holdfast, peer)
-        peers = {"sha256sum": peer}
-        results.append(Result("verify", case, "GB/s", holdfast, peers, figure, "x", AS_FAST))
+        tools = {"holdfast": ours, **peers}
+        rounds = [_round(run, total, files, tools, before, case) for run in range(effort.runs)]
+        samples = {name: Sample(tuple(one[name] for one in rounds)) for name in tools}
+        holdfast = samples.pop("holdfast")
+        figure = paired_ratio(holdfast, samples["sha256sum"])
+        results.append(Result("verify", case, "GB/s", holdfast, samples, figure, "x", AS_FAST))
     note = (
         f"verify: {effort.files} files, {total:.1f} GB, whole commands on {jobs} cores; "
         f"{effort.runs} runs"
@@ -67,27 +74,23 @@ def measure(effort: Effort, work: Path) -> Report:
     return Report({}, tuple(results), (note,))
 
 
-def _pair(
+def _round(
     run: int,
     total: float,
     files: Sequence[Path],
-    ours: Sequence[str],
-    sums: Sequence[str],
+    tools: Mapping[str, Sequence[str]],
     before: Callable[[Sequence[Path]], None],
     case: str,
-) -> tuple[float, float]:
-    """GB/s of Holdfast and of sha256sum; who goes first changes from run to run."""
+) -> dict[str, float]:
+    """GB/s of each tool; who goes first changes from run to run."""
     names = "\n".join(str(path) for path in files)
     rates: dict[str, float] = {}
-    tools = [("holdfast", ours, ""), ("sha256sum", sums, names)]
-    for name, command, stdin in tools if run % 2 else tools[::-1]:
+    for name in list(tools) if run % 2 else reversed(tools):
         before(files)
-        rates[name] = total / _seconds(command, stdin)
-    log.info(
-        "verify %s, run %d: %.2f GB/s, sha256sum %.2f GB/s",
-        case, run + 1, rates["holdfast"], rates["sha256sum"],
-    )  # fmt: skip
-    return rates["holdfast"], rates["sha256sum"]
+        rates[name] = total / _seconds(tools[name], "" if name == "holdfast" else names)
+    told = ", ".join(f"{name} {rates[name]:.2f} GB/s" for name in tools)
+    log.info("verify %s, run %d: %s", case, run + 1, told)
+    return rates
 
 
 def _seconds(command: Sequence[str], stdin: str) -> float:

@@ -41,6 +41,7 @@ from tests.fakes.hub_repositories import HubFile, Repositories, Revision
 _ID = r"(?P<name>[^/]+/[^/]+)"
 _DATE = "2026-02-24T10:00:00.000Z"
 _SLICE = 64 * 1024
+_SETTLED_WITHIN = 1.0  # seconds; one that stalls is not waited for
 
 
 class Refused(Exception):  # noqa: N818 - an answer
@@ -62,13 +63,23 @@ class Hub:
         self.ended = threading.Event()
         self._log: list[dict[str, Any]] = []
         self._lock = threading.Lock()
+        self._answering = 0
+        self._answered = threading.Condition(self._lock)
+
+    def begin(self) -> None:
+        with self._lock:
+            self._answering += 1
 
     def note(self, entry: dict[str, Any]) -> None:
-        with self._lock:
+        with self._answered:
             self._log.append(entry)
+            self._answering -= 1
+            self._answered.notify_all()
 
     def log(self, *, clear: bool = False) -> list[dict[str, Any]]:
-        with self._lock:
+        """Who has read an answer may ask before it is noted: a moment is given for that."""
+        with self._answered:
+            self._answered.wait_for(lambda: self._answering == 0, timeout=_SETTLED_WITHIN)
             taken = list(self._log)
             if clear:
                 self._log.clear()
@@ -102,6 +113,8 @@ class Handler(BaseHTTPRequestHandler):
         self.body = self.rfile.read(length) if length else b""
         self.status = self.sent = 0
         self.fault: Fault | None = None
+        if not self.route.startswith("/_"):
+            self.hub.begin()
         try:
             self._routed()
         except Refused as refusal:

@@ -108,7 +108,10 @@ def read_listing(info: ModelInfo, repository: str, revision: str | None, endpoin
         remote(sibling.rfilename, sibling.size, _digest(sibling.lfs), sibling.blob_id, endpoint)
         for sibling in info.siblings or ()
     )
-    return Listing(repository, commit, in_order(files, repository, endpoint), _licence(info))
+    # A hub takes a name in any case, and says how it is written.
+    said = info.id if isinstance(info.id, str) else ""
+    name = said if said.casefold() == repository.casefold() else repository
+    return Listing(name, commit, in_order(files, repository, endpoint), _licence(info))
 
 
 def _refused(endpoint: str, repository: str, revision: str | None, error: Any) -> HubError:

@@ -196,6 +196,13 @@ def test_a_path_that_leaves_its_folder_is_refused(path: str) -> None:
         read_listing(info(sibling(rfilename=path)), "org/model", COMMIT, "http://hub")
 
 
+@pytest.mark.parametrize(
+    ("asked", "name"), [("ORG/Model", "org/model"), ("org/model", "org/model"), ("a/b", "a/b")]
+)
+def test_a_name_is_written_as_the_hub_writes_it(asked: str, name: str) -> None:
+    assert read_listing(info(sibling()), asked, COMMIT, "http://hub").repository == name
+
+
 @pytest.mark.parametrize("licence", ["a b", ["mit"], "x" * 65, {"name": "mit"}, None])
 def test_a_licence_that_is_no_identifier_is_not_believed(licence: Any) -> None:
     answer = info(sibling(), cardData={"license": licence})

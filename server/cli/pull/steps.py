@@ -105,6 +105,11 @@ def run(
     settings: Settings, store: Store, orders: Sequence[Order], *, xet: bool, json: bool
 ) -> None:
     """Pulls `orders`. Raises StoreError and HubError for what could not be pulled."""
+    if xet and store.limit_rate is not None:
+        raise ConfigError(
+            "--transport xet knows no limit of rate",
+            next_step="Leave --transport xet away, or --limit-rate (store.limit_rate)",
+        )
     means = Means(
         sources(settings, store),
         store.jobs,

@@ -46,6 +46,10 @@ class Sources:
         key = (order.repository, revision)
         if key in self._told:
             return self._told[key]
+        if not self._hubs:
+            raise HubError(
+                "no hub can be asked", why="[store] sources is empty", next_step="Name one in it"
+            )
         errors = []
         for hub in self._hubs:
             try:

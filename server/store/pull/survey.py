@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from server.errors import HubError
@@ -23,6 +24,7 @@ def survey(order: Order, sources: Sources, shelf: Shelf, elsewhere: Mapping[str,
     `elsewhere`: the content that the store holds, by sha256 (`Shelf.by_sha256`).
     """
     told = sources.listing(order, wanted_revision(order, shelf))
+    order = replace(order, repository=told.listing.repository)
     folder = shelf.folder(order.repository, told.listing.revision)
     return plan(
         order,
@@ -54,8 +56,9 @@ def wanted_revision(order: Order, shelf: Shelf) -> str | None:
         return order.revision
     held = [
         (volume.receipt.fetched, volume.revision)
-        for volume in shelf.volumes(order.repository)
+        for volume in shelf.volumes()
         if volume.receipt is not None
+        and volume.repository.casefold() == order.repository.casefold()
     ]
     if held:
         return max(held)[1]

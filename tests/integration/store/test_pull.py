@@ -634,6 +634,7 @@ def test_by_xet_it_is_checked_as_well(site: Site) -> None:
         (["--limit-rate", "5"], "too little"),
         (["--window", "1-6"], "--window"),
         (["5B"], "there is no model"),
+        (["--transport", "xet", "--limit-rate", "1MB"], "knows no limit of rate"),
     ],
 )
 def test_a_mistake_is_told_in_a_line(site: Site, arguments: list[str], told: str) -> None:

@@ -22,7 +22,8 @@ OWN = frozenset({RECEIPT, SUMS, SIGNATURE})
 """Files beside the repository's own."""
 
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
-_MISSING = "it is missing"
+MISSING = "it is missing"
+UNREADABLE = "it cannot be read"
 _FLIPPED = 4
 """Hexadecimal digits in which a damaged line may differ from the sha256 that stood there. Two
 unrelated ones agree in all but four with a chance below 2^-220; each flipped bit changes one."""
@@ -48,7 +49,7 @@ class Manifest:
     @property
     def is_empty(self) -> bool:
         """Neither file is there at all: nobody ever said what should be in the folder."""
-        return self.damage == {RECEIPT: _MISSING, SUMS: _MISSING}
+        return self.damage == {RECEIPT: MISSING, SUMS: MISSING}
 
     @property
     def trusted(self) -> Receipt | None:
@@ -158,6 +159,6 @@ def _bytes(path: Path) -> bytes | str:
     try:
         return path.read_bytes()
     except FileNotFoundError:
-        return _MISSING
+        return MISSING
     except OSError as error:
-        return f"it cannot be read: {error.strerror or error}"
+        return f"{UNREADABLE}: {error.strerror or error}"

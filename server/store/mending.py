@@ -6,6 +6,7 @@ where nobody has one it is made anew from SHA256SUMS and the files. The caller h
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -179,8 +180,8 @@ def _rewrite(
     try:
         for name in before.damage:
             key = f"{volume.repository}/{volume.revision}/{name}"
-            exists = (volume.folder / name).exists()
-            aside = shelf.set_aside(volume, name) if exists else None
+            is_there = os.path.lexists(volume.folder / name)
+            aside = shelf.set_aside(volume, name) if is_there else None
             results.append(Result(key, source, aside))
         write_receipt(volume.folder, receipt)
     except StoreError as error:

@@ -21,7 +21,16 @@ from server.store.durable import sync_folder
 from server.store.reading import OnBytes, sha256_from_disk
 from server.store.removal import drop_empty
 from server.store.shelf import Shelf
-from server.store.transfer import Event, FileDone, FileFailed, FileStarted, Progress, Want, fetch
+from server.store.transfer import (
+    Event,
+    FileDone,
+    FileFailed,
+    FileStarted,
+    Progress,
+    Retrying,
+    Want,
+    fetch,
+)
 from server.store.verify import Claim
 
 
@@ -109,19 +118,22 @@ class Repair:
                 reasons = "; ".join(part for part in (why, *refusals) if part)
                 nowhere = "no copy holds it, and no hub was asked"
                 results.append(self._told(Result(claim.key, why=reasons or nowhere)))
-        errors = self._fetch([want for _, want in wants.values()])
+        errors, strayed = self._fetch([want for _, want in wants.values()])
         for key, (claim, want) in wants.items():
             failed = errors.get(key)
-            names = " or ".join(url.name for url in want.urls)
-            result = Result(key, why=failed) if failed else self._proven(claim, want.part, names)
+            names = [url.name for url in want.urls]
+            source = " or ".join(names) if key in strayed else names[0]
+            result = Result(key, why=failed) if failed else self._proven(claim, want.part, source)
             results.append(self._told(result))
         return tuple(results)
 
-    def _fetch(self, wants: Sequence[Want]) -> dict[str, str]:
-        """Fetch them; why it failed, of each that did."""
+    def _fetch(self, wants: Sequence[Want]) -> tuple[dict[str, str], set[str]]:
+        """Fetch them; why it failed, of each that did, and which came not from the first source
+        alone."""
         if not wants:
-            return {}
+            return {}, set()
         errors = {want.path: "it was not fetched" for want in wants}
+        strayed: set[str] = set()
         seen: dict[str, int] = {}
 
         def on_event(event: Event) -> None:
@@ -129,6 +141,8 @@ class Repair:
                 now = event.resumed_bytes if isinstance(event, FileStarted) else event.bytes
                 self._means.on_bytes(max(0, now - seen.get(event.path, 0)))
                 seen[event.path] = max(now, seen.get(event.path, 0))
+            elif isinstance(event, Retrying) and not event.seconds:
+                strayed.add(event.path)
             elif isinstance(event, FileDone):
                 errors.pop(event.path, None)
             elif isinstance(event, FileFailed):
@@ -145,7 +159,7 @@ class Repair:
                 stop=threading.Event(),
                 user_agent=f"holdfast/{__version__}",
             )
-        return errors
+        return errors, strayed
 
     def _proven(self, claim: Claim, part: Path, source: str) -> Result:
         """The fetched file read back from the disk, and put in its place."""

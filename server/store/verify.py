@@ -15,7 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from server.store.manifest import OWN, SIGNATURE, Expected, Manifest, read_manifest
+from server.store.manifest import (
+    MISSING,
+    OWN,
+    UNREADABLE,
+    Expected,
+    Manifest,
+    read_manifest,
+)
 from server.store.reading import Crew, OnBytes, sha256_from_disk
 from server.store.scrub import Budget, Due, schedule
 from server.store.shelf import Volume
@@ -208,7 +215,9 @@ def _of_manifest(volume: Volume, manifest: Manifest) -> Iterator[Finding]:
         yield Finding(repository, revision, "", "unrecorded", why)
         return
     for name, why in manifest.damage.items():
-        kind: Kind = "damaged" if (volume.folder / name).exists() else "missing"
+        kind: Kind = "missing" if why == MISSING else "damaged"
+        if why.startswith(UNREADABLE):
+            kind = "unreadable"
         yield Finding(repository, revision, name, kind, why)
 
 
@@ -216,7 +225,7 @@ def _surplus(volume: Volume, manifest: Manifest) -> Iterator[Finding]:
     """Files that nothing names. Without a receipt, no file is too much."""
     if manifest.is_empty:
         return
-    named = {expected.path for expected in manifest.files} | OWN | {SIGNATURE}
+    named = {expected.path for expected in manifest.files} | OWN
     for parent, folders, files in os.walk(volume.folder):
         links = [name for name in folders if (Path(parent) / name).is_symlink()]
         for name in sorted(files + links):

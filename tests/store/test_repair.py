@@ -272,7 +272,7 @@ def test_modelscope_is_asked_before_the_hub_and_only_for_what_is_damaged(
     flip(_folder(store) / WEIGHTS, 1)
     results, damage = _mend(store, upstream=_sources(hub))
     assert (damage, _is_whole(store)) == ((), True)
-    assert results[WEIGHTS].source is not None
+    assert results[WEIGHTS].source == hub.url
     assert hub.sent("model-00002") == 0
     assert _asked(hub, "/resolve/master/")
     assert not _asked(hub, f"/resolve/{REVISION}/")

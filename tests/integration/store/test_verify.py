@@ -291,22 +291,29 @@ def test_a_store_that_may_only_be_read_is_verified() -> None:
         make_volume(home / "models", FILES)
         for path in (home, *home.rglob("*")):
             path.chmod(0o555 if path.is_dir() else 0o444)
-        nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
-        prefix = nobody if os.geteuid() == 0 else []
-        done = subprocess.run(
-            [*prefix, HOLDFAST, "verify"],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            env=_environment(home),
-            check=False,
-        )
+        done = _as_nobody(home)
+        for hidden in (_folder(home), _folder(home) / FIRST, _folder(home) / RECEIPT):
+            hidden.chmod(0)
+            refused = _as_nobody(home)
+            hidden.chmod(0o555)
+            assert (refused.returncode, "Traceback" in refused.stderr) == (4, False)
+            assert "unreadable" in refused.stdout
         for path in (home, *home.rglob("*")):
             if path.is_dir():
                 path.chmod(0o755)
-        assert done.returncode == 0, done.stderr
-        assert "all is well" in done.stdout
-        assert "what was verified cannot be remembered" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "all is well" in done.stdout
+    assert "what was verified cannot be remembered" in done.stderr
+
+
+def _as_nobody(home: Path) -> subprocess.CompletedProcess[str]:
+    nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]
+    prefix = nobody if os.geteuid() == 0 else []
+    command = [*prefix, HOLDFAST, "verify"]
+    environment = _environment(home)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=environment, check=False
+    )
 
 
 def test_a_writer_keeps_repairs_out_and_readers_go_on(home: Path) -> None:

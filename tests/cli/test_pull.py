@@ -73,7 +73,7 @@ def test_what_nobody_knows_is_told_as_not_known() -> None:
     known = (Item("w-1.safetensors", None, None, None, "fetch"),)
     made = Plan(order, COMMIT, FOLDER, known, silent="http://hub cannot be reached")
     text = "\n".join(report.lines(preview(made, Plan(Order("a/b"), None, None, (), silent="x"))))
-    assert ">5,368,709,120" in text
+    assert ">1  >5,368,709,120" in text
     assert "file sizes, sha256" in text
     assert "revision, files" in text
     assert "5.37 GB), and 1 of unknown size" in text

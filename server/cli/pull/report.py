@@ -129,7 +129,7 @@ def _row(plan: Plan) -> tuple[str, ...]:
     if plan.items or plan.bytes:
         mark = "" if is_exact(plan) else ">"
         cells = (
-            str(len(plan.items)),
+            ("" if plan.source is not None else ">") + str(len(plan.items)),
             f"{mark}{plan.weights_bytes:,}",
             mark + format_bytes(plan.bytes),
             mark + format_bytes(plan.bytes_to_fetch),
@@ -171,8 +171,7 @@ def _notes(plans: Sequence[Plan]) -> Iterator[str]:
     if silent:
         yield ""
         yield f"The hub was not heard ({'; '.join(silent[:2])}): sizes are the catalogue's own."
-        if any(not is_exact(plan) and plan.bytes for plan in plans):
-            yield "> counts tensors only, and the files are slightly larger."
+        yield "> more than that: it knows not every small file, of some weights the tensors only."
     for plan in plans:
         for refused in plan.refused:
             yield f"Left out of {plan.order.repository}: {refused.path} ({refused.why})"

@@ -40,6 +40,8 @@ Kind = Literal[
 ]
 _HARMLESS = frozenset({"extra", "unrecorded"})
 
+_BETWEEN = 0.5  # seconds
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -123,8 +125,7 @@ def inspect(volumes: Iterable[Volume]) -> Inspection:
     """Look at the folders of `volumes`. What cannot be looked at is a finding, never an error."""
     findings: list[Finding] = []
     shared: dict[tuple[int, int], list[tuple[Path, int, Claim]]] = {}
-    for volume in volumes:
-        manifest = read_manifest(volume.folder)
+    for volume, manifest in _manifests(volumes):
         findings += _of_manifest(volume, manifest)
         findings += _surplus(volume, manifest)
         for expected in manifest.files:
@@ -140,6 +141,18 @@ def inspect(volumes: Iterable[Volume]) -> Inspection:
         for group in shared.values()
     )
     return Inspection(readings, tuple(findings))
+
+
+def _manifests(volumes: Iterable[Volume]) -> list[tuple[Volume, Manifest]]:
+    """Those that are damaged are read twice: a pull that adds files writes one of the two after
+    the other, and in between they disagree."""
+    read = [(volume, read_manifest(volume.folder)) for volume in volumes]
+    if any(manifest.damage and not manifest.is_empty for _, manifest in read):
+        time.sleep(_BETWEEN)
+    return [
+        (volume, read_manifest(volume.folder) if manifest.damage else manifest)
+        for volume, manifest in read
+    ]
 
 
 def choose(
@@ -177,7 +190,10 @@ def check(
     crew = Crew(work, jobs)
     end = None if seconds is None else time.monotonic() + seconds
     for reading, found in crew.results(readings, lambda: end is None or time.monotonic() < end):
-        yield Checked(reading, tuple(judged(reading.claims, found)))
+        claims = reading.claims
+        if isinstance(found, FileNotFoundError):
+            claims = tuple(claim for claim in claims if _stands(claim))
+        yield Checked(reading, tuple(judged(claims, found)))
 
 
 def judged(claims: Iterable[Claim], found: Sequence[str] | OSError) -> Iterator[Finding]:
@@ -198,6 +214,11 @@ def judged(claims: Iterable[Claim], found: Sequence[str] | OSError) -> Iterator[
             )
         else:
             yield claim.finding("damaged", f"its sha256 is {found[-1]}, and should be {wanted}")
+
+
+def _stands(claim: Claim) -> bool:
+    """Whether the file is still to be there: `holdfast store rm` may have taken it meanwhile."""
+    return claim.expected in read_manifest(claim.volume.folder).files
 
 
 def _oldest(

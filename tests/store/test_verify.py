@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -157,6 +159,30 @@ def test_a_file_shared_by_two_revisions_is_read_once(volume: Volume, tmp_path: P
     flip(volume.folder / shared, 1)
     damaged = {(one.revision, one.path) for one in _found(tmp_path)}
     assert damaged == {(REVISION, shared), ("cd" * 20, shared)}
+
+
+def test_what_is_removed_meanwhile_is_not_missed(volume: Volume, tmp_path: Path) -> None:
+    other = make_volume(tmp_path, {"a.gguf": b"a"}, revision="cd" * 20)
+    readings = inspect(Shelf(tmp_path).volumes()).readings
+    shutil.rmtree(other.folder)
+    (volume.folder / "config.json").unlink()
+    checked = check(readings, jobs=1, on_bytes=lambda count: None)
+    findings = [finding for one in checked for finding in one.findings]
+    assert _kinds(findings) == {("config.json", "missing")}
+
+
+def test_a_receipt_that_is_being_written_is_waited_for(volume: Volume, tmp_path: Path) -> None:
+    """SHA256SUMS is written first: in between, the two disagree."""
+    receipt = (volume.folder / RECEIPT).read_bytes()
+    more = make_volume(tmp_path / "more", {**FILES, "new.gguf": b"new"}).folder
+    shutil.copy(more / "new.gguf", volume.folder)
+    (volume.folder / SUMS).unlink()
+    shutil.copy(more / SUMS, volume.folder)
+    writer = threading.Timer(0.1, lambda: os.replace(more / RECEIPT, volume.folder / RECEIPT))
+    writer.start()
+    assert _found(tmp_path) == []
+    writer.join()
+    assert (volume.folder / RECEIPT).read_bytes() != receipt
 
 
 def test_the_budget_bounds_what_is_read(volume: Volume, tmp_path: Path) -> None:

@@ -46,6 +46,8 @@ class Scrubbed:
 
     def save(self, present: Collection[str] | None = None) -> None:
         """Write what is new; of `present`, if given, and nothing else. Raises StoreError."""
+        if not self._new and (present is None or self._times.keys() <= set(present)):
+            return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             with _locked(self._path.with_suffix(".lock")):

@@ -34,6 +34,11 @@ def test_what_is_held_no_more_is_forgotten(tmp_path: Path) -> None:
     assert set(Scrubbed(tmp_path, tmp_path).times) == {"b"}
 
 
+def test_nothing_is_written_where_nothing_is_new(tmp_path: Path) -> None:
+    Scrubbed(tmp_path / "state", tmp_path).save(present=())
+    assert not (tmp_path / "state").exists()
+
+
 def test_runs_at_the_same_time_add_up(tmp_path: Path) -> None:
     def note(number: int) -> None:
         memory = Scrubbed(tmp_path, tmp_path)

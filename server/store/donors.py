@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from server.catalogue import Catalogue
-from server.errors import HoldfastError
+from server.errors import ConfigError, HoldfastError
 from server.settings import Settings
 from server.store import hub, modelscope
 from server.store.copies.copy import Inventory, folder_of, inventory, open_copy
@@ -41,12 +41,14 @@ class Offer:
 class Places:
     """The store and its copies. Each is looked at once; one out of reach offers nothing."""
 
-    def __init__(self, places: Sequence[tuple[str, Place]]) -> None:
+    def __init__(
+        self, places: Sequence[tuple[str, Place]], silent: Mapping[str, str] | None = None
+    ) -> None:
         """Each with how messages call it, in the order in which they are asked; what is to be
         repaired lies in the first one."""
         self._places = tuple(places)
         self._seen: dict[str, Mapping[str, Sequence[tuple[str, Held]]]] = {}
-        self.silent: dict[str, str] = {}
+        self.silent: dict[str, str] = dict(silent or {})
         """Why a place was out of reach, by its name."""
 
     def __iter__(self) -> Iterator[tuple[str, Place]]:
@@ -95,14 +97,14 @@ class Upstream:
     ) -> None:
         """`sources` in the order in which they are asked; `aliases` are the names at ModelScope of
         repositories that have another one there."""
-        self._sources = tuple(sources)
+        self.sources = tuple(sources)
         self._aliases = aliases or {}
         self._told: dict[tuple[str, str, str], Listing | HoldfastError] = {}
 
     def offers(self, claim: Claim) -> tuple[tuple[Url, ...], int, tuple[str, ...]]:
         """Where the file can be had, its bytes, and why it cannot be had from the others."""
         urls, refusals, size = [], [], 0
-        for source in self._sources:
+        for source in self.sources:
             name = claim.volume.repository
             if isinstance(source, ModelScope):
                 name = self._aliases.get(name, name)
@@ -142,10 +144,14 @@ def places(settings: Settings, copies: Sequence[str], root: Path) -> Places:
     found: dict[Path | str, tuple[str, Place]] = {root: ("the same folder", Folder(root))}
     if settings.models.is_dir():
         found.setdefault(settings.models, ("the store", Folder(settings.models)))
+    silent = {}
     for address in copies:
         where = address if address.startswith("s3://") else Path(address).expanduser().absolute()
-        found.setdefault(where, (f"the copy {address}", open_copy(address).place))
-    return Places(list(found.values()))
+        try:
+            found.setdefault(where, (f"the copy {address}", open_copy(address).place))
+        except ConfigError as error:  # a bucket without s3fs; the others are asked all the same
+            silent[address] = error.what
+    return Places(list(found.values()), silent)
 
 
 def upstream(settings: Settings, catalogue: Catalogue) -> Upstream | None:

@@ -77,11 +77,20 @@ class Sources:
             self._next(error)
             return True
 
-    def start_over(self) -> None:
-        """The bytes were wrong: the next source is asked for all of them, after the last one the
-        first again."""
+    def start_over(self, why: str) -> None:
+        """The bytes were wrong, `why` says how: the next source is asked for all of them, after the
+        last one the first again."""
         with self._lock:
             usable = len(self._want.urls)
+            name = self._want.urls[self._current].name if self._current < usable else ""
+            # Kept for the end: what the last source fails for is then only half of the story.
+            self._errors.append(
+                StoreError(
+                    f"{name or 'a source'} sends wrong bytes of {self._want.path}",
+                    why=why,
+                    next_step="Try again later, or name another revision",
+                )
+            )
             self._current = (self._current + 1) % usable
             self._kept = self._linked = self._etag = None
 

@@ -88,17 +88,18 @@ class Worker(threading.Thread):
             self._board.done(job, Fetched(want, sha256, want.git_oid or git_oid))
             self._board.tell(FileDone(want.path, sha256))
             return
+        kind = "sha256" if want.sha256 else "git blob"
+        why = f"its {kind} is {found} and should be {wanted}"
         if job.arrived:  # else it is only what an earlier run left
             job.rounds += 1
-            job.sources.start_over()
+            job.sources.start_over(why)
             self._board.tell(Retrying(want.path, "all bytes came, and they are wrong", 0))
         job.part.start_over()
         job.arrived = 0
         if job.rounds >= max(2, len(want.urls)):
             raise StoreError(
                 f"{want.path} is not what it should be, wherever it is fetched from",
-                why=f"its {'sha256' if want.sha256 else 'git blob'} is {found} and should be "
-                f"{wanted}",
+                why=why,
                 next_step="Nothing of it was kept; try again later, or name another revision",
             )
 

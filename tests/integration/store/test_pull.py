@@ -22,11 +22,13 @@ from server.catalogue import File, Store
 from server.errors import HubError, StoreError
 from server.settings import Settings
 from server.store.digest import sha256_of
+from server.store.hub import Hub
+from server.store.modelscope import ModelScope
 from server.store.pull import run as pulling
 from server.store.pull.events import Event, Failed, Linked, Published, Unchanged, Waiting
 from server.store.pull.order import Order
 from server.store.pull.run import Outcome, Task
-from server.store.pull.sources import sources
+from server.store.pull.sources import Sources, sources
 from server.store.pull.staging import Means
 from server.store.pull.window import Window
 from server.store.receipt import Receipt, read_receipt
@@ -333,6 +335,19 @@ def test_wrong_bytes_from_the_hub_are_replaced_by_modelscopes(site: Site) -> Non
         folder = site.shelf.folder(NAME, site.receipt().revision)
         assert sha256_of(folder / held.path) == held.sha256
     assert site.hub.sent(f"/models/{NAME}/resolve/master/{shard}") >= SHARD
+
+
+def test_wrong_bytes_are_told_even_if_it_is_another_source_that_gives_up_last(
+    site: Site, tmp_path: Path
+) -> None:
+    (tmp_path / "empty").mkdir()
+    shard = "model-00001-of-00002.safetensors"
+    site.hub.faults({"match": shard, "kind": "wrong-bytes", "where": "cdn", "times": None})
+    with running_hub(tmp_path / "empty") as scope:
+        hubs = Sources([Hub(site.hub.url), ModelScope(scope.url)])
+        (failure,) = site.pull(means=Means(hubs, 4, None)).failures
+    assert f"{site.hub.url} sends wrong bytes of {shard}" in failure.why
+    assert scope.url in failure.why
 
 
 # ---- Interruptions ----

@@ -160,7 +160,7 @@ def _linked(source: Path, part: Path, held: Held, on_bytes: OnBytes) -> bool:
         found = digest(open_at(part, 0), on_bytes)
         if found != held.sha256:
             part.unlink()
-            raise differs(str(part), held.sha256, found, found)
+            raise differs(source.name, held.sha256, found, found)
     except OSError as error:
         raise unwritable(part, error, held.bytes) from error
     return True

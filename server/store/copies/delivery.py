@@ -38,7 +38,7 @@ def deliver(source: Source, part: Path, size: int, sha256: str, on_bytes: OnByte
         found = digest(open_at(part, 0), on_bytes)
     if found != sha256:
         part.unlink()
-        raise differs(str(part), sha256, found, digest(source(0)))
+        raise differs(part.name.removesuffix(".part"), sha256, found, digest(source(0)))
 
 
 def open_at(path: Path, offset: int) -> io.RawIOBase:
@@ -67,7 +67,7 @@ def differs(what: str, expected: str, found: str, origin: str) -> StoreError:
         return StoreError(
             f"{what} was not written: what it is a copy of is damaged",
             why=f"its sha256 is {origin}, and should be {expected}",
-            next_step="Repair it with `holdfast verify --repair`, then run the same command again",
+            next_step="Repair it with `holdfast verify --repair` (--copy for a copy), and try again",
         )
     return StoreError(
         f"{what} comes back otherwise than it was written",

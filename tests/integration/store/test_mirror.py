@@ -113,6 +113,7 @@ def test_a_copy_alone_gives_everything_back(mirror: Mirror, tmp_path: Path) -> N
     assert (code, out.count("nothing to do")) == (0, 2)
 
 
+@pytest.mark.parametrize("mirror", ["folder"], indirect=True)
 def test_names_choose_and_a_dry_run_changes_nothing(mirror: Mirror, tmp_path: Path) -> None:
     mirror.run("sync", "--init", "holdfast/demo")
     code, out, _ = mirror.run("sync", "--dry-run", "--json")
@@ -135,6 +136,7 @@ def test_names_choose_and_a_dry_run_changes_nothing(mirror: Mirror, tmp_path: Pa
     assert "holdfast/demo" in err
 
 
+@pytest.mark.parametrize("mirror", ["folder"], indirect=True)
 def test_what_rotted_in_the_store_is_never_copied(mirror: Mirror, tmp_path: Path) -> None:
     damaged = mirror.home / "models" / "holdfast/Large-GGUF" / OTHER / "data/part 1.txt"
     flip(damaged)
@@ -335,6 +337,7 @@ def test_killed_at_any_point_it_goes_on_and_shows_nothing_wrong(
     assert tree(new / "models") == wanted
 
 
+@pytest.mark.parametrize("mirror", ["folder"], indirect=True)
 def test_interrupted_it_goes_on_too(mirror: Mirror) -> None:
     assert mirror.kill("sync", "--init", after=0.35, by=signal.SIGINT) in (0, 130)
     assert mirror.run("sync", "--init")[0] == 0

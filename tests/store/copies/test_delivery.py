@@ -116,7 +116,7 @@ class StoppedError(Exception):
     pass
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(at=st.integers(0, 2 * len(CONTENT) - 1))
 def test_stopped_anywhere_it_goes_on(tmp_path_factory: pytest.TempPathFactory, at: int) -> None:
     folder = tmp_path_factory.mktemp("stopped")

@@ -165,7 +165,7 @@ def _installed(model: Model, build: Build | None, look: Look) -> Installed:
         raise only.error()
     raise StoreError(
         f"no build of {model.id} is in the store",
-        next_step="`holdfast check-config` lists its builds and where they come from",
+        next_step=f"`holdfast pull {model.id}` fetches one; `holdfast check-config` lists them",
     )
 
 

@@ -67,7 +67,7 @@ def differs(what: str, expected: str, found: str, origin: str) -> StoreError:
         return StoreError(
             f"{what} was not written: what it is a copy of is damaged",
             why=f"its sha256 is {origin}, and should be {expected}",
-            next_step="Repair it with `holdfast verify --repair` (--copy for a copy), and try again",
+            next_step="`holdfast verify --repair` mends it (of a copy with --copy); then try again",
         )
     return StoreError(
         f"{what} comes back otherwise than it was written",

@@ -30,6 +30,8 @@ from server.store.removal import drop_empty
 from server.store.shelf import Arrival, Shelf
 from server.units import format_bytes
 
+_PARTS = ".parts"
+
 
 @dataclass(frozen=True, slots=True)
 class Standing:
@@ -42,10 +44,6 @@ class Standing:
     staged: tuple[Held, ...]
     """Brought by an earlier run, but not published."""
     absent: tuple[Held, ...]
-
-    @property
-    def absent_bytes(self) -> int:
-        return sum(held.bytes for held in self.absent)
 
 
 def standing(shelf: Shelf, receipt: Receipt) -> Standing:
@@ -97,11 +95,15 @@ def bring(
 
     Raises StoreError if the bytes are not those of `held`.
     """
-    target = shelf.incoming(receipt.repository, receipt.revision) / held.path
-    part = target.with_name(f"{target.name}.part")
-    if twin is None or not _linked(twin, target, held, on_bytes):
+    incoming = shelf.incoming(receipt.repository, receipt.revision)
+    # Apart from what is staged: a repository may have a file called like another's part.
+    part = incoming / _PARTS / f"{held.path}.part"
+    link = incoming / _PARTS / f"{held.path}.link"
+    if twin is not None and _linked(twin, link, held, on_bytes):
+        settle(link, incoming / held.path)
+    else:
         deliver(source, part, held.bytes, held.sha256, on_bytes)
-        settle(part, target)
+        settle(part, incoming / held.path)
 
 
 def publish_whole(shelf: Shelf, receipt: Receipt, signature: bytes | None) -> bool:
@@ -114,6 +116,7 @@ def publish_whole(shelf: Shelf, receipt: Receipt, signature: bytes | None) -> bo
     if here.absent:
         return False
     incoming = shelf.incoming(receipt.repository, receipt.revision)
+    shutil.rmtree(incoming / _PARTS, ignore_errors=True)
     if here.staged:
         shelf.publish(
             receipt.repository,
@@ -125,8 +128,8 @@ def publish_whole(shelf: Shelf, receipt: Receipt, signature: bytes | None) -> bo
         )
     volume = shelf.volume(receipt.repository, receipt.revision)
     if signature is not None and volume is not None and volume.receipt == receipt:
-        write_whole(incoming / f"{SIGNATURE}.part", volume.folder / SIGNATURE, signature)
-        drop_empty(incoming, 4)
+        write_whole(incoming / _PARTS / SIGNATURE, volume.folder / SIGNATURE, signature)
+        drop_empty(incoming / _PARTS, 5)
     return True
 
 
@@ -141,8 +144,7 @@ def names_of(files: Sequence[Held]) -> str:
     return shown + (f" and {len(files) - 3} more" if len(files) > 3 else "")
 
 
-def _linked(twin: Path, target: Path, held: Held, on_bytes: OnBytes) -> bool:
-    link = target.with_name(f"{target.name}.link")
+def _linked(twin: Path, link: Path, held: Held, on_bytes: OnBytes) -> bool:
     try:
         make_folder(link.parent)
         link.unlink(missing_ok=True)
@@ -153,6 +155,5 @@ def _linked(twin: Path, target: Path, held: Held, on_bytes: OnBytes) -> bool:
             return False
     except OSError as error:
         raise unwritable(link, error, held.bytes) from error
-    settle(link, target)
     on_bytes(2 * held.bytes)
     return True

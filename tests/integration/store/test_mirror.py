@@ -341,3 +341,14 @@ def test_killed_at_any_point_it_goes_on_and_shows_nothing_wrong(
 def test_interrupted_it_goes_on_too(mirror: Mirror) -> None:
     assert mirror.kill("sync", "--init", after=0.35, by=signal.SIGINT) in (0, 130)
     assert mirror.run("sync", "--init")[0] == 0
+
+
+@pytest.mark.parametrize("mirror", ["folder"], indirect=True)
+def test_a_file_called_like_anothers_part_is_itself(mirror: Mirror, tmp_path: Path) -> None:
+    files = {"notes": b"n" * 5_000_000, "notes.part": b"p" * 4_000_000, "notes.part.part": b"q"}
+    publish(mirror.home, "org/parts", REVISION, files)
+    assert mirror.run("sync", "--init")[0] == 0
+    new = tmp_path / "new"
+    assert mirror.run("restore", "--jobs", "4", home=new)[0] == 0
+    assert tree(new / "models") == tree(mirror.home / "models")
+    assert not list((new / "models" / ".incoming").glob("*"))

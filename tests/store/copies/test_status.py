@@ -13,7 +13,7 @@ from tests.store.copies.receipts import REVISION, WHEN, held, inventory, receipt
 
 A, B, C = held("a"), held("b"), held("c")
 WHOLE = receipt(A, B)
-STORE = inventory(WHOLE, address="/home/models")
+STORE = inventory(WHOLE, address="/store/models")
 NONE = inventory(address="/nas")
 
 

@@ -15,7 +15,7 @@ from tests.store.copies.receipts import held, inventory, receipt
 
 A, B, C = held("a"), held("b"), held("c")
 STORE = receipt(A, B)
-FOLDER = Path("/home/models/org/name")
+FOLDER = Path("/store/models/org/name")
 NOTHING = inventory()
 
 

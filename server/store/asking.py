@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import re
 import time
@@ -10,6 +11,9 @@ from typing import TypeVar
 
 from server.catalogue.catalogue import shorten
 from server.errors import HubError
+from server.units import format_duration
+
+log = logging.getLogger("holdfast")
 
 ATTEMPTS = 5
 _LONGEST_WAIT = 120  # seconds, whatever Retry-After says
@@ -24,8 +28,10 @@ def persistently(ask: Callable[[], _T], attempts: int = ATTEMPTS) -> _T:
         except HubError as error:
             if error.retry_after is None or attempt + 1 == attempts:
                 raise
-            pause = max(float(error.retry_after), 0.5 * 2**attempt)
-            time.sleep(min(_LONGEST_WAIT, pause * random.uniform(1, 1.25)))  # noqa: S311
+            pause = max(float(error.retry_after), 0.5 * 2**attempt) * random.uniform(1, 1.25)  # noqa: S311
+            pause = min(_LONGEST_WAIT, pause)
+            log.warning("%s; it is asked again in %s", error.what, format_duration(pause))
+            time.sleep(pause)
     raise AssertionError("attempts is at least 1")
 
 

@@ -224,7 +224,7 @@ def test_folders_in_modelscopes_answer_are_no_files() -> None:
     assert read_files(answer, "org/model", "http://scope") == (Remote("a/b", 1, SHA),)
 
 
-def test_waiting_follows_retry_after_and_ends() -> None:
+def test_waiting_follows_retry_after_is_told_and_ends(caplog: pytest.LogCaptureFixture) -> None:
     asked = []
 
     def ask() -> None:
@@ -234,6 +234,8 @@ def test_waiting_follows_retry_after_and_ends() -> None:
     with pytest.raises(HubError):
         asking.persistently(ask, 2)
     assert len(asked) == 2
+    (told,) = caplog.messages
+    assert told.startswith("busy; it is asked again in ")
 
 
 def test_what_no_wait_can_mend_is_not_asked_again() -> None:

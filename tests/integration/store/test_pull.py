@@ -491,6 +491,20 @@ def test_offline_it_asks_nobody_and_tells_what_the_catalogue_knows(site: Site) -
     assert site.hub.log() == []
 
 
+def test_what_fits_this_machine_is_found(site: Site) -> None:
+    code, out, err = finished(holdfast(site, "pull", "--fits", "--dry-run", HF_HUB_OFFLINE="1"))
+    assert code == 0, err
+    assert "unsloth/Qwen3.5-0.8B-GGUF" in out
+    assert "397B" not in out
+
+
+def test_a_busy_hub_is_waited_for_and_said_to_be(site: Site) -> None:
+    site.hub.faults({"match": "^/api/models/", "kind": "429", "seconds": 1})
+    code, _, err = finished(holdfast(site, "pull", NAME))
+    assert code == 0
+    assert "asks for a pause; it is asked again in" in err
+
+
 def test_the_token_goes_to_the_hub_alone(site: Site) -> None:
     token = "hf_" + "s" * 34
     with running_hub(site.root, token=token) as private:

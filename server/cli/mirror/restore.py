@@ -70,7 +70,7 @@ def restore(
     if json:
         import orjson
 
-        typer.echo(orjson.dumps([_as_json(one) for one in comings]))
+        typer.echo(orjson.dumps([_as_json(one, problems) for one in comings]))
     else:
         for one in comings:
             typer.echo(_line(one, dry_run, label(one.receipt) in {name for name, _ in problems}))
@@ -139,11 +139,12 @@ def _line(one: Return, dry_run: bool, failed: bool) -> str:
     return f"{label(one.receipt)}: {count} ({format_bytes(one.bytes)}) {verb}"
 
 
-def _as_json(one: Return) -> dict[str, object]:
+def _as_json(one: Return, problems: list[tuple[str, HoldfastError]]) -> dict[str, object]:
     return {
         "repository": one.receipt.repository,
         "revision": one.receipt.revision,
         "files": [held.path for held in one.wanted],
         "bytes": one.bytes,
         "lost": [held.path for held in one.lost],
+        "problems": [error.sentence for name, error in problems if name == label(one.receipt)],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ from server.cli.options import Config, Home, Json, load_settings
 from server.errors import HoldfastError, StoreError
 
 if TYPE_CHECKING:
+    from server.cli.work import Work
     from server.store.bag.intake import Delivery
     from server.store.receipt import Held
     from server.store.shelf import Shelf
@@ -49,49 +51,67 @@ def import_(
     )
     if not _same_disk(directory, shelf.root):  # on the same disk files can be linked
         require_space(shelf, needed, catalogue.load(settings).store.reserve)
-    absent, failed = _take(shelf, deliveries, needed, jobs)
-    results = {label(one.receipt): absent[label(one.receipt)] for one in deliveries}
+    taken = _take(shelf, deliveries, needed, jobs)
     if json:
         import orjson
 
-        typer.echo(orjson.dumps([{"name": name, "absent": gone} for name, gone in results.items()]))
+        typer.echo(orjson.dumps(list(taken.values())))
     else:
-        for name, gone in results.items():
-            typer.echo(_line(name, gone, [group for root in roots if (group := group_of(root))]))
-    if failed:
+        groups = [group for root in roots if (group := group_of(root))]
+        for one in taken.values():
+            typer.echo(_line(one, groups))
+    if any(one.problems for one in taken.values()):
         raise typer.Exit(StoreError.exit_code)
 
 
-def _take(
-    shelf: Shelf, deliveries: list[Delivery], needed: int, jobs: int
-) -> tuple[dict[str, list[str]], bool]:
-    """By revision the files that are still to come, and whether anything failed."""
+@dataclass(slots=True)
+class _Taken:
+    """What became of one revision."""
+
+    name: str
+    absent: list[str] = field(default_factory=list)
+    """Files that are still to come."""
+    problems: list[str] = field(default_factory=list)
+
+
+def _take(shelf: Shelf, deliveries: list[Delivery], needed: int, jobs: int) -> dict[str, _Taken]:
     from server.cli.work import Work
-    from server.store.bag.unpacking import unpack
     from server.store.lock import store_lock
 
-    absent: dict[str, list[str]] = {}
-    failed = False
-    with store_lock(shelf.root, "holdfast store import"), Work("import", 2 * needed) as work:
-        for delivery in deliveries:
-            name = label(delivery.receipt)
-
-            def on_done(held: Held, error: HoldfastError | None, name: str = name) -> None:
-                nonlocal failed
-                if error is not None:
-                    failed = True
-                    work.say(f"{name}: {held.path}: {error.sentence}")
-
-            gone = unpack(shelf, delivery, jobs=jobs, on_bytes=work.on_bytes, on_done=on_done)
-            absent[name] = [held.path for held in gone]
-    return absent, failed
+    taken = {label(one.receipt): _Taken(label(one.receipt)) for one in deliveries}
+    try:
+        with store_lock(shelf.root, "holdfast store import"), Work("import", 2 * needed) as work:
+            for delivery in deliveries:
+                _take_one(shelf, delivery, taken[label(delivery.receipt)], jobs, work)
+    except KeyboardInterrupt:
+        typer.echo("Stopped. Run the same command again to go on.", err=True)
+        raise
+    return taken
 
 
-def _line(name: str, absent: list[str], groups: list[str]) -> str:
-    if not absent:
-        return f"{name}: in the store"
+def _take_one(shelf: Shelf, delivery: Delivery, taken: _Taken, jobs: int, work: Work) -> None:
+    from server.store.bag.unpacking import unpack
+
+    def on_done(held: Held | None, error: HoldfastError | None) -> None:
+        if error is not None:
+            path = f"{held.path}: " if held else ""
+            taken.problems.append(f"{path}{error.sentence}")
+            work.say(f"{taken.name}: {taken.problems[-1]}")
+
+    try:
+        gone = unpack(shelf, delivery, jobs=jobs, on_bytes=work.on_bytes, on_done=on_done)
+        taken.absent = [held.path for held in gone]
+    except StoreError as error:
+        on_done(None, error)
+
+
+def _line(one: _Taken, groups: list[str]) -> str:
+    if one.problems:
+        return f"{one.name}: not taken in"
+    if not one.absent:
+        return f"{one.name}: in the store"
     more = f" (this was {', '.join(groups)})" if groups else ""
-    return f"{name}: {files(len(absent))} still to come from other media{more}"
+    return f"{one.name}: {files(len(one.absent))} still to come from other media{more}"
 
 
 def _same_disk(one: Path, other: Path) -> bool:

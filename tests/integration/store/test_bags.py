@@ -209,7 +209,11 @@ def test_a_repaired_medium_brings_only_what_was_missing(bag: Path, tmp_path: Pat
     damaged = bag / GGUF / "data/part 0.txt"
     flip(damaged)
     new = tmp_path / "new"
-    assert take(new, bag)[0] == 4
+    code, out, err = take(new, bag)
+    assert code == 4
+    assert "Large-GGUF@76543210fedc: not taken in" in out
+    assert "demo@0123456789ab: in the store" in out
+    assert "part 0.txt" in err
     flip(damaged)
     assert take(new, bag)[0] == 0
     found = json.loads((new / "models/holdfast/Large-GGUF" / OTHER / "holdfast.json").read_bytes())

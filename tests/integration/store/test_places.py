@@ -215,15 +215,18 @@ def test_a_server_that_is_gone_or_refuses_is_told_without_the_secret(
 
 
 @contextlib.contextmanager
-def without_a_listing_of_uploads(s3: S3) -> Iterator[str]:
-    """The same server, but as some S3-compatible ones are: it cannot list unfinished uploads."""
+def relayed(s3: S3, *, lists_uploads: bool = True, flips: bool = False) -> Iterator[str]:
+    """The same server, but as some are: it cannot list unfinished uploads, or a bit flips on the
+    way to its disk."""
 
     class Relay(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def relay(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            if self.command == "GET" and re.search(r"[?&]uploads", self.path):
+            if flips and self.command == "PUT":
+                body = bytes([body[0] ^ 1]) + body[1:]
+            if not lists_uploads and self.command == "GET" and re.search(r"[?&]uploads", self.path):
                 return self.answer(501, b"<Error><Code>NotImplemented</Code></Error>", {})
             connection = http.client.HTTPConnection(s3.url.removeprefix("http://"), timeout=30)
             connection.request(self.command, self.path, body, dict(self.headers))
@@ -261,7 +264,7 @@ def test_a_server_that_cannot_list_uploads_gets_them_whole(
 
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
-    with without_a_listing_of_uploads(s3) as url:
+    with relayed(s3, lists_uploads=False) as url:
         monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
         bucket = Bucket("s3://holdfast/unlisted", part=PART)
         with pytest.raises(StoppedError):
@@ -270,3 +273,19 @@ def test_a_server_that_cannot_list_uploads_gets_them_whole(
         bucket.tidy("org")
         with bucket.open("org/cut") as file:
             assert file.read() == CONTENT
+
+
+@pytest.mark.parametrize("size", [PART, len(CONTENT)], ids=["in one", "in parts"])
+def test_bits_that_flip_on_the_way_are_found_when_it_is_read_back(
+    s3: S3, source: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    source.write_bytes(CONTENT[:size])
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    with relayed(s3, flips=True) as url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", url)
+        monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")
+        bucket = Bucket("s3://holdfast/flipped", part=PART)
+        with pytest.raises(StoreError, match="comes back otherwise than it was written"):
+            put(bucket, source, "org/file", hashlib.sha256(CONTENT[:size]).hexdigest())
+        assert bucket.find() == {}

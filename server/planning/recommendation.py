@@ -14,12 +14,10 @@ from server.planning import footprint
 from server.planning.places import Place
 from server.planning.selection import capability
 from server.planning.sizing import reserve
+from server.store.pull.selection import PREFERRED
 
 CONTEXT = 32_768
 SLOTS = 1
-QUANTS = ("UD-Q4_K_XL", "Q4_K_M", "Q8_0")
-"""Tried in this order for each model; four bits is where quality per byte is best."""
-
 READABLE = 8.0
 """Tokens per second: about six words, as fast as people read."""
 
@@ -76,7 +74,7 @@ def active_share(architecture: Architecture) -> float:
 
 
 def _candidate(model: Model, place: Place) -> Recommendation | None:
-    for quant in QUANTS:
+    for quant in PREFERRED:
         for build in model.builds:
             if build.quant != quant or build.engine != "llama-server":
                 continue

@@ -128,7 +128,7 @@ def _pull_one(task: Task, plan: Plan, tell: Tell, closing: threading.Event) -> b
         _refuse_code(order.repository, arrivals)
     if len(arrivals) < len(missing):
         return False
-    with _given_way(linked, task.shelf.folder(order.repository, plan.revision)):
+    with _given_way(plan, linked):
         receipt = task.shelf.publish(
             order.repository,
             plan.revision,
@@ -152,27 +152,33 @@ def _refuse_code(repository: str, arrivals: Sequence[Arrival]) -> None:
 
 
 @contextlib.contextmanager
-def _given_way(linked: Sequence[Arrival], folder: Path) -> Iterator[None]:
+def _given_way(plan: Plan, linked: Sequence[Arrival]) -> Iterator[None]:
     """Files put into the revision's folder by hand make way for the same content, now checked.
 
     They come back if the revision cannot be published.
     """
-    by_hand = [one for one in linked if (folder / one.held.path).exists()]
-    for one in by_hand:
-        (folder / one.held.path).unlink()
+    lying = {item.path: item.source for item in plan.of("link")}
+    by_hand = [
+        (source, one.staged)
+        for one in linked
+        if plan.folder is not None
+        and (source := lying.get(one.held.path)) == plan.folder / one.held.path
+    ]
+    for source, _ in by_hand:
+        source.unlink()
     try:
         yield
     except BaseException:
-        for one in by_hand:
-            if not (folder / one.held.path).exists():
-                link_or_copy(one.staged, folder / one.held.path)
+        for source, staged in by_hand:
+            if not source.exists():
+                link_or_copy(staged, source)
         raise
 
 
 def _batches(items: Sequence[Item]) -> list[list[Item]]:
     """What is small first: a model that is refused for its config is refused before its weights."""
     small = [item for item in items if not is_weights(item.path)]
-    large = [item for item in items if item not in small]
+    large = [item for item in items if is_weights(item.path)]
     return [batch for batch in (small, large) if batch]
 
 

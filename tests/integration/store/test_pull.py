@@ -226,6 +226,22 @@ def test_files_put_there_by_hand_are_taken_once_they_are_checked(site: Site) -> 
     assert [path.name.partition(".safetensors")[0] for path in aside] == ["model-00002-of-00002"]
 
 
+def test_files_put_there_by_hand_stay_where_the_revision_is_refused(site: Site) -> None:
+    one, two = (f"model-0000{n}-of-00002.safetensors" for n in (1, 2))
+    (site.root / NAME / two).unlink()
+    told = sources(Settings(site.home, (), hub_endpoint=site.hub.url), Store()).listing(
+        Order(NAME), None
+    )
+    folder = site.shelf.folder(NAME, told.listing.revision)
+    folder.mkdir(parents=True)
+    (folder / one).write_bytes((site.root / NAME / one).read_bytes())
+    (failure,) = site.pull().failures
+    assert "is not whole" in failure.sentence
+    assert [event.path for event in site.of(Linked)] == [one]
+    assert (folder / one).read_bytes() == (site.root / NAME / one).read_bytes()
+    assert read_receipt(folder) is None
+
+
 def test_a_second_build_of_a_repository_joins_the_first(site: Site) -> None:
     one, two = (f"model-0000{n}-of-00002.safetensors" for n in (1, 2))
     (site.root / NAME / one).rename(site.root / NAME / "a.safetensors")

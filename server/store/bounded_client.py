@@ -7,7 +7,8 @@ refused.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 
 import httpx2
 
@@ -28,6 +29,33 @@ def bounded_client() -> httpx2.Client:
         max_redirects=5,
         timeout=TIMEOUT,
     )
+
+
+def unbounded_client() -> httpx2.Client:
+    """One for files, which may be of any size."""
+    return httpx2.Client(follow_redirects=True, max_redirects=5, timeout=TIMEOUT)
+
+
+_in_library: Callable[[], httpx2.Client] | None = None
+_lock = threading.Lock()
+
+
+def put_into_library(factory: Callable[[], httpx2.Client]) -> None:
+    """Has huggingface_hub use the clients that `factory` makes, in all threads.
+
+    Only where it does not already: it closes the client that it has, and others may be using it.
+    """
+    from huggingface_hub import constants, set_client_factory
+
+    global _in_library
+    with _lock:
+        if _in_library is factory:
+            return
+        # The library would ask its own idea of the hub, which need not be ours, which programs are
+        # agents, to tell the hub by which of them it is used.
+        constants.HF_HUB_DISABLE_TELEMETRY = True
+        set_client_factory(factory)
+        _in_library = factory
 
 
 def _plain(request: httpx2.Request) -> None:

@@ -68,15 +68,12 @@ class Hub:
     def _ask(self, repository: str, revision: str | None) -> Listing:
         # Imported here: together they take half a second.
         import httpx2
-        from huggingface_hub import HfApi, constants, set_client_factory
+        from huggingface_hub import HfApi
         from huggingface_hub.errors import HfHubHTTPError
 
-        from server.store.bounded_client import TIMEOUT, bounded_client
+        from server.store.bounded_client import TIMEOUT, bounded_client, put_into_library
 
-        # The library would ask its own idea of the hub, which need not be ours, which programs are
-        # agents, to tell the hub by which of them it is used.
-        constants.HF_HUB_DISABLE_TELEMETRY = True
-        set_client_factory(bounded_client)
+        put_into_library(bounded_client)
         # token=False and not None: None would have the library look for one by itself.
         api = HfApi(
             self.endpoint,

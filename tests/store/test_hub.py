@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,13 @@ def test_a_pinned_revision_is_listed_whole(fake: FakeHub, root: Path) -> None:
 
 def test_without_a_revision_it_is_that_of_main(fake: FakeHub) -> None:
     assert Hub(fake.url).listing("org/model", None).revision == "f" * 40
+
+
+def test_several_threads_may_ask_at_once(fake: FakeHub) -> None:
+    hub = Hub(fake.url, attempts=1)
+    with ThreadPoolExecutor(8) as crew:
+        asked = [crew.submit(hub.listing, "org/model", COMMIT) for _ in range(40)]
+    assert {one.result() for one in asked} == {hub.listing("org/model", COMMIT)}
 
 
 def test_modelscope_tells_of_the_same_files(fake: FakeHub) -> None:

@@ -58,10 +58,12 @@ def stage_by_xet(
 
 def _download(plan: Plan, item: Item, folder: Path, source: Hub, tell: Tell) -> Path:
     import httpx2
-    from huggingface_hub import hf_hub_download, set_client_factory
+    from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError
 
-    set_client_factory(lambda: httpx2.Client(follow_redirects=True, timeout=30.0))
+    from server.store.bounded_client import put_into_library, unbounded_client
+
+    put_into_library(unbounded_client)
     try:
         path = hf_hub_download(
             plan.order.repository,

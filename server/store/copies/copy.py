@@ -85,9 +85,11 @@ class Copy:
         self.place.reach()
         data = self.place.read(MARKER)
         if data is None:
+            is_folder = isinstance(self.place, Folder)
             raise StoreError(
                 f"{self.address} is no copy yet",
-                why=f"it holds no {MARKER}, and neither does a mount point without its disk",
+                why=f"it holds no {MARKER}"
+                + (", and neither does a mount point without its disk" if is_folder else ""),
                 next_step="If this is the right place: holdfast mirror sync --init",
             )
         try:
@@ -165,7 +167,8 @@ def inventory(place: Place) -> Inventory:
             damaged.append(path)
         else:
             receipts[key_of(receipt)] = receipt
-    return Inventory(place.address, receipts, sizes, damaged=tuple(damaged))
+    in_order = sorted(receipts.items(), key=lambda item: item[0].split("@"))
+    return Inventory(place.address, dict(in_order), sizes, damaged=tuple(damaged))
 
 
 def open_copy(address: str) -> Copy:

@@ -10,7 +10,7 @@ from typing import Literal
 from server.store.copies.copy import Inventory, folder_of
 from server.store.receipt import Held, Receipt
 
-State = Literal["whole", "partial", "absent", "unreachable"]
+State = Literal["whole", "partial", "absent", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,16 @@ class Standing:
 def standings(places: Sequence[Inventory | str], min_copies: int) -> tuple[Standing, ...]:
     """Every revision that any place holds, by name.
 
-    `places` are the store and its copies: what each holds, or the address of one out of reach,
-    which counts for nothing. A revision is all files that any receipt of it names, so that one that
-    was removed from the store on purpose still counts by its copies.
+    `places` are the store and its copies: what each holds, or the address of one that cannot be
+    looked into, which counts for nothing. A revision is all files that any receipt of it names, so
+    that one that was removed from the store on purpose still counts by its copies.
     """
     known: dict[str, list[Receipt]] = {}
     for place in places:
         for key, receipt in place.receipts.items() if isinstance(place, Inventory) else ():
             known.setdefault(key, []).append(receipt)
-    return tuple(_standing(known[key], key, places, min_copies) for key in sorted(known))
+    in_order = sorted(known, key=lambda key: key.split("@"))
+    return tuple(_standing(known[key], key, places, min_copies) for key in in_order)
 
 
 def with_times(place: Inventory, times: Mapping[str, datetime.datetime]) -> Inventory:
@@ -104,6 +105,6 @@ def _held(place: Inventory | str, key: str) -> set[tuple[str, str]]:
 
 def _holding(place: Inventory | str, key: str, held: int, files: int) -> Holding:
     if isinstance(place, str):
-        return Holding(place, "unreachable", 0, None)
+        return Holding(place, "unknown", 0, None)
     state: State = "whole" if held == files else "partial" if key in place.receipts else "absent"
     return Holding(place.address, state, held, place.verified.get(key))

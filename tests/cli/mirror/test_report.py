@@ -77,7 +77,7 @@ def test_status() -> None:
         f"{NAME}  2 files, 2.0 KiB, in 1 of at least 2 places",
         "  /store     whole",
         "  /nas       1 of 2 files, read back 2026-11-21 04:00 UTC",
-        "  s3://gone  unreachable",
+        "  s3://gone  unknown",
     ]
     assert "\x1b[" in table(found, 2, colour=True)[0]
     assert "\x1b[" not in table(standings((inventory(STORE),), 1), 1, colour=True)[0]

@@ -23,7 +23,7 @@ NONE = inventory(address="/nas")
         pytest.param([STORE], "whole", 1, id="the store alone"),
         pytest.param([STORE, inventory(WHOLE)], "whole whole", 2, id="two"),
         pytest.param([STORE, NONE], "whole absent", 1, id="not copied"),
-        pytest.param([STORE, "/gone"], "whole unreachable", 1, id="out of reach"),
+        pytest.param([STORE, "/gone"], "whole unknown", 1, id="out of reach"),
         pytest.param([STORE, inventory(WHOLE, b=-1)], "whole partial", 1, id="a file lost"),
         pytest.param([STORE, inventory(WHOLE, b=99)], "whole partial", 1, id="truncated"),
         pytest.param([NONE, inventory(WHOLE)], "absent whole", 1, id="lost from the store"),

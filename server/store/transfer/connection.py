@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from typing import cast
 
+from server.errors import ConfigError
 from server.store.transfer.hop import Hop, Origin
 from server.store.transfer.proxy import proxy_for
 from server.units import KIB
@@ -28,13 +29,23 @@ _DROPPED = (http.client.RemoteDisconnected, ConnectionResetError, BrokenPipeErro
 
 
 def trusted_certificates(environment: Mapping[str, str]) -> ssl.SSLContext:
-    """The system's, or those that the usual variables name (SSL_CERT_FILE is OpenSSL's own)."""
+    """The system's, or those that the usual variables name (SSL_CERT_FILE is OpenSSL's own).
+
+    Raises ConfigError if a variable names none.
+    """
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
         if named := environment.get(variable):
             folder = os.path.isdir(named)
-            return ssl.create_default_context(
-                cafile=None if folder else named, capath=named if folder else None
-            )
+            try:
+                return ssl.create_default_context(
+                    cafile=None if folder else named, capath=named if folder else None
+                )
+            except OSError as error:
+                raise ConfigError(
+                    f"the certificates that {variable} names cannot be read",
+                    problems=(f"{named}: {error.strerror or 'these are no certificates'}",),
+                    next_step="Name a file of certificates in PEM form, or unset the variable",
+                ) from error
     context = ssl.create_default_context()
     if not context.cert_store_stats()["x509_ca"] and not ssl.get_default_verify_paths().capath:
         with contextlib.suppress(ImportError):  # a small container has no store of its own

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from server.store.transfer.board import Board
@@ -22,7 +23,7 @@ MOST_UNFINISHED = 64 * MIB
 """Bytes that a kill may cost at most: each connection has one unfinished segment."""
 _SMALLEST_SEGMENT = 256 * KIB
 _STOPPED_WITHIN = 15.0
-"""Seconds for a thread to notice; it may be looking up a name, which cannot be interrupted."""
+"""Seconds for all threads to notice: looking up a name, or connecting, cannot be interrupted."""
 
 
 def fetch(
@@ -88,8 +89,9 @@ def _abort(workers: Sequence[Worker]) -> None:
 def _end(board: Board, workers: Sequence[Worker]) -> None:
     board.halt()
     _abort(workers)
+    deadline = time.monotonic() + _STOPPED_WITHIN
     for worker in workers:
-        worker.join(_STOPPED_WITHIN)
+        worker.join(max(0.0, deadline - time.monotonic()))
     if not any(worker.is_alive() for worker in workers):
         board.close()
 

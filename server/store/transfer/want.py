@@ -41,4 +41,4 @@ class Fetched:
     sha256: str
     """Of the bytes at `want.part`."""
     git_oid: str | None
-    """`want.git_oid`; the blob's where that was None and nothing says that the file is in LFS."""
+    """`want.git_oid`; where neither that nor a sha256 was known, the blob's."""

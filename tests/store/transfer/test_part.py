@@ -75,7 +75,9 @@ def test_git_oids_are_computed_where_there_is_no_sha256(tmp_path: Path) -> None:
     part.close()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150)
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None
+)
 @given(
     size=st.integers(0, 12 * SEGMENT),
     steps=st.lists(
@@ -264,6 +266,30 @@ def test_a_file_sent_from_its_beginning_passes_over_what_is_there(tmp_path: Path
     part.give_back(stretch)
     assert part.present == len(data)
     whole(part, data)
+
+
+def test_what_is_present_is_counted_once(tmp_path: Path) -> None:
+    data = content(10 * SEGMENT)
+    part, _ = opened(want(tmp_path, data))
+    first, second = part.take(2), part.take(2)
+    assert first
+    assert second
+    write(part, first, data, SEGMENT + 10)
+    write(part, second, data, 20)
+    assert part.present == SEGMENT + 30
+    part.give_back(second)
+    assert part.present == SEGMENT + 10
+    part.give_back(first)
+    assert part.present == SEGMENT
+    alone = part.take(10, alone=True)
+    assert alone
+    write(part, alone, data, 7)
+    part.rewind(alone)
+    assert part.present == SEGMENT
+    write(part, alone, data, len(data))
+    part.give_back(alone)
+    assert part.present == len(data)
+    part.close()
 
 
 def test_starting_over_forgets_everything(tmp_path: Path) -> None:

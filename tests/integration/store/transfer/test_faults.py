@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from server.errors import HubError, StoreError
-from server.store.transfer import FileDone, FileFailed, Progress, Retrying
+from server.store.transfer import FileDone, FileFailed, Progress, Retrying, Url
 from tests.fakes.hub_running import running_hub
 from tests.integration.store.transfer.fetching import (
     LARGE,
+    NAME,
     SEGMENT,
     SMALL,
     TOKEN,
@@ -223,19 +224,18 @@ def test_a_token_that_is_not_valid(repository: Repository, tmp_path: Path) -> No
     repository.assert_right(LARGE)
 
 
-def test_a_file_that_changes_between_two_requests(repository: Repository) -> None:
+def test_a_file_that_changes_between_two_requests(repository: Repository, tmp_path: Path) -> None:
     """Without digests from elsewhere only its ETag tells."""
-    source = repository.scope(LARGE)
-    want = replace(repository.want(LARGE, source), sha256=None, git_oid=None)
-    location = repository.files[LARGE].location
-    before = location.read_bytes()
+    write_repository(tmp_path / "changing")
+    location = tmp_path / "changing" / NAME / LARGE
+    size = location.stat().st_size
 
     def change(event: object) -> None:
-        if isinstance(event, Progress) and location.read_bytes() == before:
-            location.write_bytes(bytes(len(before)))
+        if isinstance(event, Progress):
+            location.write_bytes(bytes(size))
 
-    try:
+    with running_hub(tmp_path / "changing") as hub:
+        source = Url(f"{hub.url}/models/{NAME}/resolve/master/{LARGE}", {}, "the scope")
+        want = replace(repository.want(LARGE, source), sha256=None, git_oid=None)
         with pytest.raises(StoreError, match="changed upstream"):
             repository.fetch(want, jobs=2, limit_rate=1_000_000, on_event=change)
-    finally:
-        location.write_bytes(before)

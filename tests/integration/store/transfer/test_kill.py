@@ -88,7 +88,7 @@ def test_killed_at_any_point_it_goes_on(
     vouched, resumed_once, finished = 0, 0, 0
     for _ in range(POINTS):
         report = killed(killer, chance.uniform(0.0, 0.11))
-        assert report.get("error") is None
+        assert report.get("error") is None, report["error"]
         assert_no_wrong_byte(wants, right)
         if report["resumed"] is not None:
             # At most one unfinished segment of each connection is lost.

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from server.errors import HubError
+from server.errors import ConfigError, HubError
 from tests.fakes.hub_running import FakeHub, running_hub
 from tests.fakes.proxy import running_proxy
 from tests.integration.store.transfer.fetching import (
@@ -68,6 +68,18 @@ def test_a_certificate_that_nobody_vouches_for(repository: Repository, secure: F
         repository.fetch(repository.want(SMALL, repository.url(SMALL, secure)))
     assert "SSL_CERT_FILE" in caught.value.next_step
     assert secure.log() == []
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"])
+def test_certificates_that_cannot_be_read(
+    repository: Repository, tmp_path: Path, content: str | None
+) -> None:
+    named = tmp_path / "authority.pem"
+    if content is not None:
+        named.write_text(content)
+    with pytest.raises(ConfigError, match="REQUESTS_CA_BUNDLE") as caught:
+        repository.fetch(environment={"REQUESTS_CA_BUNDLE": str(named)})
+    assert str(named) in caught.value.why
 
 
 def test_through_a_proxy(repository: Repository) -> None:

@@ -11,37 +11,20 @@ import contextlib
 import datetime
 import os
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from server.errors import StoreError
-from server.store import wholeness
-from server.store.digest import blob_oid, sha256_of
-from server.store.durable import sweep, sync_folder, unwritable, write_whole
-from server.store.naming import checked, collisions, refusal
-from server.store.receipt import Held, Receipt, now, read_receipt, write_receipt
+from server.store.admission import (
+    Arrival,
+    Place,
+    check_bytes,
+    check_names,
+    check_whole,
+    with_licence,
+)
+from server.store.durable import sync_folder, unwritable
+from server.store.receipt import Receipt, now, read_receipt, write_receipt
 from server.store.removal import drop_empty, set_aside
-
-_APACHE = Path(__file__).parent / "licences" / "Apache-2.0.txt"
-
-
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """A file that was fetched, flushed and hashed."""
-
-    held: Held
-    staged: Path
-    """Below the place's `incoming`, or at least on the same file system. It is taken away."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    repository: str
-    revision: str
-    folder: Path
-    incoming: Path
-    damaged: Path
 
 
 def publish(
@@ -65,11 +48,11 @@ def publish(
     """
     before = read_receipt(place.folder)
     held = {file.path: file for file in (before.files if before else ())}
-    _check_names(held, arrivals)
-    _check_bytes(held, arrivals)
+    check_names(held, arrivals)
+    check_bytes(held, arrivals)
     licence = licence or (before.licence if before else None)
-    arrivals = _with_licence(place, held, arrivals, licence)
-    _check_whole(place, held, arrivals)
+    arrivals = with_licence(place, held, arrivals, licence)
+    check_whole(place, held, arrivals)
     held |= {arrival.held.path: arrival.held for arrival in arrivals}
     files = tuple(sorted(held.values(), key=lambda file: file.path))
     receipt = Receipt(place.repository, place.revision, source, fetched or now(), files, licence)
@@ -85,77 +68,6 @@ def publish(
     except OSError as error:
         raise unwritable(Path(error.filename or place.folder), error) from error
     return receipt
-
-
-def _check_names(held: Mapping[str, Held], arrivals: Sequence[Arrival]) -> None:
-    names = [arrival.held.path for arrival in arrivals]
-    for name in names:
-        checked(name)
-        if why := refusal(name):
-            raise StoreError(f"{name} is refused", why=why, next_step="Leave it out")
-    if len(set(names)) < len(names):
-        raise StoreError("a file arrives twice under the same name")
-    for one, other in collisions([*held, *names]):
-        raise StoreError(
-            f"{one} and {other} cannot lie in one folder everywhere",
-            why="some file systems take them for the same name",
-            next_step="Leave one of them out",
-        )
-
-
-def _check_bytes(held: Mapping[str, Held], arrivals: Sequence[Arrival]) -> None:
-    for arrival in arrivals:
-        file, known = arrival.held, held.get(arrival.held.path)
-        if known is not None and known.sha256 != file.sha256:
-            raise StoreError(
-                f"{file.path} changed under the same revision",
-                why=f"held is sha256 {known.sha256}, and this is {file.sha256}",
-                next_step="The file that is held stays; `holdfast store watch` shows what upstream "
-                "did",
-            )
-        try:
-            size = arrival.staged.stat().st_size
-        except OSError as error:
-            raise StoreError(f"{arrival.staged} is gone", why=error.strerror or "") from error
-        if size != file.bytes:
-            raise StoreError(f"{arrival.staged} has {size} bytes, and should have {file.bytes}")
-
-
-def _with_licence(
-    place: Place, held: Mapping[str, Held], arrivals: Sequence[Arrival], licence: str | None
-) -> Sequence[Arrival]:
-    names = {*held, *(arrival.held.path for arrival in arrivals)}
-    if (licence or "").lower() != "apache-2.0" or any(_is_licence(name) for name in names):
-        return arrivals
-    text = _APACHE.read_bytes()
-    staged = place.incoming / "LICENSE.part"
-    try:
-        staged.parent.mkdir(parents=True, exist_ok=True)
-        sweep(staged.parent)
-    except OSError as error:
-        raise unwritable(staged, error) from error
-    write_whole(staged, text, mode=0o644)
-    file = Held("LICENSE", len(text), sha256_of(staged), blob_oid(text))
-    return (*arrivals, Arrival(file, staged))
-
-
-def _is_licence(name: str) -> bool:
-    return name.lower().startswith(("license", "licence", "copying"))
-
-
-def _check_whole(place: Place, held: Mapping[str, Held], arrivals: Sequence[Arrival]) -> None:
-    """Refuses what would bring a problem that was not there: mending one of two is welcome."""
-    old = {path: place.folder / path for path in held}
-    new = old | {arrival.held.path: arrival.staged for arrival in arrivals}
-    known = set(wholeness.problems_of(old)) if old else set()
-    problems = [text for text in wholeness.problems_of(new) if text not in known]
-    if problems:
-        more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
-        raise StoreError(
-            f"{place.repository}@{place.revision[:12]} is not whole",
-            why="; ".join(problems[:5]) + more,
-            next_step="Nothing of it was made visible; what was fetched is kept",
-        )
 
 
 def _appear(place: Place, arrivals: Sequence[Arrival], receipt: Receipt) -> None:

@@ -19,7 +19,7 @@ from pathlib import Path
 from server.catalogue.catalogue import shorten
 from server.errors import StoreError
 from server.store import publication, removal
-from server.store.publication import Arrival
+from server.store.admission import Arrival, Place
 from server.store.receipt import REPOSITORY, REVISION, Receipt, read_receipt
 
 __all__ = ["Arrival", "Shelf", "Volume"]
@@ -134,7 +134,7 @@ class Shelf:
     ) -> Receipt:
         """Makes staged files visible, all at once; see `publication.publish`. Writes."""
         return publication.publish(
-            publication.Place(
+            Place(
                 repository,
                 revision,
                 folder=self.folder(repository, revision),

@@ -159,6 +159,13 @@ def test_a_staged_file_that_is_gone(shelf: Shelf) -> None:
     refused(shelf, [Arrival(held, shelf.root / "none")], "is gone")
 
 
+def test_a_symbolic_link(shelf: Shelf) -> None:
+    (one,) = stage(shelf, {"a": b"x"})
+    one.staged.rename(shelf.root / "elsewhere")
+    one.staged.symlink_to(shelf.root / "elsewhere")
+    refused(shelf, [one], "is a link")
+
+
 def test_other_bytes_under_the_same_revision(shelf: Shelf) -> None:
     volume = published(shelf)
     refused(shelf, stage(shelf, {"README.md": b"# other"}), "changed under the same revision")

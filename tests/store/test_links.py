@@ -70,6 +70,6 @@ def test_what_does_not_work_is_told(tmp_path: Path, case: str) -> None:
         target.write_bytes(b"mine")
     if case == "no folder":
         target = tmp_path / "none" / "b"
-    with pytest.raises(StoreError, match="cannot be (written|read)"):
+    with pytest.raises(StoreError, match=r"cannot be (written|read)"):
         link_or_copy(source, target)
     assert not target.exists() or target.read_bytes() == b"mine"

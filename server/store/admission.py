@@ -17,7 +17,7 @@ from server.store.durable import sweep, unwritable, write_whole
 from server.store.naming import checked, collisions, refusal
 from server.store.receipt import Held
 
-_APACHE = Path(__file__).parent / "licences" / "Apache-2.0.txt"
+APACHE = Path(__file__).parent / "licences" / "Apache-2.0.txt"
 """The licence's text, as it is added where a repository has none."""
 
 
@@ -86,7 +86,7 @@ def with_licence(
     names = {*held, *(arrival.held.path for arrival in arrivals)}
     if (licence or "").lower() != "apache-2.0" or any(_is_licence(name) for name in names):
         return arrivals
-    text = _APACHE.read_bytes()
+    text = APACHE.read_bytes()
     staged = place.incoming / "LICENSE.part"
     try:
         staged.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from server.catalogue import Catalogue
 from server.errors import ConfigError, HoldfastError
 from server.settings import Settings
 from server.store import hub, modelscope
+from server.store.admission import APACHE
 from server.store.copies.copy import Inventory, folder_of, inventory, open_copy
 from server.store.copies.delivery import Source, open_at
 from server.store.copies.folder import Folder
@@ -25,7 +26,6 @@ from server.store.receipt import Held
 from server.store.transfer.want import Url
 from server.store.verify import Claim
 
-_APACHE = Path(__file__).parent / "licences" / "Apache-2.0.txt"
 _ATTEMPTS = 2  # there are others to ask
 
 
@@ -63,9 +63,9 @@ class Places:
                 if number or path not in besides:
                     giver = name if path == claim.key else f"{name} ({path})"
                     yield Offer(giver, held.bytes, partial(place.open, path))
-        if sha256 == sha256_of(_APACHE):  # the text that a pull adds where the hub has none
-            size = _APACHE.stat().st_size
-            yield Offer("the text that Holdfast has", size, partial(open_at, _APACHE))
+        if sha256 == sha256_of(APACHE):  # the text that a pull adds where the hub has none
+            size = APACHE.stat().st_size
+            yield Offer("the text that Holdfast has", size, partial(open_at, APACHE))
 
     def _holding(self, name: str, place: Place, sha256: str) -> Sequence[tuple[str, Held]]:
         if name not in self._seen:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import os
 import shutil
@@ -70,13 +69,17 @@ def remove_files(folder: Path, receipt: Receipt | None, paths: frozenset[str]) -
 
 
 def drop_empty(folder: Path, levels: int) -> None:
-    """Removes `folder` and up to `levels` folders in all upwards, as long as they are empty."""
+    """Removes `folder` and up to `levels` folders in all upwards, as long as they are empty.
+
+    One that is gone already is passed over.
+    """
     for _ in range(levels):
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                folder.rmdir()
-            except OSError:  # not empty
-                return
+        try:
+            folder.rmdir()
+        except FileNotFoundError:
+            pass
+        except OSError:  # not empty
+            return
         folder = folder.parent
 
 

@@ -17,6 +17,7 @@ A repository that is not there answers 401 to someone without a token, as the re
 
 from __future__ import annotations
 
+import abc
 import argparse
 import hashlib
 import hmac
@@ -138,8 +139,9 @@ class Handler(BaseHTTPRequestHandler):
                     }
                 )
 
+    @abc.abstractmethod
     def _routed(self) -> None:
-        raise NotImplementedError
+        """Answer the request, by its path."""
 
     # ---- Faults ----
 

@@ -50,4 +50,10 @@ def test_a_place_out_of_reach_stops_what_is_under_way(error: Exception) -> None:
 
 
 def test_nothing_is_nothing() -> None:
-    each([], ignore, jobs=2, on_bytes=ignore, on_done=ignore)
+    calls: list[object] = []
+
+    def called(*arguments: object) -> None:
+        calls.append(arguments)
+
+    each([], called, jobs=2, on_bytes=called, on_done=called)
+    assert calls == []

@@ -49,6 +49,15 @@ def parameters(architecture: Architecture) -> Parameters:
     )
 
 
+def layer_parameters(architecture: Architecture, layer: int) -> tuple[int, int]:
+    """Parameters of layer `layer`, from 0: all but its routed experts, and those."""
+    a = architecture
+    is_full = (layer + 1) % a.full_attention_interval == 0
+    mixer = _attention(a) if is_full else _gated_delta_net(a)
+    experts = (a.experts or 0) * 3 * a.hidden * (a.moe_ffn or 0)
+    return mixer + _feed_forward(a) + 2 * a.hidden - experts, experts
+
+
 def conv_width(a: Architecture) -> int:
     """Channels of a gated delta net's convolution: queries, keys and values side by side."""
     keys = a.linear_key_heads * a.linear_key_head_dim

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from server.catalogue import Architecture
-from server.planning.footprint import Footprint, llama_server
+from server.planning.footprint.flat import Footprint, llama_server
 from server.units import GIB, MIB
 
 CONTEXTS = (262_144, 131_072, 65_536, 32_768, 16_384, 8_192, 4_096)

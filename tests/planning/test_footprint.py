@@ -19,12 +19,12 @@ from server.engines.llama_server import Launch, argv, environment
 from server.planning.footprint import (
     CONTEXT_CHECKPOINTS,
     PROMPT_CACHE,
-    Footprint,
     image_compute,
     kv_bytes_per_token,
     llama_server,
     state_bytes_per_sequence,
 )
+from server.planning.footprint.flat import Footprint
 from server.settings import Settings
 from server.units import GIB, MIB
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from server.catalogue import Architecture, Vision
+from server.planning.deployment import CHECKPOINTS as CONTEXT_CHECKPOINTS
+from server.planning.deployment import PROMPT_CACHE
+from server.planning.footprint.cache import layer_state_bytes
 from server.planning.parameters import Parameters, conv_width, parameters
-from server.units import MIB
 
 __all__ = [
     "CONTEXT_CHECKPOINTS",
@@ -24,10 +26,6 @@ __all__ = [
     "state_bytes_per_sequence",
 ]
 
-CONTEXT_CHECKPOINTS = 8
-"""Copies of the state kept for each slot: what Holdfast launches llama-server with."""
-PROMPT_CACHE = 512 * MIB
-"""Bytes for prompts that lost their slot: likewise."""
 _CONTEXT_STEP = 256  # llama.cpp rounds each slot's context up to this (llama-context.cpp)
 _MICRO_BATCH = 512  # tokens computed at a time, llama-server's default of --ubatch-size
 _LARGEST_IMAGE = 4096  # tokens, for Qwen's vision towers (llama.cpp's tools/mtmd/clip.cpp)
@@ -72,15 +70,8 @@ def kv_bytes_per_token(architecture: Architecture, element_bytes: float = 2.0) -
 
 
 def state_bytes_per_sequence(architecture: Architecture) -> int:
-    """Bytes of recurrent state for one sequence, whatever its length, in f32.
-
-    Each gated-delta-net layer keeps a matrix for each value head, and the last inputs of its
-    convolution (llama.cpp: `llama_hparams::n_embd_s` and `n_embd_r`).
-    """
-    a = architecture
-    matrices = a.linear_value_heads * a.linear_value_head_dim * a.linear_key_head_dim
-    inputs = (a.conv_kernel - 1) * conv_width(a)
-    return a.linear_layers * (matrices + inputs) * _F32
+    """Bytes of recurrent state for one sequence, whatever its length, in f32."""
+    return architecture.linear_layers * layer_state_bytes(architecture)
 
 
 def llama_server(

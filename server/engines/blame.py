@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from server.engines.llama_log import Cause, Failure
+from server.engines.failure import Cause, Failure
 from server.errors import DoesNotFit, EngineError, EngineMissing, HoldfastError, StoreError
 
 _KINDS: Mapping[Cause, type[HoldfastError]] = {

@@ -3,7 +3,7 @@
 One task owns an engine's life: it launches the process, waits until it answers, sees it exit,
 relaunches it or gives up, and ends it. Others ask (`start`, `stop`, `replace`) or look on
 (`state`, `wait_ready`, `status`). What may follow what is lifecycle.py's table, whether to
-relaunch is restart.py's decision, and why it ended is read by llama_log.py.
+relaunch is restart.py's decision. What kind of engine it is only its program knows (program.py).
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from typing import Any
 
 import aiohttp
 
-from server.engines import blame, llama_server
+from server.engines import blame
+from server.engines.failure import Failure
 from server.engines.incarnation import Incarnation, launch
 from server.engines.lifecycle import Event, State
-from server.engines.llama_log import Failure, classify
 from server.engines.log import EngineLog
 from server.engines.naming import file_stem
+from server.engines.program import Program
 from server.engines.restart import GiveUp, Policy, decide
 from server.engines.slots import SlotQueue
 from server.engines.standing import Standing
 from server.engines.status import EngineStatus
 from server.errors import EngineError, EngineUnready, HoldfastError, StoreError
-from server.store.gguf import read_parts
 
 _GRACE = 2.0  # seconds from SIGTERM to SIGKILL; a drained engine has nothing left to finish
 _FAILED_TAIL = 20  # lines of its log that a failed engine's status shows
 
 
 class Engine:
-    """One llama-server, kept running.
+    """One engine, kept running.
 
-    `name` is the build's; `plan` says how it is launched; `queue_limit` requests may wait for its
-    slots; `load_timeout` seconds without progress make a loading engine stuck; its environment is
-    taken from `environ`. Belongs to one event loop.
+    `name` is the build's; `program` says how it is launched; `queue_limit` requests may wait for
+    its slots; `load_timeout` seconds without progress make a loading engine stuck; its environment
+    is taken from `environ`. Belongs to one event loop.
     """
 
     def __init__(
         self,
         name: str,
-        plan: llama_server.Launch,
+        program: Program,
         *,
         logs: Path,
         queue_limit: int = 64,
@@ -56,16 +56,14 @@ class Engine:
         environ: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self.launch = plan
+        self.launch = program
         self.restarts = 0
-        self.queue = SlotQueue(plan.slots, queue_limit)
+        self.queue = SlotQueue(program.slots, queue_limit)
         self.queue.pause()
         self.log = EngineLog(logs / f"{file_stem(name)}.log")
         self._load_timeout = load_timeout
         self._policy = policy or Policy()
-        self._environment = llama_server.environment(
-            os.environ if environ is None else environ, plan.gpus
-        )
+        self._environment = program.environment(os.environ if environ is None else environ)
         self._standing = Standing(name, lambda: self.progress)
         self._life: asyncio.Task[None] | None = None
         self._stop: asyncio.Future[float] | None = None
@@ -192,7 +190,7 @@ class Engine:
             log_tail=self.log.tail(_FAILED_TAIL) if self.state is State.FAILED else (),
             log_file=self.log.path,
             socket=self.launch.socket,
-            argv=tuple(llama_server.argv(self.launch)),
+            argv=tuple(self.launch.argv()),
         )
 
     async def _live(self, stop: asyncio.Future[float], checked: asyncio.Future[None]) -> None:
@@ -215,16 +213,15 @@ class Engine:
 
     async def _check(self, checked: asyncio.Future[None]) -> int | None:
         """Bytes of the weight files; None if one is malformed, and the engine failed for that."""
-        files = [file for file in (self.launch.model_file, self.launch.mmproj) if file]
         try:
-            parts = [part for f in files for part in await asyncio.to_thread(read_parts, f)]
+            weights = await asyncio.to_thread(self.launch.check_files)
         except StoreError as error:
             self._give_up(error)
             checked.set_exception(error)
             checked.exception()  # seen here, should its caller have left
             return None
         checked.set_result(None)
-        return sum(part.file_bytes for part in parts)
+        return weights
 
     async def _run_once(self, weights: int, stop: asyncio.Future[float]) -> bool:
         """One process from launch to exit, and the wait after it. Returns whether to go on."""
@@ -241,7 +238,7 @@ class Engine:
         if self.state is State.DRAINING:
             self._standing.enter(Event.EXITED)
             return False
-        failure = classify(self.log.tail(), status, was_ready=run.was_ready)
+        failure = self.launch.classify(self.log.tail(), status, was_ready=run.was_ready)
         return await self._relaunch(failure, stop)
 
     async def _accompany(self, run: Incarnation, stop: asyncio.Future[float]) -> None:

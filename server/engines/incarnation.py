@@ -7,16 +7,13 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 import aiohttp
 
-from server.engines import llama_server
-from server.engines.discretion import discreet
-from server.engines.llama_log import Buffer, LogReader, Stage, loaded_fraction
 from server.engines.log import EngineLog
 from server.engines.process import EngineProcess, spawn
+from server.engines.program import Buffer, Program, Stage
 from server.errors import EngineError, EngineUnready
 from server.units import format_duration
 
@@ -30,7 +27,9 @@ _KEEP_ALIVE: Final = 3.0
 class Incarnation:
     """A launched engine. Made by `launch`; `end` must be awaited, whatever became of it."""
 
-    def __init__(self, process: EngineProcess, log: EngineLog, socket: Path, weights: int) -> None:
+    def __init__(
+        self, process: EngineProcess, log: EngineLog, program: Program, weights: int
+    ) -> None:
         self.process = process
         self.progress = 0.0
         """Of loading, 0 to 1."""
@@ -42,14 +41,16 @@ class Incarnation:
         # No limit and no timeouts: slots bound what runs, and who asks decides how long it waits.
         self.session = aiohttp.ClientSession(
             "http://engine",
-            connector=aiohttp.UnixConnector(str(socket), limit=0, keepalive_timeout=_KEEP_ALIVE),
+            connector=aiohttp.UnixConnector(
+                str(program.socket), limit=0, keepalive_timeout=_KEEP_ALIVE
+            ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             auto_decompress=False,
         )
-        self._socket = socket
+        self._program = program
         self._weights = weights
         self._log = log
-        self._reader = LogReader()
+        self._reader = program.reader()
         self._spoke = time.monotonic()
         self._heard = asyncio.Event()
         log.on_line = self._hear
@@ -73,12 +74,12 @@ class Incarnation:
         self.was_ready = True
         self.progress = 1.0
         self._log.on_line = None
-        self._log.edit = discreet
+        self._log.edit = self._program.discreet
 
     async def listens(self) -> bool:
         """Whether it accepts connections; one that is shutting down refuses them."""
         try:
-            _, writer = await asyncio.open_unix_connection(self._socket)
+            _, writer = await asyncio.open_unix_connection(self._program.socket)
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except OSError:  # it is there, and has no room for one more
@@ -93,18 +94,18 @@ class Incarnation:
         self._log.on_line = None
         await self.session.close()
         with contextlib.suppress(OSError):
-            self._socket.unlink(missing_ok=True)
+            self._program.socket.unlink(missing_ok=True)
         return status
 
     async def _healthy(self) -> bool:
         try:
-            async with self.session.get("/health", timeout=_HEALTH) as response:
+            async with self.session.get(self._program.health_path, timeout=_HEALTH) as response:
                 return response.status == 200
         except (aiohttp.ClientError, OSError, TimeoutError):
             return False
 
     def _look(self) -> None:
-        progress = loaded_fraction(self.process.rss(), self._weights)
+        progress = self._reader.progress(self.process.rss(), self._weights)
         if progress > self.progress:
             self.progress = progress
             self._spoke = time.monotonic()
@@ -121,27 +122,27 @@ class Incarnation:
 
 
 async def launch(
-    plan: llama_server.Launch, environment: Mapping[str, str], log: EngineLog, weights: int
+    program: Program, environment: Mapping[str, str], log: EngineLog, weights: int
 ) -> Incarnation:
-    """Start an engine as `plan` says; it then loads `weights` bytes.
+    """Start an engine as `program` says; it then loads `weights` bytes.
 
     Raises EngineError if its socket cannot be had or the program cannot be executed.
     """
-    path = os.fsencode(plan.socket)
+    path = os.fsencode(program.socket)
     if len(path) > _SOCKET_PATH_LIMIT:
         raise EngineError(
-            f"the socket path {plan.socket} is too long",
+            f"the socket path {program.socket} is too long",
             why=f"it has {len(path)} bytes, and a UNIX socket's may have {_SOCKET_PATH_LIMIT}",
             next_step="Choose a shorter home with --home or HOLDFAST_HOME",
         )
     try:
-        plan.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        plan.socket.unlink(missing_ok=True)
+        program.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        program.socket.unlink(missing_ok=True)
     except OSError as error:
         raise EngineError(
-            f"the engine's socket {plan.socket} cannot be made",
+            f"the engine's socket {program.socket} cannot be made",
             why=error.strerror or str(error),
             next_step="Make its folder writable, or choose another home with --home",
         ) from error
-    process = await spawn(llama_server.argv(plan), environment, log)
-    return Incarnation(process, log, plan.socket, weights)
+    process = await spawn(program.argv(), environment, log)
+    return Incarnation(process, log, program, weights)

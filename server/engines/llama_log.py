@@ -9,36 +9,11 @@ Lines are those of verbosity 4 with level prefixes, for example
 from __future__ import annotations
 
 import re
-import signal
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
+from server.engines.failure import Failure, by_status, first_rule, rules
+from server.engines.program import Buffer, Kind, LogEvent, Stage
 from server.units import MIB
-
-Kind = Literal["model", "KV", "RS", "compute", "output"]
-
-
-@dataclass(frozen=True, slots=True)
-class Buffer:
-    """Memory that the engine reserved."""
-
-    device: str
-    """As llama.cpp names its buffers: CPU, CPU_Mapped, CUDA0, CUDA_Host, ..."""
-    kind: Kind
-    """Weights, KV cache, recurrent state, compute graph, logits."""
-    bytes: int
-    """To the hundredth of a MiB, as it is logged."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """How far the engine has come."""
-
-    name: Literal["reading weights", "reserving memory", "warming up", "ready"]
-
-
-LogEvent = Buffer | Stage
 
 _LEVEL = re.compile(r"^[DIWE] ")
 _BUFFER = re.compile(
@@ -69,6 +44,10 @@ class LogReader:
                 return stage
         return None
 
+    def progress(self, resident: int, weights: int) -> float:
+        """See `loaded_fraction`."""
+        return loaded_fraction(resident, weights)
+
 
 def loaded_fraction(resident: int, weights: int) -> float:
     """How much of the weights is in memory, 0 to 0.99, from the engine's resident bytes.
@@ -79,24 +58,11 @@ def loaded_fraction(resident: int, weights: int) -> float:
     return min(0.99, resident / weights) if weights > 0 else 0.0
 
 
-Cause = Literal["memory", "weights", "unsupported", "program", "socket", "gpu", "killed", "unknown"]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an engine ended, for people, and whether it would end so again."""
-
-    cause: Cause
-    why: str
-    next_step: str
-    permanent: bool
-
-
 _MEMORY = "Lower context or slots under [serve], choose a smaller build, or free memory"
 _FILE = "The file is damaged or incomplete: fetch it again"
 _REBUILD = "Run scripts/setup to build the engine for this machine"
 
-_CAUSES: tuple[tuple[str, Cause, str], ...] = (
+_RULES = rules((
     (r"out of memory|unable to allocate|failed to allocate|insufficient memory|bad_alloc",
      "memory", _MEMORY),
     (r"unknown model architecture|unknown pre-tokenizer|unsupported model",
@@ -115,37 +81,18 @@ _CAUSES: tuple[tuple[str, Cause, str], ...] = (
      "socket", "Look whether another Holdfast uses the same home"),
     (r"CUDA error|ROCm error|device lost",
      "gpu", "Look at the GPU with holdfast doctor, and at the kernel's log for Xid messages"),
-)  # fmt: skip
-_PATTERNS = tuple((re.compile(pattern), cause, step) for pattern, cause, step in _CAUSES)
-_PERMANENT: frozenset[Cause] = frozenset({"memory", "weights", "unsupported", "program"})
+))  # fmt: skip
 
 
 def classify(lines: Sequence[str], status: int, *, was_ready: bool) -> Failure:
     """Why an engine ended with exit `status` (negative: by that signal) and these last `lines`.
 
     Errors are looked for before all else, the first of them first: what follows it is mostly its
-    consequence. Only a failure to load is permanent: an engine that has worked may work again.
+    consequence.
     """
     texts = [_LEVEL.sub("", line).strip() for line in lines]
     errors = [
         text for text, line in zip(texts, lines, strict=True) if line.startswith(("E ", "error"))
     ]
-    for pattern, cause, step in _PATTERNS:
-        for text in (*errors, *texts):
-            if pattern.search(text):
-                permanent = cause in _PERMANENT and not was_ready
-                return Failure(cause, text, step, permanent)
-    return _by_status(status, errors, was_ready=was_ready)
-
-
-def _by_status(status: int, errors: Sequence[str], *, was_ready: bool) -> Failure:
-    if status == -signal.SIGILL:
-        why = "it uses instructions that this processor does not have"
-        return Failure("program", why, _REBUILD, permanent=not was_ready)
-    if status == -signal.SIGKILL:
-        why = "it was killed, by someone or by the kernel for want of memory"
-        step = "If the kernel's log (dmesg) says out of memory: lower context or slots"
-        return Failure("killed", why, step, permanent=False)
-    how = f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}"
-    why = errors[-1] if errors else f"it ended with {how}"
-    return Failure("unknown", why, "Look at its log", permanent=False)
+    found = first_rule(_RULES, (*errors, *texts), was_ready=was_ready)
+    return found or by_status(status, errors, rebuild=_REBUILD, was_ready=was_ready)

@@ -1,4 +1,4 @@
-"""How `llama-server` is launched. Pure: what it says is read by llama_log.py.
+"""How `llama-server` is launched: the Program of that kind. What it says is read by llama_log.py.
 
 The flags are those of llama.cpp's common/arg.cpp; whatever it would otherwise decide by itself
 (what fits, how many slots, the network) is decided here, so that what was planned is what runs.
@@ -10,7 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from server.catalogue import EngineName
+from server.engines import discretion, llama_log
+from server.engines.failure import Failure
 from server.planning.footprint import CONTEXT_CHECKPOINTS, PROMPT_CACHE
+from server.store.gguf import read_parts
 from server.units import MIB
 
 SOCKET_SUFFIX = ".sock"  # by which llama-server knows a UNIX socket from a host name
@@ -58,6 +62,8 @@ class Launch:
     earlier one is resumed (llama.cpp pull request 15293; its own default is 32)."""
     prompt_cache: int = PROMPT_CACHE
     """Bytes of RAM for prompts that lost their slot (its own default is 8 GiB)."""
+    version: str = ""
+    """Of the binary, where it is known."""
 
     def __post_init__(self) -> None:
         paths = [self.binary, self.model_file, self.socket, *([self.mmproj] if self.mmproj else [])]
@@ -72,6 +78,38 @@ class Launch:
         """Tokens of all slots: what `-c` means when the KV cache is not unified."""
         padded = -(-self.context // CONTEXT_STEP) * CONTEXT_STEP
         return padded * self.slots
+
+    @property
+    def engine(self) -> EngineName:
+        return "llama-server"
+
+    @property
+    def health_path(self) -> str:
+        return "/health"
+
+    @property
+    def sleep(self) -> None:
+        """It cannot: its weights are mapped from the disk, which keeps them at least as well."""
+        return
+
+    def argv(self) -> list[str]:
+        return argv(self)
+
+    def environment(self, parent: Mapping[str, str]) -> dict[str, str]:
+        return environment(parent, self.gpus)
+
+    def check_files(self) -> int:
+        files = [file for file in (self.model_file, self.mmproj) if file]
+        return sum(part.file_bytes for file in files for part in read_parts(file))
+
+    def reader(self) -> llama_log.LogReader:
+        return llama_log.LogReader()
+
+    def classify(self, lines: Sequence[str], status: int, *, was_ready: bool) -> Failure:
+        return llama_log.classify(lines, status, was_ready=was_ready)
+
+    def discreet(self, line: str) -> str | None:
+        return discretion.discreet(line)
 
 
 def argv(launch: Launch) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.engines.lifecycle import State
-from server.engines.llama_log import Buffer
+from server.engines.program import Buffer
 
 
 @dataclass(frozen=True, slots=True)

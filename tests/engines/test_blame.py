@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from server.engines.blame import explain, final
-from server.engines.llama_log import Cause, Failure
+from server.engines.failure import Cause, Failure
 from server.errors import DoesNotFit, EngineError, EngineMissing, HoldfastError, StoreError
 
 LOG = Path("/srv/logs/nine.log")

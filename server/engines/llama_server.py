@@ -13,7 +13,7 @@ from pathlib import Path
 from server.catalogue import EngineName
 from server.engines import discretion, llama_log
 from server.engines.failure import Failure
-from server.planning.footprint import CONTEXT_CHECKPOINTS, PROMPT_CACHE
+from server.planning.deployment import CHECKPOINTS, PROMPT_CACHE, KvType
 from server.store.gguf import read_parts
 from server.units import MIB
 
@@ -56,8 +56,15 @@ class Launch:
     gpus: tuple[str, ...] = ()
     """UUIDs of the GPUs to use, as NVML gives them; empty: the CPU alone."""
     gpu_layers: int | None = None
-    """Layers on the GPUs; None: all."""
-    checkpoints: int = CONTEXT_CHECKPOINTS
+    """Layers on the GPUs, the last ones, the output counted as one more; None: all."""
+    layer_split: tuple[int, ...] = ()
+    """Of these the layers on each GPU, in order; empty: llama-server's own split."""
+    cpu_experts: int = 0
+    """The first layers whose experts stay in RAM."""
+    kv_type: KvType = "f16"
+    draft_tokens: int = 0
+    """Tokens drafted at each step by the model's own multi-token-prediction layer; 0: none."""
+    checkpoints: int = CHECKPOINTS
     """Copies of the recurrent state kept per slot in RAM, from which a prompt that continues an
     earlier one is resumed (llama.cpp pull request 15293; its own default is 32)."""
     prompt_cache: int = PROMPT_CACHE
@@ -72,6 +79,8 @@ class Launch:
             raise ValueError(f"not absolute: {relative}, or not {SOCKET_SUFFIX}: {self.socket}")
         if min(self.context, self.slots, self.threads) < 1:
             raise ValueError(f"{self.context=}, {self.slots=} and {self.threads=} must be positive")
+        if len(self.layer_split) not in (0, len(self.gpus)):
+            raise ValueError(f"{self.layer_split=} is not one positive number for each of its GPUs")
 
     @property
     def total_context(self) -> int:
@@ -121,6 +130,7 @@ def argv(launch: Launch) -> list[str]:
         *("--alias", launch.alias),
         *_capacity(launch),
         *_placement(launch),
+        *_drafting(launch),
         *(("--mmproj", str(launch.mmproj)) if launch.mmproj else ("--no-mmproj",)),
         *("--jinja", "--reasoning-format", "deepseek"),
         # A trailing assistant message is answered, as OpenAI does, and not continued.
@@ -158,6 +168,7 @@ def _capacity(launch: Launch) -> list[str]:
         "--no-context-shift",
         *("--ctx-checkpoints", str(launch.checkpoints)),
         *("--cache-ram", str(launch.prompt_cache // MIB)),
+        *("--cache-type-k", launch.kv_type, "--cache-type-v", launch.kv_type),
         # One thread serves one connection, those of clients that have just left included.
         *("--threads-http", str(2 * launch.slots + 8)),
         *("--timeout", "3600"),
@@ -171,4 +182,18 @@ def _placement(launch: Launch) -> list[str]:
     # Numbered among those that CUDA_VISIBLE_DEVICES lets it see, in that order.
     devices = ",".join(f"CUDA{number}" for number in range(len(launch.gpus)))
     layers = "all" if launch.gpu_layers is None else str(launch.gpu_layers)
-    return [*flags, "--device", devices, "--gpu-layers", layers]
+    flags += ["--device", devices, "--gpu-layers", layers]
+    if len(launch.gpus) > 1:
+        flags += ["--split-mode", "layer"]
+    if launch.layer_split:
+        # Shares whose sum is the number of layers: llama-model.cpp then gives each GPU just those.
+        flags += ["--tensor-split", ",".join(str(count) for count in launch.layer_split)]
+    if launch.cpu_experts:
+        flags += ["--n-cpu-moe", str(launch.cpu_experts)]
+    return flags
+
+
+def _drafting(launch: Launch) -> list[str]:
+    if not launch.draft_tokens:
+        return []
+    return ["--spec-type", "draft-mtp", "--spec-draft-n-max", str(launch.draft_tokens)]

@@ -65,6 +65,27 @@ def test_on_gpus_with_an_image_encoder() -> None:
     assert value(argv(replace(launch, gpu_layers=20)), "--gpu-layers") == "20"
 
 
+def test_experts_in_ram_layers_split_and_a_smaller_cache() -> None:
+    launch = replace(LAUNCH, gpus=("GPU-a", "GPU-b"), gpu_layers=41, layer_split=(30, 11))
+    arguments = argv(replace(launch, cpu_experts=12, kv_type="q8_0"))
+    expected = {
+        "--gpu-layers": "41",
+        "--split-mode": "layer",
+        "--tensor-split": "30,11",
+        "--n-cpu-moe": "12",
+        "--cache-type-k": "q8_0",
+        "--cache-type-v": "q8_0",
+    }
+    assert {flag: value(arguments, flag) for flag in expected} == expected
+    assert not set(argv(LAUNCH)) & {"--split-mode", "--tensor-split", "--n-cpu-moe", "--spec-type"}
+
+
+def test_drafting() -> None:
+    arguments = argv(replace(LAUNCH, draft_tokens=2))
+    assert value(arguments, "--spec-type") == "draft-mtp"
+    assert value(arguments, "--spec-draft-n-max") == "2"
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -75,6 +96,7 @@ def test_on_gpus_with_an_image_encoder() -> None:
         {"context": 0},
         {"slots": 0},
         {"threads": 0},
+        {"gpus": ("GPU-a",), "layer_split": (1, 2)},
     ],
 )
 def test_what_cannot_be_launched_cannot_be_made(change: dict[str, Any]) -> None:

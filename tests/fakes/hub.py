@@ -113,6 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         self.body = self.rfile.read(length) if length else b""
         self.status = self.sent = 0
+        begun = time.monotonic()
         self.fault: Fault | None = None
         if not self.route.startswith("/_"):
             self.hub.begin()
@@ -135,6 +136,7 @@ class Handler(BaseHTTPRequestHandler):
                         "headers": {name.lower(): value for name, value in self.headers.items()},
                         "status": self.status,
                         "sent": self.sent,
+                        "begun": begun,
                         "fault": self.fault.kind if self.fault else None,
                     }
                 )

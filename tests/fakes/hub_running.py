@@ -33,7 +33,8 @@ class FakeHub:
 
     def log(self, *, clear: bool = False) -> list[dict[str, Any]]:
         """Every request so far, oldest first: where ("hub", "cdn"), method, path, headers (lower
-        case), status, sent (bytes of the body), fault. A request is in it once it is answered."""
+        case), status, sent (bytes of the body), begun (seconds of the monotonic clock), fault. A
+        request is in it once it is answered."""
         entries: list[dict[str, Any]] = self._ask("DELETE" if clear else "GET", "/_log")
         return entries
 

@@ -7,7 +7,7 @@ import http.client
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from server.errors import ConfigError, HubError
@@ -74,14 +74,25 @@ class Line:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._connections: dict[Origin, Connection] = {}
+        self.asked: Origin | None = None
+        """Who was asked last; a redirect may have led there."""
 
-    def ask(self, want: Want, place: Place, first: int, end: int) -> Exchange:
-        """For the bytes from `first` up to and without `end`. Raises what `told` explains."""
+    def ask(
+        self, want: Want, place: Place, first: int, end: int, pause: Callable[[float], bool]
+    ) -> Exchange | None:
+        """For the bytes from `first` up to and without `end`. Raises what `told` explains.
+
+        `pause` is called with the seconds for which an origin wants to be left alone; None where
+        it answers that there is no use in going on.
+        """
         hop, linked = place.hop, None
         headers = {"User-Agent": self._terms.user_agent, "Accept-Encoding": "identity"}
         if (first, end) != (0, want.bytes):
             headers["Range"] = f"bytes={first}-{end - 1}"
         while True:
+            if not pause(self._terms.gate.wait(hop.origin)):
+                return None
+            self.asked = hop.origin
             reply = self._to(hop.origin).get(hop, headers)
             asked = Asked(want, place.name, first, end, hop.redirects)
             answer = judge(reply.status, reply.headers, asked, datetime.datetime.now(datetime.UTC))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import threading
 from dataclasses import replace
+from functools import partial
 
 from server.errors import HoldfastError, HubError, StoreError
 from server.store.transfer.answer import Body, Later, Refusal, Stale, Unranged
@@ -118,8 +119,6 @@ class Worker(threading.Thread):
             place = job.sources.place()
             if last is None or place.source != last.source:
                 failures = 0
-            if not self._board.sleep(job, self._terms.gate.wait(place.hop.origin)):
-                return
             trouble = self._attempt(job, place, stretch)
             if trouble is None or stretch.at - before >= _PROGRESS:
                 failures, quiet_since = 0, self._board.arrived
@@ -152,7 +151,7 @@ class Worker(threading.Thread):
         if seconds is None:
             seconds = self._terms.patience.wait(failures)
         if later.busy:
-            self._terms.gate.shut(place.hop.origin, seconds)
+            self._terms.gate.shut(self._line.asked, seconds)
         self._board.tell(Retrying(job.want.path, f"{place.name}: {later.why}", seconds))
         self._board.sleep(job, seconds)
 
@@ -172,9 +171,13 @@ class Worker(threading.Thread):
     def _attempt(self, job: Job, place: Place, stretch: Stretch) -> Trouble | None:
         """One request, and what comes of it. None: it did what it could."""
         try:
-            exchange = self._line.ask(job.want, place, stretch.at, stretch.end)
+            exchange = self._line.ask(
+                job.want, place, stretch.at, stretch.end, partial(self._board.sleep, job)
+            )
         except (HoldfastError, OSError, http.client.HTTPException) as error:
             return told(error, place, self._terms.stall)
+        if exchange is None:
+            return None
         answer = exchange.answer
         if isinstance(answer, Unranged) and stretch.alone:
             answer = Body(0, job.want.bytes, None)

@@ -99,6 +99,20 @@ def test_retry_after_is_honoured(repository: Repository) -> None:
     assert retrying.path == LARGE
 
 
+def test_a_host_that_asks_for_time_gets_it_from_all_connections(repository: Repository) -> None:
+    jobs, seconds = 2, 1.5
+    repository.hub.faults(fault("429", where="cdn", times=1, seconds=seconds))
+    repository.fetch(repository.want(LARGE), jobs=jobs)
+    repository.assert_right(LARGE)
+    asked = [one for one in repository.hub.log() if one["where"] == "cdn"]
+    (refused,) = [one["begun"] for one in asked if one["fault"]]
+    others = [one["begun"] for one in asked if not one["fault"]]
+    # One that another connection had sent by then is none of those that should have waited.
+    early = sum(refused < begun < refused + seconds for begun in others)
+    assert early <= jobs - 1
+    assert sum(begun >= refused + seconds for begun in others) > jobs
+
+
 REFUSED = {
     "gone": (fault("gone", times=None, where="hub"), HubError, "repository is not at the hub"),
     "404": (fault("404", times=None, where="hub"), HubError, f"{LARGE} is not at the hub"),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.benchmarks import overhead, planning, pull, startup, streams, throughput, verify
+from scripts.benchmarks import overhead, planning, pull, soak, startup, streams, throughput, verify
 from scripts.benchmarks.load import LoadError
 from scripts.benchmarks.machine import Others, describe
 from scripts.benchmarks.programs import BenchError, allow_many_files
@@ -22,6 +22,7 @@ from scripts.benchmarks.report import Report, joined, table
 from server import settings
 from server.engines.binary import find_llama_server
 from server.errors import EngineMissing, HoldfastError
+from server.units import parse_duration
 
 log = logging.getLogger("bench")
 
@@ -29,11 +30,12 @@ _CALM = 0.05
 """The share of the processors' time that other programs may take."""
 _EPILOG = """\
 examples:
-  scripts/bench all                          every measurement, about 15 minutes
+  scripts/bench all                          every measurement, about half an hour
   scripts/bench overhead --quick             a first look, seconds
   scripts/bench throughput streams           some of them
   scripts/bench all --record BENCHMARKS.jsonl
                                              add a line to the record of all runs
+  scripts/bench --soak 8h                    kill pulls at random points for a night
 
 exit status: 0 every target met, 1 one missed, 2 wrong arguments, 3 could not be measured,
 130 interrupted
@@ -52,14 +54,25 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     names = ("throughput", "overhead", "streams", "startup", "pull", "planning", "verify", "all")
-    parser.add_argument("measurement", nargs="+", choices=names)
+    # Not `choices`: with them argparse refuses that there is none.
+    parser.add_argument("measurement", nargs="*", metavar="MEASUREMENT", help=", ".join(names))
+    parser.add_argument(
+        "--soak", nargs="?", const="10m", type=parse_duration, metavar="DURATION",
+        help="kill pulls at random points, beside a hub with faults, for so long (default 10m)",
+    )  # fmt: skip
     parser.add_argument("--quick", action="store_true", help="few and short runs: for a look only")
     parser.add_argument("--json", action="store_true", help="print JSON, with every reading")
     parser.add_argument("--record", type=Path, metavar="FILE", help="append the report to FILE")
-    return parser.parse_args(given)
+    asked = parser.parse_args(given)
+    if unknown := [name for name in asked.measurement if name not in names]:
+        parser.error(f"invalid choice: {unknown[0]!r} (choose from {', '.join(names)})")
+    if not asked.measurement and asked.soak is None:
+        parser.error("a measurement is required, or --soak")
+    return asked
 
 
-def _measure(names: Sequence[str], quick: bool, work: Path, cache: Path) -> list[Report]:
+def _measure(asked: argparse.Namespace, work: Path, cache: Path) -> list[Report]:
+    names, quick = asked.measurement, asked.quick
     measurements: Mapping[str, Callable[[], Report]] = {
         "throughput": lambda: throughput.measure(
             throughput.QUICK if quick else throughput.FULL, work, cache
@@ -74,7 +87,10 @@ def _measure(names: Sequence[str], quick: bool, work: Path, cache: Path) -> list
         "verify": lambda: verify.measure(verify.QUICK if quick else verify.FULL, work),
     }
     chosen = measurements if "all" in names else dict.fromkeys(names)
-    return [_watched(name, measurements[name]) for name in chosen]
+    reports = [_watched(name, measurements[name]) for name in chosen]
+    if asked.soak is not None:
+        reports.append(soak.measure(asked.soak, work))
+    return reports
 
 
 def _watched(name: str, measure: Callable[[], Report]) -> Report:
@@ -102,7 +118,7 @@ def _run(asked: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="holdfast-bench-") as folder:
         work = Path(folder)
         machine = describe(**_llama_server(work))
-        report = joined(machine, _measure(asked.measurement, asked.quick, work, cache))
+        report = joined(machine, _measure(asked, work, cache))
     if asked.json:
         print(json.dumps(report.as_json(), indent=2))
     else:

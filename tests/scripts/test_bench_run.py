@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,6 +53,15 @@ def test_streams_are_measured_and_recorded(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
+def test_pulls_are_killed_for_a_while_and_nothing_is_wrong(tmp_path: Path) -> None:
+    output, errors = start(tmp_path, "--soak", "8s", "--json").communicate(timeout=300)
+    (result,) = json.loads(output)["results"]
+    assert result["figure"] == 0, errors
+    assert re.fullmatch(r"[1-9]\d* kills, \d+ finished", result["case"])
+    assert not list(tmp_path.glob("holdfast-bench-*"))
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_it_leaves_no_process_and_no_file(
     tmp_path: Path, number: signal.Signals
@@ -77,6 +87,7 @@ def test_interrupted_it_leaves_no_process_and_no_file(
     [
         (["nothing"], 2, "invalid choice"),
         ([], 2, "required"),
+        (["--soak", "soon"], 2, "--soak"),
         (["streams", "--quick", "--record", "x"], 3, "not for the record"),
     ],
 )

@@ -95,6 +95,8 @@ def pull(
     selection = select(known, asked, steps.fitting(settings) if fits else steps.anything)
     if selection.passed:
         typer.echo(f"Of {', '.join(selection.passed)} nothing fits what was asked for.", err=True)
+    if selection.baseless:
+        typer.echo(f"No base checkpoint is known of {', '.join(selection.baseless)}.", err=True)
     if dry_run:
         steps.dry_run(settings, store, selection.orders, json=json)
     else:

@@ -49,6 +49,8 @@ class Selection:
     """In the order asked for, each repository and revision once."""
     passed: tuple[str, ...] = ()
     """Models of the whole family of which no build is what the flags ask for."""
+    baseless: tuple[str, ...] = ()
+    """Models whose checkpoint before post-training is wanted too, and is not known."""
 
 
 def select(catalogue: Catalogue, asked: Asked, fits: Fits) -> Selection:
@@ -71,9 +73,11 @@ def select(catalogue: Catalogue, asked: Asked, fits: Fits) -> Selection:
         orders += _repository(catalogue, name, asked) if "/" in name else ()
     builds, passed = _builds(catalogue, asked, fits)
     orders += _orders(catalogue, builds)
+    baseless: tuple[str, ...] = ()
     if asked.base:
-        orders += _bases(catalogue, asked)
-    return Selection(tuple(dict.fromkeys(orders)), passed)
+        bases, baseless = _bases(catalogue, asked)
+        orders += bases
+    return Selection(tuple(dict.fromkeys(orders)), passed, baseless)
 
 
 def _builds(catalogue: Catalogue, asked: Asked, fits: Fits) -> tuple[list[Build], tuple[str, ...]]:
@@ -243,15 +247,22 @@ def _listed(catalogue: Catalogue) -> Mapping[str, list[Build]]:
     return found
 
 
-def _bases(catalogue: Catalogue, asked: Asked) -> list[Order]:
+def _bases(catalogue: Catalogue, asked: Asked) -> tuple[list[Order], tuple[str, ...]]:
+    """Those of the models that are asked for, and the models that have none."""
     named = {
         model.id for name in asked.names if "/" not in name for model, _ in _named(catalogue, name)
     }
-    return [
-        Order(model.base.id, model.base.revision, licence=model.licence)
+    wanted = [
+        model
         for model in catalogue.models.values()
-        if model.base is not None and (not asked.names or model.id in named)
+        if _is_real(model) and (not asked.names or model.id in named)
     ]
+    orders = [
+        Order(model.base.id, model.base.revision, licence=model.licence)
+        for model in wanted
+        if model.base is not None
+    ]
+    return orders, tuple(model.id for model in wanted if model.base is None)
 
 
 def _check_quants(quants: Sequence[str]) -> None:

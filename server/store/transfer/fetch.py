@@ -22,7 +22,7 @@ PATIENCE = Patience()
 MOST_UNFINISHED = 64 * MIB
 """Bytes that a kill may cost at most: each connection has one unfinished segment."""
 _SMALLEST_SEGMENT = 256 * KIB
-_STOPPED_WITHIN = 15.0
+_STOPPED_WITHIN = 5.0
 """Seconds for all threads to notice: looking up a name, or connecting, cannot be interrupted."""
 
 

@@ -109,6 +109,8 @@ def test_the_checkpoints_before_post_training_come_when_asked_for() -> None:
         "Qwen/Qwen3.5-9B-Base",
     ]
     assert found[2].revision == "68c46c4b3498877f3ef123c856ecfde50c39f404"
+    asked = Asked(("9B", "27B"), mirror=True, base=True)
+    assert select(KNOWN, asked, always).baseless == ("qwen3.5-27b",)
 
 
 # ---- What is wanted of a repository ----

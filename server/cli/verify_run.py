@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from server.store.verify import Finding, Reading
 
 _SAVE_EVERY = 10.0  # seconds
+_LONG = 10.0
+"""Seconds after which damage is told as it is found, and not at the end alone."""
 
 
 def prepare(settings: Settings, copy: Path | None, jobs: int | None, cached: bool) -> Run:
@@ -97,12 +99,13 @@ class Run:
             cached=self.cached,
             seconds=budget.seconds,
         )
+        begun = time.monotonic()
         with contextlib.closing(checking):
             for one in checking:
                 report.files += 1
                 report.bytes += one.reading.bytes
                 report.findings += one.findings
-                for finding in one.findings:
+                for finding in one.findings if time.monotonic() - begun > _LONG else ():
                     work.say(f"{finding.kind}: {finding.name}")
                 bad = {finding.key for finding in one.findings}
                 self._good([claim.key for claim in one.reading.claims if claim.key not in bad])

@@ -11,9 +11,10 @@ from typing import Final
 
 import aiohttp
 
+from server.engines import sleeping
 from server.engines.log import EngineLog
 from server.engines.process import EngineProcess, spawn
-from server.engines.program import Buffer, Program, Stage
+from server.engines.program import Buffer, Program, Stage, Work
 from server.errors import EngineError, EngineUnready
 from server.units import format_duration
 
@@ -51,6 +52,7 @@ class Incarnation:
         self._weights = weights
         self._log = log
         self._reader = program.reader()
+        self._sample: sleeping.Sample = ()
         self._spoke = time.monotonic()
         self._heard = asyncio.Event()
         log.on_line = self._hear
@@ -58,7 +60,8 @@ class Incarnation:
     async def answer(self, patience: float) -> None:
         """Return when the engine answers its health check; then its log becomes discreet.
 
-        Raises EngineUnready when for `patience` seconds it neither said a word nor read on.
+        One that can sleep answers a fixed request first. Raises EngineUnready when for `patience`
+        seconds it neither said a word nor read on, and EngineError when that request fails.
         """
         while not await self._healthy():
             self._look()
@@ -71,10 +74,32 @@ class Incarnation:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._heard.wait(), _POLL)
             self._heard.clear()
+        if self._program.sleep is not None:
+            self._sample = await sleeping.sample(self.session, self._program.sleep)
         self.was_ready = True
         self.progress = 1.0
         self._log.on_line = None
         self._log.edit = self._program.discreet
+
+    async def doze(self) -> None:
+        """Put it to sleep. Raises EngineError if it cannot, refuses or breaks."""
+        if self._program.sleep is None:
+            raise EngineError(f"{self._program.engine} cannot sleep here")
+        await sleeping.doze(self.session, self._program.sleep)
+
+    async def rouse(self) -> None:
+        """Wake it. Raises EngineError if it does not, or is no longer what it was."""
+        assert self._program.sleep is not None
+        await sleeping.rouse(self.session, self._program.sleep, self._sample)
+
+    async def work(self) -> Work | None:
+        """What it has computed since it started; None if it does not say."""
+        try:
+            path = self._program.metrics_path
+            async with self.session.get(path, timeout=_HEALTH) as response:
+                return self._program.work(await response.text()) if response.ok else None
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            return None
 
     async def listens(self) -> bool:
         """Whether it accepts connections; one that is shutting down refuses them."""

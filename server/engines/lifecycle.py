@@ -12,8 +12,9 @@ from enum import Enum
 
 class State(Enum):
     ABSENT = "absent"  # known, never started
-    STARTING = "starting"  # launched and loading, or waiting to be launched again
+    STARTING = "starting"  # launched and loading, waking, or waiting to be launched again
     READY = "ready"  # answers requests
+    ASLEEP = "asleep"  # keeps its weights in RAM and little else, and answers once it is woken
     DRAINING = "draining"  # finishes what runs, accepts nothing new
     STOPPED = "stopped"  # was asked to stop, and has no process
     FAILED = "failed"  # will not be launched again without being asked
@@ -22,6 +23,7 @@ class State(Enum):
 class Event(Enum):
     START = "start"  # someone wants it
     ANSWERED = "answered"  # its health check said so
+    SLEPT = "slept"  # its GPU memory is given back
     EXITED = "exited"  # its process is gone
     GAVE_UP = "gave up"  # launching it (again) is of no use
     STOP = "stop"  # someone wants it gone
@@ -36,6 +38,10 @@ TRANSITIONS: Mapping[tuple[State, Event], State] = {
     (State.STARTING, Event.STOP): State.DRAINING,
     (State.READY, Event.EXITED): State.STARTING,
     (State.READY, Event.STOP): State.DRAINING,
+    (State.READY, Event.SLEPT): State.ASLEEP,
+    (State.ASLEEP, Event.START): State.STARTING,
+    (State.ASLEEP, Event.EXITED): State.STOPPED,
+    (State.ASLEEP, Event.STOP): State.DRAINING,
     (State.DRAINING, Event.EXITED): State.STOPPED,
     (State.STOPPED, Event.START): State.STARTING,
     (State.STOPPED, Event.STOP): State.STOPPED,

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from server.engines.failure import Failure, by_status, first_rule, rules
-from server.engines.program import Buffer, Kind, LogEvent, Stage
+from server.engines.program import Buffer, Kind, LogEvent, Stage, Work
 from server.units import MIB
 
 _LEVEL = re.compile(r"^[DIWE] ")
@@ -96,3 +96,17 @@ def classify(lines: Sequence[str], status: int, *, was_ready: bool) -> Failure:
     ]
     found = first_rule(_RULES, (*errors, *texts), was_ready=was_ready)
     return found or by_status(status, errors, rebuild=_REBUILD, was_ready=was_ready)
+
+
+_COUNTER = re.compile(r"^llamacpp:(?P<name>\w+) (?P<value>[\d.e+-]+)$", re.MULTILINE)
+
+
+def work(metrics: str) -> Work:
+    """What it has computed since it started, from its Prometheus page (`/metrics`)."""
+    counters = {found["name"]: float(found["value"]) for found in _COUNTER.finditer(metrics)}
+    return Work(
+        prompt_tokens=int(counters.get("prompt_tokens_total", 0)),
+        prompt_seconds=counters.get("prompt_seconds_total", 0.0),
+        tokens=int(counters.get("tokens_predicted_total", 0)),
+        seconds=counters.get("tokens_predicted_seconds_total", 0.0),
+    )

@@ -13,6 +13,7 @@ from pathlib import Path
 from server.catalogue import EngineName
 from server.engines import discretion, llama_log
 from server.engines.failure import Failure
+from server.engines.program import Work
 from server.planning.deployment import CHECKPOINTS, PROMPT_CACHE, KvType
 from server.store.gguf import read_parts
 from server.units import MIB
@@ -97,6 +98,10 @@ class Launch:
         return "/health"
 
     @property
+    def metrics_path(self) -> str:
+        return "/metrics"
+
+    @property
     def sleep(self) -> None:
         """It cannot: its weights are mapped from the disk, which keeps them at least as well."""
         return
@@ -119,6 +124,9 @@ class Launch:
 
     def discreet(self, line: str) -> str | None:
         return discretion.discreet(line)
+
+    def work(self, metrics: str) -> Work:
+        return llama_log.work(metrics)
 
 
 def argv(launch: Launch) -> list[str]:

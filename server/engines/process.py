@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -73,12 +73,16 @@ class EngineProcess:
         self.kill()
         return await self.wait()
 
+    def pids(self) -> tuple[int, ...]:
+        """The engine's processes, the first of them first; empty when it is gone."""
+        return tuple(_family(self.pid))
+
     def rss(self) -> int:
-        """Bytes of RAM that the engine has resident; 0 when it is gone."""
-        try:
-            return int(psutil.Process(self.pid).memory_info().rss)
-        except psutil.Error:
-            return 0
+        """Bytes of RAM that its processes have resident; 0 when it is gone.
+
+        What two of them share counts for both.
+        """
+        return sum(_resident(pid) for pid in self.pids())
 
     async def _follow(
         self, control: asyncio.StreamReader, logged: asyncio.Future[None], log: EngineLog
@@ -169,6 +173,26 @@ class _LogPipe(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if not self._logged.done():
             self._logged.set_result(None)
+
+
+def _family(pid: int) -> Iterator[int]:
+    """`pid` and its descendants, as far as they live; Linux tells a process's children itself."""
+    try:
+        lists = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    except OSError:
+        return
+    if not lists:
+        return
+    yield pid
+    for child in " ".join(lists).split():
+        yield from _family(int(child))
+
+
+def _resident(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def _kill_session(session: int) -> None:

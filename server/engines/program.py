@@ -75,6 +75,31 @@ class Sleep:
     probe_body: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What an engine has computed since it started: tokens, and the seconds that they took.
+
+    Seconds of requests that ran side by side add up: the quotient is the speed of one request.
+    """
+
+    prompt_tokens: int
+    """Read anew; those found in a cache are not among them where the engine tells them apart."""
+    prompt_seconds: float
+    tokens: int
+    """Generated."""
+    seconds: float
+
+    @property
+    def prefill(self) -> float | None:
+        """Prompt tokens per second; None where nothing was measured."""
+        return self.prompt_tokens / self.prompt_seconds if self.prompt_seconds > 0 else None
+
+    @property
+    def decode(self) -> float | None:
+        """Generated tokens per second of one request; None where nothing was measured."""
+        return self.tokens / self.seconds if self.seconds > 0 else None
+
+
 class Program(Protocol):
     """How one engine is launched and understood."""
 
@@ -107,6 +132,11 @@ class Program(Protocol):
         ...
 
     @property
+    def metrics_path(self) -> str:
+        """Its counters, in Prometheus' text format."""
+        ...
+
+    @property
     def sleep(self) -> Sleep | None:
         """None: this engine cannot sleep."""
         ...
@@ -136,4 +166,8 @@ class Program(Protocol):
 
     def discreet(self, line: str) -> str | None:
         """What of a line may be kept once requests run: all, its beginning, or None: nothing."""
+        ...
+
+    def work(self, metrics: str) -> Work:
+        """What it has computed, from the page at `metrics_path`."""
         ...

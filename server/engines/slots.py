@@ -156,6 +156,12 @@ class SlotQueue:
             self._idle.clear()
             await self._idle.wait()
 
+    async def quiet(self) -> None:
+        """Return when no request runs; in a paused queue some may wait."""
+        while self._free < self.slots:
+            self._idle.clear()
+            await self._idle.wait()
+
     def _take(self, lease: Lease) -> bool:
         if self._refusal is not None:
             raise copy(self._refusal)  # each its own: a traceback keeps a request alive
@@ -258,5 +264,5 @@ class SlotQueue:
         self._note_idle()
 
     def _note_idle(self) -> None:
-        if self._free == self.slots and not self._waiting:
+        if self._free == self.slots:
             self._idle.set()

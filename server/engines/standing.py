@@ -24,6 +24,8 @@ class Standing:
         self.state = State.ABSENT
         self.last_error: HoldfastError | None = None
         """Why the engine last ended, or why it was not started."""
+        self.restarts = 0
+        """Times that it was launched again after an exit."""
         self._name = name
         self._progress = progress
         self._since = time.monotonic()
@@ -51,7 +53,7 @@ class Standing:
         try:
             async with asyncio.timeout(patience):
                 while self.state is not State.READY:
-                    if self.state not in (State.ABSENT, State.STARTING):
+                    if self.state not in (State.ABSENT, State.STARTING, State.ASLEEP):
                         raise self.unready()
                     await self._changed.wait()
         except TimeoutError:

@@ -26,7 +26,7 @@ from server.catalogue.model import (
     Repository,
     Sampling,
 )
-from server.catalogue.serve import Serve
+from server.catalogue.serve import Serve, ServedModel
 from server.catalogue.store import SOURCES, Store
 from server.settings import Settings
 
@@ -44,6 +44,7 @@ __all__ = [
     "Repository",
     "Sampling",
     "Serve",
+    "ServedModel",
     "Store",
     "Vision",
     "builtin",

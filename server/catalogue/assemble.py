@@ -13,7 +13,7 @@ from server.catalogue.catalogue import Catalogue, suggestion
 from server.catalogue.document import WRONG, Document, Leaf, Tree, shown
 from server.catalogue.model import Build, Model, Sampling
 from server.catalogue.overlay import inherit, merge
-from server.catalogue.serve import Serve
+from server.catalogue.serve import Serve, ServedModel
 from server.catalogue.store import Store
 from server.errors import ConfigError
 
@@ -34,7 +34,7 @@ def assemble(documents: Sequence[Document]) -> Catalogue:
     if not problems:
         return Catalogue(
             MappingProxyType({name: _model(name, models, builds) for name in models}),
-            Serve(**_plain(serve)),
+            _serve(serve),
             tuple(document.source for document in documents),
             Store(**_plain(store)),
         )
@@ -76,21 +76,68 @@ def _build_problems(build: Tree | Leaf, models: Tree) -> Iterator[str]:
 
 def _serve_problems(serve: Tree, models: Tree, builds: Tree) -> Iterator[str]:
     """What `[serve]` names must be there, and take the context that it asks for."""
-    names, context = serve.get("models"), serve.get("context")
-    if not isinstance(names, Leaf) or names.value is WRONG:
+    yield from rule.broken(rule.SERVE, serve)
+    context = serve.get("context")
+    for key in ("models", "preload"):
+        names = serve.get(key)
+        if isinstance(names, Leaf) and names.value is not WRONG and names.value != "auto":
+            for name in names.value:
+                yield from _name_problems(name, names, models, builds)
+                if key == "models":
+                    yield from _context_problems(name, context, models)
+    for name, table in _table(serve, "model").items():
+        assert isinstance(table, dict)
+        leaf = table["name"]
+        assert isinstance(leaf, Leaf)
+        yield from _name_problems(name, leaf, models, builds)
+        yield from _context_problems(name, table.get("context", context), models)
+        yield from rule.broken(rule.SERVED_MODEL, table)
+        yield from _engine_problems(name, table.get("engines"), builds)
+
+
+def _name_problems(name: str, leaf: Leaf, models: Tree, builds: Tree) -> Iterator[str]:
+    """`leaf`: where the name stands."""
+    model_id, colon, _ = name.partition(":")
+    told = f"{leaf.where} = {shown(name)}:"
+    if model_id not in models:
+        yield f"{told} no such model. {suggestion(model_id, models, 'Models')}"
+    elif colon and name not in builds:
+        own = [build for build in builds if build.startswith(f"{model_id}:")]
+        yield f"{told} no such build. {suggestion(name, own, f'Builds of {model_id}')}"
+
+
+def _context_problems(name: str, context: Leaf | Tree | None, models: Tree) -> Iterator[str]:
+    model_id = name.partition(":")[0]
+    trained = _value(_table(models, model_id), "context")
+    if not isinstance(context, Leaf) or context.value is WRONG or not isinstance(trained, int):
         return
-    for name in names.value:
-        model_id, colon, _ = name.partition(":")
-        told = f"{names.where} = {shown(name)}:"
-        if model_id not in models:
-            yield f"{told} no such model. {suggestion(model_id, models, 'Models')}"
-            continue
-        if colon and name not in builds:
-            own = [build for build in builds if build.startswith(f"{model_id}:")]
-            yield f"{told} no such build. {suggestion(name, own, f'Builds of {model_id}')}"
-        trained = _value(_table(models, model_id), "context")
-        if isinstance(context, Leaf) and isinstance(trained, int) and context.value > trained:
-            yield f"{context.where} = {context.value}: {model_id} takes {trained} tokens at most"
+    if context.value > trained:
+        yield f"{context.where} = {context.value}: {model_id} takes {trained} tokens at most"
+
+
+def _engine_problems(name: str, engines: Leaf | Tree | None, builds: Tree) -> Iterator[str]:
+    """Some build of what is named must be for one of the engines."""
+    if not isinstance(engines, Leaf) or engines.value is WRONG or not engines.value:
+        return
+    own = [build for key, build in builds.items() if f"{key}:".startswith(f"{name}:")]
+    made_for = {_value(build, "engine") for build in own if isinstance(build, dict)}
+    if own and not made_for & set(engines.value):
+        others = ", ".join(sorted(engine for engine in made_for if isinstance(engine, str)))
+        yield (
+            f"{engines.where} = {shown(list(engines.value))}: {name} has no build for that, "
+            f"only for {others}"
+        )
+
+
+def _serve(tree: Tree) -> Serve:
+    values = _plain(tree)
+    served = values.pop("model", {})
+    auto = values.get("models") == "auto"
+    if auto:
+        values["models"] = ()
+    keep_alive = values.get("keep_alive")
+    tables = tuple(ServedModel(**{"ttl": keep_alive, **table}) for table in served.values())
+    return Serve(**values, auto=auto, model=tables)
 
 
 def _missing(table: schema.Table, tree: Tree, home: str) -> Iterator[str]:

@@ -64,9 +64,9 @@ def read(source: Path) -> Document:
     return document
 
 
-def entry_name(tree: Tree) -> str | None:
-    """`id`, or `model:id` where there is a model; None where either was refused."""
-    leaves = [tree.get("model"), tree.get("id")] if "model" in tree else [tree.get("id")]
+def entry_name(tree: Tree, key: str = "id") -> str | None:
+    """What stands at `key`, or `model:id` where there is a model; None where either was refused."""
+    leaves = [tree.get("model"), tree.get(key)] if "model" in tree else [tree.get(key)]
     names = [leaf.value for leaf in leaves if isinstance(leaf, Leaf)]
     if len(names) != len(leaves) or any(name is WRONG for name in names):
         return None
@@ -131,13 +131,13 @@ class _Reader:
         """Entries by name; one without a usable name is checked and then left out."""
         tree: Tree = {}
         for index, row in enumerate(self._list(raw, key)):
-            label = _label(row)
+            label = _label(row, node.key)
             inner = f"{key}[{index if label is None else label}]"
             entry = self.table(node.table, row, inner)
-            absent = [k for k in ("model", "id") if k in node.table.required and k not in entry]
+            absent = [k for k in ("model", node.key) if k in node.table.required and k not in entry]
             if absent:
                 self._problem(inner, f"has no {', '.join(absent)}")
-            name = None if absent else entry_name(entry)
+            name = None if absent else entry_name(entry, node.key)
             if name is None:
                 continue
             if name not in tree:
@@ -216,14 +216,14 @@ def _expand_repositories(document: Document) -> None:
     document.tree["build"] = {**builds, **singles}
 
 
-def _label(row: object) -> str | None:
+def _label(row: object, key: str) -> str | None:
     """How an entry is called in messages before it has been checked."""
-    if not isinstance(row, dict) or not isinstance(row.get("id"), str):
+    if not isinstance(row, dict) or not isinstance(row.get(key), str):
         return None
     model = row.get("model")
     # A repository's id holds a slash and is unambiguous without its model.
-    named = isinstance(model, str) and "/" not in row["id"]
-    return shorten(f"{model}:{row['id']}" if named else row["id"])
+    named = isinstance(model, str) and "/" not in row[key]
+    return shorten(f"{model}:{row[key]}" if named else row[key])
 
 
 def _quoted(key: str, name: str) -> str:

@@ -90,6 +90,27 @@ def duration(low: float, high: float) -> Parse:
     return _quantity(units.parse_duration, low, high, f"{example}, {bounds}")
 
 
+def duration_or_never(low: float, high: float) -> Parse:
+    """Seconds as a float, or None for "never"."""
+    seconds = duration(low, high)
+
+    def parse(value: object) -> object:
+        if value == "never":
+            return None
+        try:
+            return seconds(value)
+        except ValueError as error:
+            raise ValueError(f'{error}, or "never"') from None
+
+    return parse
+
+
+def list_or(word: str, item: Parse, meaning: str) -> Parse:
+    """A list, or the one word that may stand in its place."""
+    many = list_of(item, f'{meaning}, or "{word}"')
+    return lambda value: value if value == word else many(value)
+
+
 def size(low: int, high: int) -> Parse:
     """Bytes as an int, from a number or a text with a unit."""
     bounds = f"from {units.format_bytes(low)} to {units.format_bytes(high)}"

@@ -94,6 +94,22 @@ BUILD: tuple[Rule | Implies, ...] = (
         "must not exceed bytes: files hold their tensors and a header",
     ),
 )
+SERVE: tuple[Rule | Implies, ...] = (
+    Rule(
+        ("models",),
+        lambda v: v["models"] == "auto" or len(set(v["models"])) == len(v["models"]),
+        "names a model twice",
+    ),
+    Rule(("preload",), lambda v: len(set(v["preload"])) == len(v["preload"]), "names one twice"),
+)
+SERVED_MODEL: tuple[Rule | Implies, ...] = (
+    Implies("pin", True, forbids=("ttl",)),
+    Rule(
+        ("engines",),
+        lambda v: 0 < len(v["engines"]) == len(set(v["engines"])),
+        "must name at least one engine, and none twice",
+    ),
+)
 STORE: tuple[Rule | Implies, ...] = (
     Rule(("copies",), lambda v: len(set(v["copies"])) == len(v["copies"]), "names a place twice"),
     Rule(

@@ -36,10 +36,11 @@ class Dictionary:
 
 @dataclass(frozen=True, slots=True)
 class Entries:
-    """An array of tables, each known by its `id`, or by `model:id` where it has a model."""
+    """An array of tables, each known by its `key`, or by `model:id` where it has a model."""
 
     table: Table
     unique: bool = True
+    key: str = "id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,13 +175,34 @@ REPOSITORY = Table(
     {**_PLACE, "id": field.REPOSITORY, "builds": Entries(Table(_WEIGHTS, ("id",)))},
     ("id", "model", "builds"),
 )
+_NAME = field.text(
+    r"[a-z0-9][a-z0-9._-]{0,63}(:[a-z0-9][a-z0-9._-]{0,63})?", 'a name such as "qwen3.5-9b:q4_k_m"'
+)
+_IDLE = field.duration_or_never(0, 30 * 86_400)
+SERVED_MODEL = Table(
+    {
+        "name": _NAME,
+        "weight": field.number(0, 1_000_000, above=True),
+        "context": field.integer(1, 100_000_000),
+        "slots": field.integer(1, 1024),
+        "speed": field.number(0, 100_000),
+        "pin": field.boolean,
+        "ttl": _IDLE,
+        "engines": field.list_of(field.choice("llama-server", "vllm"), "engines"),
+    },
+    ("name",),
+)
 SERVE = Table(
     {
         "host": field.text(r"[0-9A-Za-z.:%_-]{1,255}", "an address or host name"),
         "port": field.integer(0, 65_535),
-        "models": field.list_of(field.LINE, 'model names such as "qwen3.5-9b:q4_k_m"'),
+        "models": field.list_or("auto", field.LINE, 'model names such as "qwen3.5-9b:q4_k_m"'),
+        "model": Entries(SERVED_MODEL, key="name"),
         "context": field.integer(1, 100_000_000),
         "slots": field.integer(1, 1024),
+        "keep_alive": _IDLE,
+        "preload": field.list_of(_NAME, "model names"),
+        "sleep": field.boolean,
         "queue": field.integer(0, 1_000_000),
         "queue_timeout": field.duration(0, 86_400),
         "drain_timeout": field.duration(0, 86_400),

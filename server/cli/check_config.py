@@ -13,7 +13,7 @@ from server.errors import ConfigError
 from server.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
-    from server.catalogue import Build, Catalogue, Serve, Store
+    from server.catalogue import Build, Catalogue, Serve, ServedModel, Store
 
 _HEADINGS = ("BUILD", "ENGINE", "FORMAT", "SIZE", "REVISION", "NOT YET KNOWN", "FROM")
 
@@ -81,18 +81,38 @@ def row(build: Build) -> tuple[str, ...]:
 
 def serve_lines(serve: Serve) -> Mapping[str, str]:
     """`[serve]` with its units, and what an absent value means."""
+    tables = "" if serve.auto else ", ".join(table.name for table in serve.model)
+    never = "never, unless memory is needed"
     return {
         "host": serve.host,
         "port": str(serve.port),
-        "models": ", ".join(serve.models) or "the best in the store, else the demo",
+        "models": ", ".join(serve.models) or tables or "the best in the store, else the demo",
         "context": str(serve.context) if serve.context else "as long as model and memory allow",
         "slots": str(serve.slots) if serve.slots else "chosen from the memory",
+        "keep_alive": never if serve.keep_alive is None else format_duration(serve.keep_alive),
+        "preload": ", ".join(serve.preload) or "what the plan keeps resident",
+        "sleep": "yes" if serve.sleep else "no",
         "queue": f"{serve.queue} requests",
         "queue_timeout": format_duration(serve.queue_timeout),
         "drain_timeout": format_duration(serve.drain_timeout),
         "load_timeout": format_duration(serve.load_timeout),
         "max_body": format_bytes(serve.max_body),
+        **{f"model[{table.name}]": _wanted(table) for table in serve.model},
     }
+
+
+def _wanted(table: ServedModel) -> str:
+    """A `[[serve.model]]` table in a line; what it leaves open is not named."""
+    parts = [f"weight {table.weight:g}"]
+    parts += [f"context {table.context} or more"] if table.context else []
+    parts += [f"{table.slots} slots"] if table.slots else []
+    parts += [f"{table.speed:g} tokens/s or more"] if table.speed else []
+    parts += [f"on {' or '.join(table.engines)}"] if table.engines else []
+    parts += ["always resident"] if table.pin else []
+    parts += (
+        [f"unloaded when idle for {format_duration(table.ttl)}"] if table.ttl is not None else []
+    )
+    return ", ".join(parts)
 
 
 def store_lines(store: Store) -> Mapping[str, str]:

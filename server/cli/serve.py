@@ -97,7 +97,7 @@ def banner(
 ) -> list[str]:
     """What a person sees at the start: where, what, why, and how to get something better."""
     from server import __version__
-    from server.planning.selection import DEMO
+    from server.planning.demand import DEMO
     from server.units import format_bytes
 
     lines = [f"Holdfast {__version__} listens at {url}"]

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import get_args
 
-from server.catalogue import EngineName
+from server.catalogue import Catalogue, EngineName, Model, Serve, ServedModel
+
+DEMO = "demo"
+"""The embedded model, which is served where nothing else can be; it is no wish unless named."""
+READABLE = 8.0
+"""Tokens per second: about six words, as fast as people read."""
+LEAST_CONTEXT = 4096
+"""Tokens below which a slot is of little use; longer is better, and is the planner's choice."""
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +53,61 @@ class Demand:
     """In the order of the configuration, the catalogue's for those that `auto` adds."""
     auto: bool
     """True: wishes that nobody wrote down are candidates, and leaving one out is no failure."""
+
+
+def demand(catalogue: Catalogue) -> Demand:
+    """`[serve]` of the catalogue, whose `models` a command line may have replaced.
+
+    Raises ModelNotFound for a name that is not in the catalogue.
+    """
+    serve = catalogue.serve
+    listed = serve.models or (() if serve.auto else tuple(table.name for table in serve.model))
+    names = listed or tuple(_considered(catalogue))
+    wishes = (_wish(catalogue, name, serve, auto=not listed) for name in names)
+    return Demand(tuple(wishes), auto=not listed)
+
+
+def _considered(catalogue: Catalogue) -> Iterator[str]:
+    """Every model but the demo; in the place of one, the builds of it that have tables."""
+    for model in catalogue.models:
+        tables = [t.name for t in catalogue.serve.model if t.name.partition(":")[0] == model]
+        if tables or model != DEMO:
+            yield from tables or [model]
+
+
+def _wish(catalogue: Catalogue, name: str, serve: Serve, *, auto: bool) -> Wish:
+    model, build = catalogue.resolve(name)
+    table = _table(serve, name)
+    context, context_limit = _context(model, table, serve)
+    slots = table.slots or serve.slots
+    least_speed = READABLE if auto and not table.pin else 0.0
+    return Wish(
+        model=model.id,
+        build=build.id if build else None,
+        weight=table.weight,
+        context=context,
+        slots=slots or 1,
+        speed=least_speed if table.speed is None else table.speed,
+        pin=table.pin,
+        ttl=table.ttl,
+        engines=table.engines or ENGINES,
+        context_limit=context_limit,
+        slots_limit=slots,
+    )
+
+
+def _table(serve: Serve, name: str) -> ServedModel:
+    """The table of this name, else that of its model, else the defaults."""
+    tables = {table.name: table for table in serve.model}
+    default = ServedModel(name, ttl=serve.keep_alive)
+    return tables.get(name) or tables.get(name.partition(":")[0]) or default
+
+
+def _context(model: Model, table: ServedModel, serve: Serve) -> tuple[int, int | None]:
+    """(least, most) tokens of a slot: a table gives the least, `[serve] context` gives both."""
+    if table.context is not None:
+        return min(table.context, model.context), None
+    if serve.context is not None:
+        exactly = min(serve.context, model.context)
+        return exactly, exactly
+    return min(LEAST_CONTEXT, model.context), None

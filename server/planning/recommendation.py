@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from server.catalogue import Architecture, Build, Catalogue, Model
 from server.planning import footprint
+from server.planning.demand import READABLE
 from server.planning.places import Place
 from server.planning.selection import capability
 from server.planning.sizing import reserve
@@ -18,8 +19,6 @@ from server.store.pull.selection import PREFERRED
 
 CONTEXT = 32_768
 SLOTS = 1
-READABLE = 8.0
-"""Tokens per second: about six words, as fast as people read."""
 
 
 @dataclass(frozen=True, slots=True)

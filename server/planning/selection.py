@@ -12,12 +12,11 @@ from typing import TypeAlias
 
 from server.catalogue import Build, Catalogue, Model
 from server.errors import DoesNotFit, EngineError, StoreError
+from server.planning.demand import DEMO
 from server.planning.places import Place
 from server.planning.sizing import Sizing, choose_context_slots, reserve
 from server.store.layout import Installed, Missing
 from server.units import format_bytes
-
-DEMO = "demo"
 
 Look: TypeAlias = Callable[[Build], Installed | Missing]
 """What of a build is on disk."""

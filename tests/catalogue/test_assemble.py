@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from server.catalogue import Catalogue, File, Sampling, Serve, Store, Vision
+from server.catalogue import Catalogue, File, Sampling, Serve, ServedModel, Store, Vision
 
 Problems = Callable[..., list[str]]
 Of = Callable[..., Catalogue]
@@ -38,6 +38,89 @@ def test_a_path_from_home_or_root(whole: str, catalogue_of: Of) -> None:
     for written, meant in {"~/a.gguf": Path.home() / "a.gguf", "/a.gguf": Path("/a.gguf")}.items():
         catalogue = catalogue_of(whole.replace("weights/tiny", written))
         assert catalogue.models["tiny"].builds[-1].path == meant
+
+
+TABLE = '\n[[serve.model]]\nname = "tiny"\n'
+
+
+def test_what_is_served(whole: str, catalogue_of: Of) -> None:
+    assert catalogue_of("").serve == Serve()
+    written = (
+        'weight = 3\ncontext = 2048\nslots = 2\nspeed = 8\npin = true\nengines = ["vllm"]\n'
+        '[[serve.model]]\nname = "tiny:q4"\nttl = "0"\n'
+        '[[serve.model]]\nname = "tiny:q8"\nttl = "never"\n'
+    )
+    more = 'models = "auto"\nkeep_alive = "30m"\npreload = ["tiny"]\nsleep = false'
+    serve = catalogue_of(whole.replace('models = ["tiny:q4"]', more) + TABLE + written).serve
+    assert (serve.models, serve.auto, serve.keep_alive) == ((), True, 1800.0)
+    assert (serve.preload, serve.sleep) == (("tiny",), False)
+    assert serve.model == (
+        ServedModel("tiny", 3.0, 2048, 2, 8.0, True, 1800.0, ("vllm",)),
+        ServedModel("tiny:q4", ttl=0.0),
+        ServedModel("tiny:q8", ttl=None),
+    )
+
+
+def test_a_table_of_a_later_file_is_laid_over_that_of_its_name(
+    whole: str, catalogue_of: Of
+) -> None:
+    below = whole + TABLE + "weight = 2\nslots = 4\n"
+    above = TABLE + 'slots = 1\n[[serve.model]]\nname = "tiny:q8"\n'
+    serve = catalogue_of(below, above, '[serve]\nkeep_alive = "never"').serve
+    assert serve.models == ("tiny:q4",)
+    assert serve.model == (ServedModel("tiny", weight=2.0, slots=1), ServedModel("tiny:q8"))
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        ("pin = true\nttl = 60", "serve.model[tiny].ttl = 60.0: cannot stand beside pin = true"),
+        ("context = 4097", "serve.model[tiny].context = 4097: tiny takes 4096 tokens at most"),
+        ("weight = 0", "serve.model[tiny].weight = 0: expected a number above 0"),
+        ("speed = -1", "serve.model[tiny].speed = -1: expected a number from 0"),
+        ("slots = 0", "serve.model[tiny].slots = 0: expected a whole number from 1 to 1024"),
+        (
+            "ttl = 'soon'",
+            'serve.model[tiny].ttl = "soon": expected seconds or a text such as "30s"',
+        ),
+        ("ttl = 'soon'", 'from 0 ms to 30d 00h, or "never"'),
+        ("engines = []", "serve.model[tiny].engines must name at least one engine"),
+        ("engines = ['vlm']", 'expected one of llama-server, vllm. Did you mean "vllm"'),
+        ("engines = ['vllm', 'vllm']", "must name at least one engine, and none twice"),
+        ("pinned = true", "serve.model[tiny].pinned is not a known key. Did you mean"),
+        ("[[serve.model]]\nname = 'tiny'", "serve.model[tiny] stands twice"),
+        ("[[serve.model]]\npin = true", "serve.model[1] has no name"),
+        ("[[serve.model]]\nname = 'tinny'", 'serve.model[tinny].name = "tinny": no such model'),
+        ("[[serve.model]]\nname = 'tiny:q5'", '= "tiny:q5": no such build. Did you mean "tiny:q'),
+        (
+            "[[serve.model]]\nname = 'tiny:q4'\nengines = ['vllm']",
+            'engines = ["vllm"]: tiny:q4 has no build for that, only for llama-server',
+        ),
+    ],
+)
+def test_problems_of_what_is_served(
+    whole: str, problems_of: Problems, written: str, told: str
+) -> None:
+    (problem,) = problems_of(whole + TABLE + written)
+    assert problem.startswith("0.toml: ")
+    assert told in problem
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ('models = "all"', 'serve.models = "all": expected a list of model names'),
+        ('models = "all"', 'or "auto"'),
+        ('models = ["tiny", "tiny"]', "serve.models names a model twice"),
+        ('preload = ["tiny:q5"]', 'serve.preload = "tiny:q5": no such build'),
+        ('preload = ["tiny", "tiny"]', "serve.preload names one twice"),
+        ('sleep = "yes"', 'serve.sleep = "yes": expected true or false'),
+        ('keep_alive = "31d"', 'serve.keep_alive = "31d": expected seconds'),
+    ],
+)
+def test_problems_of_serve(whole: str, problems_of: Problems, key: str, told: str) -> None:
+    (problem,) = problems_of(whole.replace('models = ["tiny:q4"]', key))
+    assert told in problem
 
 
 def test_the_store(catalogue_of: Of) -> None:

@@ -6,13 +6,24 @@ from dataclasses import fields
 
 import pytest
 
-from server.catalogue import Architecture, Build, Model, Repository, Sampling, Serve, Vision, schema
+from server.catalogue import (
+    Architecture,
+    Build,
+    Model,
+    Repository,
+    Sampling,
+    Serve,
+    ServedModel,
+    Vision,
+    schema,
+)
 
 PAIRS = [
     (schema.ARCHITECTURE, Architecture, set()),
     (schema.VISION, Vision, set()),
     (schema.SAMPLING, Sampling, set()),
-    (schema.SERVE, Serve, set()),
+    (schema.SERVE, Serve, {"auto"}),
+    (schema.SERVED_MODEL, ServedModel, set()),
     (schema.BUILD, Build, set()),
     # `like` is resolved away; builds stand in tables of their own.
     (schema.MODEL, Model, {"like", "builds"}),

@@ -1,0 +1,1 @@
+"""`holdfast plan`: what would run where, and why."""

@@ -1,0 +1,101 @@
+"""`holdfast plan --explain`: all that was weighed for one model, and why each way lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.text import Text
+
+from server.cli.columns import columns
+from server.cli.plan.draft import Draft
+from server.cli.plan.report import model_of
+from server.cli.plan.screen import Screen, heading
+from server.cli.plan.table import rate, tokens, where
+from server.planning.footprint.component import COMPONENTS
+from server.planning.plan import Assignment, Option
+from server.units import format_bytes, format_duration
+
+_LABELS = {"kv_cache": "KV cache", "mtp": "MTP", "prompt_cache": "prompt cache"}
+
+
+def explain(draft: Draft, model: str, screen: Screen) -> Iterator[Text]:
+    """What `model` got, byte by byte; the other ways that fit; what was turned down."""
+    assignment = draft.plan.of(model)
+    yield Text(f"{model} on {draft.subject}", style="bold")
+    if assignment is None:
+        yield from screen.paragraph("It is not in the plan.")
+    else:
+        yield from _assignment(draft, assignment, screen)
+    others = [o for o in draft.options if o.deployment.model == model]
+    if others:
+        yield from heading(f"Ways that were weighed: {len(others)}")
+        yield from _options(draft, others, assignment.option if assignment else None)
+    rejections = [r for r in draft.plan.rejections if model_of(r) == model]
+    if rejections:
+        yield from heading(f"Turned down: {len(rejections)}")
+    for rejection in rejections:
+        lead = Text.assemble("   ", (rejection.name, "bold"), ": ")
+        yield from screen.paragraph(rejection.reason + ".", lead=lead)
+
+
+def _assignment(draft: Draft, assignment: Assignment, screen: Screen) -> Iterator[Text]:
+    option = assignment.option
+    deployment, speed = option.deployment, option.speed
+    yield from screen.paragraph(f"{assignment.reason}; limited by {assignment.binds}.")
+    facts = [
+        ("build", f"{deployment.build}, {format_bytes(option.weights_bytes)} of weights"),
+        ("engine", deployment.engine),
+        ("on", f"{where(deployment, draft.rig)}, {assignment.residency}"),
+        ("slots", f"{deployment.slots} of {deployment.context:,} tokens, KV {deployment.kv_type}"),
+        (
+            "speed",
+            f"{rate(speed.decode)} tokens/s alone, {rate(speed.decode_all)} with all slots busy, "
+            f"prompts {rate(speed.prefill)}; bound by {speed.binds}",
+        ),
+        ("loads in", format_duration(option.load_seconds)),
+        ("keeps", f"{option.retention:.1%} of a score of {option.capability:.1f}"),
+    ]
+    if option.estimated:
+        facts.append(("size", "estimated from the quantization: nobody has told it yet"))
+    yield Text()
+    for name, text in facts:
+        yield from screen.paragraph(text, lead=Text(f"   {name:<10}", style="dim"))
+    yield from heading("Memory")
+    yield from _components(draft, option)
+
+
+def _components(draft: Draft, option: Option) -> Iterator[Text]:
+    devices = list(option.footprint.by_device())
+    names = [draft.rig.device(device).name.partition(" (")[0] for device in devices]
+    shares = {device: option.footprint.by_component(device) for device in devices}
+    used = [c for c in COMPONENTS if any(c in share for share in shares.values())]
+    rows = [("", *names)]
+    for component in used:
+        sizes = [shares[device].get(component) for device in devices]
+        label = _LABELS.get(component, component)
+        rows.append((label, *(format_bytes(size) if size else "-" for size in sizes)))
+    rows.append(("in all", *(format_bytes(option.footprint.on(device)) for device in devices)))
+    for line in columns(rows, frozenset(range(1, len(names) + 1))):
+        yield Text("   " + line)
+
+
+def _options(draft: Draft, options: list[Option], chosen: Option | None) -> Iterator[Text]:
+    rows = [("", "BUILD", "ENGINE", "ON", "SLOTS", "MEMORY", "TOK/S", "KEEPS")]
+    for option in options:
+        deployment = option.deployment
+        rows.append(
+            (
+                "*" if option == chosen else "",
+                deployment.build.partition(":")[2],
+                deployment.engine,
+                where(deployment, draft.rig),
+                f"{deployment.slots} x {tokens(deployment.context)}",
+                format_bytes(option.footprint.total),
+                rate(option.speed.decode),
+                f"{option.retention:.1%}",
+            )
+        )
+    head, *body = columns(rows, frozenset({4, 5, 6, 7}))
+    yield Text(head, style="dim")
+    for line in body:
+        yield Text(line, style="bold" if line.startswith("*") else "")

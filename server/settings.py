@@ -22,6 +22,7 @@ VARIABLES: Mapping[str, str] = {
     "HOLDFAST_HOME": "where weights, keys and logs live (default $XDG_DATA_HOME/holdfast)",
     "HOLDFAST_CONFIG": "configuration files laid over the built-in one, separated by ':'",
     "HOLDFAST_LLAMA_SERVER": "the llama-server program to use",
+    "HOLDFAST_VLLM_PYTHON": "the Python of the environment that vLLM is in",
     "HF_ENDPOINT": "the hub to pull from (default https://huggingface.co)",
     "HF_TOKEN": "the token for that hub",
     "HF_TOKEN_PATH": "the file with the token, where HF_TOKEN is not set",
@@ -46,6 +47,7 @@ class Settings:
     configs: tuple[Path, ...]
     """Overlays, in the order in which they are applied to the built-in models.toml."""
     llama_server: Path | None = None
+    vllm_python: Path | None = None
     hub_endpoint: str | None = None
     """Address of the hub, without a slash at its end; None: `[store] hub`, else Hugging Face."""
     hub_token: str | None = field(default=None, repr=False)
@@ -110,11 +112,11 @@ def load(
         )
     if not overlays and system_config.is_file():
         overlays = (system_config,)
-    program = environment.get("HOLDFAST_LLAMA_SERVER")
     return Settings(
         home=home.expanduser().absolute(),
         configs=overlays,
-        llama_server=Path(program).expanduser() if program else None,
+        llama_server=_program(environment, "HOLDFAST_LLAMA_SERVER"),
+        vllm_python=_program(environment, "HOLDFAST_VLLM_PYTHON"),
         hub_endpoint=_endpoint(environment, "HF_ENDPOINT"),
         hub_token=_token(environment),
         offline=environment.get("HF_HUB_OFFLINE", "").strip().upper() in _TRUE,
@@ -135,6 +137,11 @@ def endpoint(text: str) -> str:
     if not parts.hostname or not port_is_right or "@" in parts.netloc or set("?#") & set(text):
         raise ValueError(expected)
     return text.rstrip("/")
+
+
+def _program(environment: Mapping[str, str], variable: str) -> Path | None:
+    named = environment.get(variable)
+    return Path(named).expanduser() if named else None
 
 
 def _endpoint(environment: Mapping[str, str], variable: str) -> str | None:

@@ -26,13 +26,13 @@ _GPU_FAULT = re.compile(
 def discreet(line: str) -> str | None:
     """What is kept of `line`: all, its beginning, or nothing (None)."""
     if _COMPLAINT.match(line):
-        return beginning(line)
+        return _beginning(line)
     if _FIGURES.fullmatch(line) or _CRASH.fullmatch(line):
         return line
     return None
 
 
-def beginning(line: str) -> str:
+def _beginning(line: str) -> str:
     """`line` up to where something may be quoted: after its second colon, or at a quote mark.
 
     A complaint is `function: fixed words: what was complained of`.

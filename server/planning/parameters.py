@@ -58,6 +58,20 @@ def layer_parameters(architecture: Architecture, layer: int) -> tuple[int, int]:
     return mixer + _feed_forward(a) + 2 * a.hidden - experts, experts
 
 
+def active_share(architecture: Architecture) -> float:
+    """The part of the text model's weights that one token reads: 1 unless it is a mixture of
+    experts, of which only `experts_per_token` in `experts` are used."""
+    total = parameters(architecture).text
+    if architecture.experts is None:
+        return 1.0
+    assert architecture.moe_ffn is not None
+    assert architecture.experts_per_token is not None
+    # Each expert is a gated feed-forward network: three matrices of hidden x moe_ffn.
+    expert = 3 * architecture.hidden * architecture.moe_ffn
+    idle = architecture.experts - architecture.experts_per_token
+    return 1.0 - architecture.layers * idle * expert / total
+
+
 def conv_width(a: Architecture) -> int:
     """Channels of a gated delta net's convolution: queries, keys and values side by side."""
     keys = a.linear_key_heads * a.linear_key_head_dim

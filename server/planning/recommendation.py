@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from server.catalogue import Architecture, Build, Catalogue, Model
+from server.catalogue import Build, Catalogue, Model
 from server.planning import footprint
 from server.planning.demand import READABLE
+from server.planning.parameters import active_share
 from server.planning.places import Place
 from server.planning.selection import capability
 from server.planning.sizing import reserve
@@ -56,20 +57,6 @@ def runs(model: Model, build: Build, places: Sequence[Place]) -> bool:
     context = min(CONTEXT, model.context)
     needed = footprint.llama_server(build.bytes, mmproj, model.architecture, context, SLOTS).total
     return any(needed + reserve(place.memory) <= place.memory for place in places)
-
-
-def active_share(architecture: Architecture) -> float:
-    """The part of the text model's weights that one token reads: 1 unless it is a mixture of
-    experts, of which only `experts_per_token` in `experts` are used."""
-    total = footprint.parameters(architecture).text
-    if architecture.experts is None:
-        return 1.0
-    assert architecture.moe_ffn is not None
-    assert architecture.experts_per_token is not None
-    # Each expert is a gated feed-forward network: three matrices of hidden x moe_ffn.
-    expert = 3 * architecture.hidden * architecture.moe_ffn
-    idle = architecture.experts - architecture.experts_per_token
-    return 1.0 - architecture.layers * idle * expert / total
 
 
 def _candidate(model: Model, place: Place) -> Recommendation | None:

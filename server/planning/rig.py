@@ -85,6 +85,8 @@ def rig(machine: Machine, *, own: Own = NOTHING) -> Rig:
 
 def _ram(machine: Machine, own: Own, bandwidth: float) -> Device:
     memory = machine.memory
+    sharing = (gpu for gpu in machine.gpus if gpu.unified)
+    held = own.on(RAM_ID, None) + sum(own.on(gpu.uuid, gpu.processes) for gpu in sharing)
     total = min(memory.total, memory.limit or memory.total)
     return Device(
         id=RAM_ID,
@@ -93,7 +95,7 @@ def _ram(machine: Machine, own: Own, bandwidth: float) -> Device:
         index=None,
         pool=RAM_ID,
         memory=total,
-        free=free_bytes(total, memory.available, own.on(RAM_ID, None)),
+        free=free_bytes(total, memory.available, held),
         bandwidth=bandwidth,
         compute=processor.compute(machine.cpu),
         capability=None,

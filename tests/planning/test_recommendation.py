@@ -7,8 +7,9 @@ import pytest
 
 from server import catalogue, settings
 from server.planning import footprint
+from server.planning.parameters import active_share
 from server.planning.places import CPU_BANDWIDTH, Place
-from server.planning.recommendation import READABLE, active_share, recommend, runs
+from server.planning.recommendation import READABLE, recommend, runs
 from server.units import GIB
 
 KNOWN = catalogue.load(

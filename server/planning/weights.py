@@ -1,11 +1,32 @@
-"""The bytes of a build's tensors, by where an engine may put them."""
+"""The bytes of a build's tensors, by where an engine may put them. Pure."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from server.catalogue import Build, Model
+from server.catalogue import Architecture, Build, Model
 from server.planning.parameters import layer_parameters, parameters
+from server.store.gguf_header import GgufHeader
+from server.store.safetensors import SafetensorsHeader
+
+_ALIGNMENT = 32
+"""Bytes to a multiple of which a tensor is padded, in a GGUF file and in ggml's buffers."""
+_SIX_BITS = 210 * 8 / 256
+"""Bits of a parameter in Q6_K."""
+_BITS: Mapping[str, float] = {
+    "BF16": 16, "FP8": 8, "FP8-DYNAMIC": 8, "W4A16": 4.25, "AWQ": 4.25, "GPTQ-INT4": 4.25,
+    "MXFP4": 4.25, "NVFP4": 4.5,
+}  # fmt: skip
+"""Bits of a parameter of the layers in a safetensors quant, scales included; all else has 16."""
+_GGUF_BITS: Mapping[str, float] = {
+    "IQ1": 2.1, "IQ2": 2.4, "Q2": 2.8, "IQ3": 3.0, "Q3": 3.8, "IQ4": 4.4, "MXFP4": 5.0, "Q4": 4.95,
+    "Q5": 5.9, "Q6": 6.66, "Q8": 8.51, "BF16": 16.05, "F16": 16.05,
+}  # fmt: skip
+"""Bits of a parameter over a whole GGUF file: as in the catalogue's large models of known size."""
+_FILE_OVERHEAD = 44
+"""Bytes of a GGUF file that are no tensors, for each token of the vocabulary."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,25 +59,107 @@ class WeightMap:
         return self.embeddings + self.output + layers + self.mtp + self.vision
 
 
-def from_catalogue(model: Model, build: Build) -> WeightMap | None:
-    """The weights of a build that need not be on disk; None where nothing is known of its size.
+def from_catalogue(model: Model, build: Build) -> WeightMap:
+    """The weights of a build that need not be on disk, estimated from its quant and its size.
 
-    The parameters of each part are exact, the bytes of each are in proportion to them.
+    The parameters of each part are exact. Of their bytes the sum is the catalogue's where it is
+    known, and else follows from the quant's name.
     """
-    size = build.weights_bytes
-    if size is None:
-        return None
     a = model.architecture
+    if build.format == "gguf":
+        return _gguf_estimate(a, build)
     count = parameters(a)
-    gguf = build.format == "gguf"
-    scale = size / (count.text if gguf else count.total)
-    per_layer = [layer_parameters(a, number) for number in range(a.layers)]
-    layers = tuple(LayerWeights(round(d * scale), round(e * scale)) for d, e in per_layer)
-    vision = ((build.mmproj.bytes or 0) if build.mmproj else 0) if gguf else count.vision * scale
+    wide = count.total - sum(sum(layer_parameters(a, number)) for number in range(a.layers))
+    bits = _BITS.get(build.quant.upper(), 16)
+    narrow = count.total - wide
+    layer_bytes = narrow * bits / 8
+    if build.weights_bytes is not None:
+        layer_bytes = max(build.weights_bytes - 2 * wide, 0)
     return WeightMap(
-        embeddings=round(a.vocab * a.hidden * scale),
-        output=round((a.hidden + (0 if a.tied else a.vocab * a.hidden)) * scale),
-        layers=layers,
-        mtp=0 if gguf else round(count.mtp * scale),
-        vision=round(vision),
+        embeddings=2 * a.vocab * a.hidden,
+        output=2 * (a.hidden + (0 if a.tied else a.vocab * a.hidden)),
+        layers=_layers(a, layer_bytes / narrow, layer_bytes / narrow),
+        mtp=2 * count.mtp,
+        vision=2 * count.vision,
     )
+
+
+def _gguf_estimate(a: Architecture, build: Build) -> WeightMap:
+    """llama-quantize gives the head, and so a tied embedding, six bits at least, and Unsloth's
+    dynamic quants (`UD-`) all that is not an expert up to eight (llama-quant.cpp; the tensor lists
+    of both)."""
+    count = parameters(a)
+    quant = build.quant.upper()
+    name = re.sub(r"^UD-", "", quant)
+    guess = next((bits for start, bits in _GGUF_BITS.items() if name.startswith(start)), 4.9)
+    known = build.weights_bytes
+    total = known - _FILE_OVERHEAD * a.vocab if known is not None else count.text * guess / 8
+    mean = total / count.text
+    table = a.vocab * a.hidden
+    head = table * max(mean, _SIX_BITS / 8)
+    embeddings = head if a.tied else table * mean
+    left = total - embeddings - (0 if a.tied else head)
+    experts = sum(layer_parameters(a, number)[1] for number in range(a.layers))
+    dense = count.text - table * (1 if a.tied else 2) - experts
+    per_dense = left / (dense + experts)
+    if experts and quant.startswith("UD-"):
+        per_dense = max(per_dense, min(1.0625, 2 * per_dense))
+    return WeightMap(
+        embeddings=round(embeddings),
+        output=4 * a.hidden + (0 if a.tied else round(head)),
+        layers=_layers(a, per_dense, (left - dense * per_dense) / experts if experts else 0),
+        mtp=round(count.mtp * mean) if "mtp" in (build.repository or "").lower() else 0,
+        vision=(build.mmproj.bytes or 2 * count.vision) if build.mmproj else 0,
+    )
+
+
+def _layers(a: Architecture, per_dense: float, per_expert: float) -> tuple[LayerWeights, ...]:
+    counts = (layer_parameters(a, number) for number in range(a.layers))
+    return tuple(LayerWeights(round(d * per_dense), round(e * per_expert)) for d, e in counts)
+
+
+def from_gguf_headers(
+    headers: Sequence[GgufHeader], layers: int, mmproj: GgufHeader | None = None
+) -> WeightMap:
+    """The weights of a GGUF build, to the byte, from the headers of its parts."""
+    tensors = ((one.name, one.bytes) for header in headers for one in header.tensors)
+    vision = sum(_padded(one.bytes) for one in mmproj.tensors) if mmproj else 0
+    return _sorted(tensors, layers, vision)
+
+
+def from_safetensors_headers(headers: Sequence[SafetensorsHeader], layers: int) -> WeightMap:
+    """The weights of a checkpoint, to the byte, from the headers of its shards."""
+    tensors = ((one.name, one.bytes) for header in headers for one in header.tensors)
+    return _sorted(tensors, layers, 0)
+
+
+_LAYER = re.compile(r"(?:^|\.)(?:blk|layers)\.(\d+)\.")
+
+
+def _sorted(tensors: Iterable[tuple[str, int]], layers: int, vision: int) -> WeightMap:
+    """Names are those of llama.cpp's gguf-py (constants.py) and of transformers' checkpoints."""
+    dense, experts = [0] * layers, [0] * layers
+    embeddings = output = mtp = 0
+    for name, size in tensors:
+        bytes_ = _padded(size)
+        match = _LAYER.search(name)
+        if ".visual." in f".{name}":
+            vision += bytes_
+        elif name.startswith("mtp.") or (match and int(match[1]) >= layers):
+            mtp += bytes_
+        elif match is None:
+            is_embedding = name.endswith(("token_embd.weight", "embed_tokens.weight"))
+            embeddings += bytes_ if is_embedding else 0
+            output += 0 if is_embedding else bytes_
+        elif "_exps." in name or ".experts." in name:
+            experts[int(match[1])] += bytes_
+        else:
+            dense[int(match[1])] += bytes_
+    both = zip(dense, experts, strict=True)
+    return WeightMap(
+        embeddings, output, tuple(LayerWeights(*pair) for pair in both), mtp, vision, exact=True
+    )
+
+
+def _padded(size: int) -> int:
+    return -(-size // _ALIGNMENT) * _ALIGNMENT

@@ -44,7 +44,9 @@ class HollowGguf:
 
 
 def _describe(writer: GGUFWriter, a: Architecture) -> None:
-    writer.add_block_count(a.layers)
+    writer.add_block_count(a.layers + a.mtp_layers)
+    if a.mtp_layers:
+        writer.add_nextn_predict_layers(a.mtp_layers)
     writer.add_context_length(262_144)
     writer.add_embedding_length(a.hidden)
     writer.add_feed_forward_length(a.ffn or a.moe_ffn or 0)
@@ -98,6 +100,21 @@ def _tensors(a: Architecture) -> Iterator[tuple[str, Shape]]:
         }
         for name, shape in parts.items():
             yield f"blk.{layer}.{name}", shape
+    for layer in range(a.layers, a.layers + a.mtp_layers):
+        for name, shape in _prediction(a).items():
+            yield f"blk.{layer}.{name}", shape
+
+
+def _prediction(a: Architecture) -> dict[str, Shape]:
+    return {
+        "attn_norm.weight": (a.hidden,),
+        "post_attention_norm.weight": (a.hidden,),
+        **_attention(a),
+        **(_experts(a) if a.experts else _dense(a)),
+        "nextn.eh_proj.weight": (a.hidden, 2 * a.hidden),
+        "nextn.enorm.weight": (a.hidden,),
+        "nextn.hnorm.weight": (a.hidden,),
+    }
 
 
 def _attention(a: Architecture) -> dict[str, Shape]:

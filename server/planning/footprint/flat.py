@@ -1,7 +1,6 @@
 """The memory that a build takes in llama-server at a context and a number of slots.
 
-Pure arithmetic from the architecture's numbers. KV cache and recurrent state are what llama.cpp
-allocates, to the byte; the compute buffer is an estimate that was fitted to its log lines.
+For one device and sizes only; `footprint()` tells it by device and component.
 """
 
 from __future__ import annotations
@@ -11,8 +10,10 @@ from dataclasses import dataclass
 from server.catalogue import Architecture, Vision
 from server.planning.deployment import CHECKPOINTS as CONTEXT_CHECKPOINTS
 from server.planning.deployment import PROMPT_CACHE
-from server.planning.footprint.cache import layer_state_bytes
-from server.planning.parameters import Parameters, conv_width, parameters
+from server.planning.footprint.cache import layer_state_bytes, padded_context
+from server.planning.footprint.graph import Batch, model_bytes
+from server.planning.footprint.image import LARGEST_IMAGE, image_bytes
+from server.planning.parameters import Parameters, parameters
 
 __all__ = [
     "CONTEXT_CHECKPOINTS",
@@ -25,12 +26,6 @@ __all__ = [
     "parameters",
     "state_bytes_per_sequence",
 ]
-
-_CONTEXT_STEP = 256  # llama.cpp rounds each slot's context up to this (llama-context.cpp)
-_MICRO_BATCH = 512  # tokens computed at a time, llama-server's default of --ubatch-size
-_LARGEST_IMAGE = 4096  # tokens, for Qwen's vision towers (llama.cpp's tools/mtmd/clip.cpp)
-_F32 = 4
-_MASK = 2  # bytes of one element of the attention mask, f16
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +87,9 @@ def llama_server(
     as --ctx-checkpoints, --cache-ram and, with multi-token prediction, --spec-draft-n-max: each
     drafted token keeps a state of its own. llama-server's own defaults are 32, 8 GiB and 3.
     """
-    context = -(-context_per_slot // _CONTEXT_STEP) * _CONTEXT_STEP
+    context = padded_context(context_per_slot)
     state = state_bytes_per_sequence(architecture)
-    compute = _compute(architecture, context, slots)
+    compute = model_bytes(architecture, Batch(slots, context)) + slots * architecture.vocab * 4
     if mmproj_bytes and architecture.vision:
         compute += image_compute(architecture.vision)
     return Footprint(
@@ -107,36 +102,6 @@ def llama_server(
     )
 
 
-def image_compute(vision: Vision, tokens: int = _LARGEST_IMAGE) -> int:
-    """Scratch space for an image of `tokens`, estimated: 0 to 8 % more than measured.
-
-    Fitted to what llama-server logs for the towers of 0.8B, 4B and 27B (CPU, flash attention): six
-    activations of a patch beside its pixels. One image is encoded at a time.
-    """
-    patches = tokens * vision.merge**2
-    pixels = vision.channels * vision.patch**2
-    return patches * (6 * vision.hidden + pixels + 4) * _F32
-
-
-def _compute(a: Architecture, context: int, slots: int) -> int:
-    """Scratch space and logits, estimated: 0 to 12 % more than measured.
-
-    The graph's peak is in a feed-forward or in a gated-delta-net layer, whichever holds more
-    activations of one micro batch. Fitted to the buffer sizes that llama-server (llama.cpp of
-    llama-cpp-python 0.3.36, CPU, flash attention) logs for the shapes of all eight sizes, 1 to 32
-    slots, 1,024 to 262,144 tokens; the mask for each token of context is exact.
-    """
-    token = _MICRO_BATCH * _F32
-    hidden = a.hidden * token
-    if a.experts is None:
-        feed_forward = 3 * ((a.ffn or 0) * token + hidden)
-    else:
-        expert_inputs = (a.experts_per_token or 0) * (a.hidden + 3 * (a.moe_ffn or 0)) * token
-        feed_forward = expert_inputs + 4 * hidden
-    values = a.linear_value_heads * a.linear_value_head_dim * token
-    conv = conv_width(a) * token
-    layer_state = state_bytes_per_sequence(a) // max(a.linear_layers, 1)
-    delta_net = 3 * hidden + max(3 * conv, 2 * conv + values + 2 * slots * layer_state)
-    mask = context * _MICRO_BATCH * _MASK
-    logits = slots * a.vocab * _F32
-    return round(max(feed_forward, delta_net) * 1.08) + mask + logits
+def image_compute(vision: Vision, tokens: int = LARGEST_IMAGE) -> int:
+    """Scratch space for an image of `tokens`."""
+    return image_bytes(vision, tokens)

@@ -1,100 +1,182 @@
 """What llama-server allocates, and where.
 
 Formulas follow llama.cpp's sources (commit 0c1e570, as in llama-cpp-python 0.3.36); file names in
-docstrings are theirs.
+docstrings are theirs. Weights, caches, logits and, on the CPU, scratch space are what it logs, to
+the hundredth of a MiB; what the process and the CUDA driver take besides is an estimate.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from itertools import accumulate
 
 from server.catalogue import Architecture
 from server.planning.deployment import Deployment
 from server.planning.footprint.cache import kv_bytes, layer_state_bytes, padded_context
 from server.planning.footprint.component import RAM, Component, Footprint
-from server.planning.footprint.flat import _compute, image_compute
+from server.planning.footprint.graph import Batch, input_bytes, model_bytes, prediction_bytes
+from server.planning.footprint.image import image_bytes
 from server.planning.weights import WeightMap
 from server.units import MIB
 
 CUDA_CONTEXT = 457 * MIB
 """Bytes of a GPU that a CUDA process takes before it holds anything (vllm#11251)."""
-PROCESS = 220 * MIB
-"""Code, vocabulary and heap of the process."""
+
+# Resident bytes of the process beside its buffers, once ready (measured: 0.8B's shape with 1 to 16
+# slots of 4,096 to 262,144 tokens, and the demo; CPU build of llama-cpp-python 0.3.36).
+_CODE = 15 * MIB
+_HEAP = 23 * MIB
+_TOKEN = 296
+"""For each token of the vocabulary: its text, its merge and the tables to find them by."""
+_CELL = 48
+"""For each token of context: position, shift and the set of its sequences (llama-kv-cells.h)."""
+_CUDA_PROCESS = 350 * MIB
+"""What the CUDA libraries keep in RAM. Not measured here."""
 _F32 = 4
+_COPIES = 4
+"""Of each input of a graph that several GPUs work on in turn (GGML_SCHED_MAX_COPIES)."""
+_LARGEST_OF_EXPERTS = 0.42
+"""The down projection's share of an expert's bytes: six bits beside twice four and a half."""
 
 Part = tuple[str, Component, int]
 
 
 def footprint(deployment: Deployment, architecture: Architecture, weights: WeightMap) -> Footprint:
+    """Bytes by device and component, uncorrected."""
     parts = [
         *_weights(deployment, architecture, weights),
         *_caches(deployment, architecture),
         *_scratch(deployment, architecture, weights),
+        *_prediction(deployment, architecture),
         *_host(deployment, architecture),
     ]
     return Footprint.of_bytes(parts)
 
 
 def layer_devices(deployment: Deployment, layers: int) -> tuple[str, ...]:
-    """The device of each layer, and last of all that of the output (llama-model.cpp, load_tensors).
+    """The device of each layer, and last of all that of the output.
 
-    The last `gpu_layers` are on the GPUs, in stretches as `layer_split` says.
+    The last `gpu_layers` are on the GPUs, in stretches as `layer_split` says (llama-model.cpp,
+    `load_tensors`). The multi-token-prediction block is where the output is.
     """
     if not deployment.gpus:
         return (RAM,) * (layers + 1)
-    count = layers + 1 if deployment.gpu_layers is None else min(deployment.gpu_layers, layers + 1)
-    ends = list(accumulate(deployment.layer_split or (1,) * len(deployment.gpus)))
-    first = layers + 1 - count
-    on_gpus = []
-    for number in range(count):
-        position = number / count * ends[-1]
-        on_gpus.append(
-            next(g for g, end in zip(deployment.gpus, ends, strict=True) if position < end)
-        )
-    return (RAM,) * first + tuple(on_gpus)
+    return _layer_devices(deployment.gpus, deployment.layer_split, deployment.gpu_layers, layers)
+
+
+@lru_cache(maxsize=1024)
+def _layer_devices(
+    gpus: tuple[str, ...], split: tuple[int, ...], gpu_layers: int | None, layers: int
+) -> tuple[str, ...]:
+    count = layers + 1 if gpu_layers is None else min(gpu_layers, layers + 1)
+    ends = list(accumulate(split or (1,) * len(gpus)))
+    on_gpus = [
+        next(gpu for gpu, end in zip(gpus, ends, strict=True) if number * ends[-1] < end * count)
+        for number in range(count)
+    ]
+    return (RAM,) * (layers + 1 - count) + tuple(on_gpus)
 
 
 def _weights(d: Deployment, a: Architecture, weights: WeightMap) -> Iterator[Part]:
+    """Mapped files count whole: a copy in another layout (CPU_REPACK) takes the place of pages
+    that are not read again and that the kernel may drop."""
     *devices, output = layer_devices(d, len(weights.layers))
     # The embeddings are looked up on the CPU. A tied head is the same bytes there, and a copy of
     # them on a GPU (llama-model-loader.cpp, TENSOR_DUPLICATED).
     yield RAM, "weights", weights.embeddings
-    yield output, "weights", weights.output
-    if a.tied and output != RAM:
-        yield output, "weights", weights.embeddings
+    yield output, "weights", weights.output + (weights.embeddings if _copied(a, output) else 0)
     for number, (device, layer) in enumerate(zip(devices, weights.layers, strict=True)):
         yield device, "weights", layer.dense
-        yield (RAM if number < d.cpu_experts else device), "weights", layer.experts
+        yield _expert_device(d, number, device), "weights", layer.experts
     if d.draft_tokens:
-        yield output, "mtp", weights.mtp
+        yield output, "weights", weights.mtp
+
+
+def _copied(a: Architecture, output: str) -> bool:
+    return a.tied and output != RAM
+
+
+def _expert_device(d: Deployment, layer: int, device: str) -> str:
+    return RAM if layer < d.cpu_experts else device
 
 
 def _caches(d: Deployment, a: Architecture) -> Iterator[Part]:
-    *devices, output = layer_devices(d, a.layers)
-    context = padded_context(d.context)
+    *devices, _ = layer_devices(d, a.layers)
+    tokens = padded_context(d.context) * d.slots
+    cache, state = kv_bytes(a, tokens, d.kv_type), layer_state_bytes(a) * d.slots
     for number, device in enumerate(devices):
         if (number + 1) % a.full_attention_interval == 0:
-            yield device, "kv_cache", kv_bytes(a, context * d.slots, d.kv_type)
+            yield device, "kv_cache", cache
         else:
-            yield device, "state", layer_state_bytes(a) * d.slots * (1 + d.draft_tokens)
-    if d.draft_tokens:
-        yield output, "mtp", kv_bytes(a, context * d.slots, d.kv_type) * a.mtp_layers
+            # Each drafted token keeps a state to go back to (llama-memory-recurrent.cpp).
+            yield device, "state", state * (1 + d.draft_tokens)
+
+
+def _batch(d: Deployment, *, drafted: int, offloaded: bool) -> Batch:
+    rotated = d.kv_type in ("q8_0", "q4_0")  # llama-kv-cache.cpp, attn_rot_k
+    return Batch(d.slots, padded_context(d.context), rotated, drafted, offloaded)
 
 
 def _scratch(d: Deployment, a: Architecture, weights: WeightMap) -> Iterator[Part]:
-    devices = dict.fromkeys(layer_devices(d, a.layers))
-    for device in devices:
-        yield device, "compute", _compute(a, padded_context(d.context), d.slots)
+    """Scratch space on each device that computes, and the logits in RAM (`output_reserve`)."""
     yield RAM, "output", d.slots * a.vocab * _F32
     if d.vision and a.vision and weights.vision:
-        device = d.gpus[0] if d.gpus else RAM
-        yield device, "vision", weights.vision + image_compute(a.vision)
+        yield (d.gpus[0] if d.gpus else RAM), "vision", weights.vision + image_bytes(a.vision)
+    devices = layer_devices(d, a.layers)
+    batch = _batch(d, drafted=d.draft_tokens, offloaded=False)
+    if RAM in devices:
+        yield RAM, "compute", model_bytes(a, batch)
+    if not d.gpus:
+        return
+    batch = _batch(d, drafted=d.draft_tokens, offloaded=True)
+    inputs = input_bytes(a, batch)
+    # Several GPUs take turns, each with copies of the inputs, if every layer is on one of them
+    # (llama-context.cpp, pipeline_parallel).
+    turns = len(d.gpus) > 1 and RAM not in devices and not d.cpu_experts
+    more = (_COPIES - 1) * inputs if turns else 0
+    for gpu in d.gpus:
+        yield gpu, "compute", model_bytes(a, batch) + more
+    # Where inputs wait: the tokens' embeddings, and the place for those of an image.
+    yield RAM, "compute", inputs + more + a.hidden * batch.tokens * _F32
+    yield d.gpus[0], "compute", _visiting(d, a, weights)
+
+
+def _visiting(d: Deployment, a: Architecture, weights: WeightMap) -> int:
+    """Room on the first GPU for the largest matrix that stays in RAM: long prompts are computed
+    there all the same (ggml-backend.cpp, op_offload)."""
+    *devices, _ = layer_devices(d, len(weights.layers))
+    largest = 0
+    for number, (device, layer) in enumerate(zip(devices, weights.layers, strict=True)):
+        if _expert_device(d, number, device) == RAM:
+            largest = max(largest, round(layer.experts * _LARGEST_OF_EXPERTS))
+        if device == RAM and a.ffn is not None:
+            largest = max(largest, round(layer.dense * _LARGEST_OF_EXPERTS))
+    return largest
+
+
+def _prediction(d: Deployment, a: Architecture) -> Iterator[Part]:
+    """The context of multi-token prediction: a cache that stays f16, its graph, its logits."""
+    if not d.draft_tokens:
+        return
+    output = layer_devices(d, a.layers)[-1]
+    batch = Batch(d.slots, padded_context(d.context), offloaded=output != RAM)
+    yield output, "mtp", a.mtp_layers * kv_bytes(a, batch.context * d.slots)
+    yield output, "mtp", prediction_bytes(a, batch)
+    yield RAM, "mtp", d.slots * a.vocab * _F32
+    if output != RAM:
+        yield RAM, "mtp", input_bytes(a, batch) + a.hidden * batch.tokens * _F32
 
 
 def _host(d: Deployment, a: Architecture) -> Iterator[Part]:
-    for gpu in d.gpus:
-        yield gpu, "context", CUDA_CONTEXT
-    yield RAM, "process", PROCESS
+    context = padded_context(d.context)
+    yield RAM, "process", _CODE + _HEAP + _TOKEN * a.vocab + _CELL * context * d.slots
     yield RAM, "checkpoints", a.linear_layers * layer_state_bytes(a) * d.slots * d.checkpoints
     yield RAM, "prompt_cache", d.prompt_cache
+    for gpu in d.gpus:
+        yield gpu, "context", CUDA_CONTEXT
+        if d.kv_type not in ("f16", "bf16"):
+            # Flash attention reads one layer's keys and values as f16 (ggml-cuda/fattn-common.cuh).
+            yield gpu, "context", kv_bytes(a, context)
+    if d.gpus:
+        yield RAM, "process", _CUDA_PROCESS

@@ -57,7 +57,7 @@ LLAMA_GPU = Efficiency(
 )
 LLAMA_CPU = Efficiency(
     bandwidth=0.7,
-    prefill=0.38,  # 292 of 768 GFLOP/s (planning/processor.py) on the two cores
+    prefill=0.26,  # 194 of 768 GFLOP/s (planning/processor.py) on the two cores
     experts=0.5,
     decode=33e9,  # 38.7 to 49 tokens/s of 1.5 GFLOP each, on two cores
     layer=100e-6,  # the demo: 756 tokens/s with eight layers

@@ -35,7 +35,9 @@ class Engine:
 
     `name` is the build's; `program` says how it is launched; `queue_limit` requests may wait for
     its slots; `load_timeout` seconds without progress make a loading engine stuck; its environment
-    is taken from `environ`. Belongs to one event loop.
+    is taken from `environ`. A `queue` that it is given outlives it: its slots are handed out while
+    the engine is ready, and those who wait keep their place when it ends. Belongs to one event
+    loop.
     """
 
     def __init__(
@@ -48,10 +50,11 @@ class Engine:
         load_timeout: float = 900.0,
         policy: Policy | None = None,
         environ: Mapping[str, str] | None = None,
+        queue: SlotQueue | None = None,
     ) -> None:
         self.name = name
         self.launch = program
-        self.queue = SlotQueue(program.slots, queue_limit)
+        self.queue = SlotQueue(program.slots, queue_limit) if queue is None else queue
         self.queue.pause()
         self.log = EngineLog(logs / f"{file_stem(name)}.log")
         self._standing = Standing(name, lambda: self.progress)
@@ -64,6 +67,7 @@ class Engine:
             standing=self._standing,
             policy=policy or Policy(),
             load_timeout=load_timeout,
+            lasting=queue is not None,
         )
         self._life: Life | None = None
         self._task: asyncio.Task[None] | None = None
@@ -109,7 +113,8 @@ class Engine:
             return
         self._standing.enter(Event.START)
         self._standing.last_error = None
-        self.queue.open()
+        if not self._means.lasting:
+            self.queue.open()
         life = self._life = Life(self._means)
         self._task = asyncio.create_task(life.live())
         await asyncio.shield(life.checked)  # the engine starts even if its caller has left
@@ -145,9 +150,9 @@ class Engine:
         New requests are refused at once; those accepted get `drain_timeout` seconds to finish. A
         second call with 0 ends the waiting of the first.
         """
-        self.queue.close(EngineUnready(f"{self.name} is being stopped"))
+        self._means.close(EngineUnready(f"{self.name} is being stopped"))
         if self._life is None or self._task is None or self._task.done():
-            self.queue.fail_waiting(EngineUnready(f"{self.name} is stopped"))
+            self._means.turn_away(EngineUnready(f"{self.name} is stopped"))
             self._standing.enter(Event.STOP)
             return
         self._life.stop(drain_timeout)

@@ -41,13 +41,31 @@ class Means:
     policy: Policy
     load_timeout: float
     """Seconds without progress after which a loading process is stuck."""
+    lasting: bool = False
+    """Whether the queue outlives the engine: those who wait then keep their place in it."""
 
     def give_up(self, error: HoldfastError) -> None:
         """The engine has failed, and all that wait for it are told why."""
         self.standing.last_error = error
         self.standing.enter(Event.GAVE_UP)
-        self.queue.close(error)
-        self.queue.fail_waiting(error)
+        self.close(error)
+        self.turn_away(error)
+
+    def close(self, error: HoldfastError) -> None:
+        """Have no request begin; later ones are refused with `error`."""
+        if self.lasting:
+            self.queue.pause()
+        else:
+            self.queue.close(error)
+
+    def turn_away(self, error: HoldfastError) -> None:
+        """End the wait of those who wait with `error`."""
+        if not self.lasting:
+            self.queue.fail_waiting(error)
+
+    async def drained(self) -> None:
+        """Return when no request is left that the engine is to finish."""
+        await (self.queue.quiet() if self.lasting else self.queue.idle())
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +175,7 @@ class Life:
         means.standing.enter(Event.EXITED)
         if asleep:  # it held no memory, and may not take any until someone wants it again
             means.standing.last_error = ended
-            means.queue.close(EngineUnready(f"{means.name} is stopped"))
+            means.close(EngineUnready(f"{means.name} is stopped"))
             return False
         return await self._relaunch(failure, ended)
 
@@ -190,14 +208,14 @@ class Life:
             self._means.queue.resume()
 
     async def _drain(self, run: Incarnation, patience: float) -> None:
-        standing, queue = self._means.standing, self._means.queue
-        was_ready = standing.state is State.READY
-        standing.enter(Event.STOP)
+        means = self._means
+        was_ready = means.standing.state is State.READY
+        means.standing.enter(Event.STOP)
         if was_ready:
-            idle = asyncio.create_task(queue.idle())
-            await _first(idle, run.exited, patience=patience)
-            idle.cancel()
-        queue.fail_waiting(EngineUnready(f"{self._means.name} was stopped"))
+            drained = asyncio.create_task(means.drained())
+            await _first(drained, run.exited, patience=patience)
+            drained.cancel()
+        means.turn_away(EngineUnready(f"{means.name} was stopped"))
         await run.session.close()  # llama-server would wait for idle connections to time out
         await run.process.stop(_GRACE)
 
@@ -217,7 +235,7 @@ class Life:
         await asyncio.wait({self._stop}, timeout=decision.delay)
         if self._stop.done():
             means.standing.enter(Event.STOP)
-            means.queue.fail_waiting(EngineUnready(f"{means.name} was stopped"))
+            means.turn_away(EngineUnready(f"{means.name} was stopped"))
             means.standing.enter(Event.EXITED)
         return not self._stop.done()
 
@@ -229,7 +247,7 @@ class Life:
         queue.pause()
         quiet = asyncio.create_task(queue.quiet())
         await _first(quiet, run.exited, self._stop, patience=night.patience)
-        busy = not quiet.done() or queue.waiting > 0
+        busy = not quiet.done() or (queue.waiting > 0 and not self._means.lasting)
         quiet.cancel()
         if busy and not self._ending(run):
             queue.resume()
@@ -258,7 +276,7 @@ class Life:
             asleep.set_result(None)
 
     async def _sleep_until_morning(self, run: Incarnation) -> None:
-        if self._means.queue.waiting:  # someone came while it fell asleep
+        if self._means.queue.waiting and not self._means.lasting:  # who came while it fell asleep
             self._morning.set()
         morning = asyncio.create_task(self._morning.wait())
         await _first(morning, run.exited, self._stop)

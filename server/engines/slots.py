@@ -96,6 +96,8 @@ class SlotQueue:
         self._paused = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self.on_quiet: Callable[[], None] | None = None
+        """Called whenever no request runs any more."""
 
     @property
     def running(self) -> int:
@@ -119,13 +121,16 @@ class SlotQueue:
         be met, or the error that `close` or `fail_waiting` was given.
         """
         if not 1 <= count <= self.slots:
-            raise RequestError(
-                f"{count} completions were asked for in one request",
-                why=f"this model's engine works on {self.slots} at once",
-                next_step=f"Ask for at most {self.slots}",
-                param="n",
-            )
+            raise self._too_many(count)
         return Lease(self, client, count)
+
+    def _too_many(self, count: int) -> RequestError:
+        return RequestError(
+            f"{count} completions were asked for in one request",
+            why=f"this model's engine works on {self.slots} at once",
+            next_step=f"Ask for at most {self.slots}",
+            param="n",
+        )
 
     def close(self, refusal: HoldfastError) -> None:
         """Refuse every later request with `refusal`; those that already wait keep their place."""
@@ -149,6 +154,16 @@ class SlotQueue:
         for line in list(self._lines.values()):
             for lease in list(line):
                 self._turn_away(lease, error)
+
+    def resize(self, slots: int) -> None:
+        """Have `slots` from now on; requests that need more than that are turned away."""
+        self._free += slots - self.slots
+        self.slots = slots
+        for line in list(self._lines.values()):
+            for lease in [one for one in line if one.count > slots]:
+                self._turn_away(lease, self._too_many(lease.count))
+        if not self._paused:
+            self._serve_next()
 
     async def idle(self) -> None:
         """Return when no request runs or waits."""
@@ -266,3 +281,5 @@ class SlotQueue:
     def _note_idle(self) -> None:
         if self._free == self.slots:
             self._idle.set()
+            if self.on_quiet is not None:
+                self.on_quiet()

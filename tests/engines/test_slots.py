@@ -210,6 +210,34 @@ async def test_more_slots_than_there_are_is_the_clients_error() -> None:
     assert caught.value.param == "n"
 
 
+async def test_resized_it_serves_by_the_new_number_and_turns_away_what_is_too_large() -> None:
+    queue = SlotQueue(2, 8)
+    queue.pause()
+    large, *small = await arrive(queue, "a", count=2) + await arrive(queue, "b", "c", "d")
+    queue.resize(1)
+    queue.resume()
+    await settle()
+    with pytest.raises(RequestError, match="works on 1 at once"):
+        await large.task
+    assert [request.served for request in small] == [True, False, False]
+    queue.resize(3)
+    await settle()
+    assert all(request.served for request in small)
+    await cancel(small)
+    assert queue.running == 0
+
+
+async def test_it_tells_when_nothing_runs_any_more() -> None:
+    queue, told = SlotQueue(2, 8), []
+    queue.on_quiet = lambda: told.append(queue.waiting)
+    requests = await arrive(queue, "a", "b", "c")
+    for request in requests:
+        assert told == []
+        request.finish.set()
+        await settle()
+    assert told == [0]
+
+
 async def test_taking_a_free_slot_is_cheap_and_makes_no_task() -> None:
     queue = SlotQueue(4, 4)
     rounds = 2000

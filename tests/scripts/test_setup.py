@@ -67,7 +67,7 @@ class Checkout:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
 
@@ -247,6 +247,26 @@ def test_damage_is_repaired(ready: Checkout, damage: str) -> None:
 
 
 @pytest.mark.integration
+def test_vllm_has_an_environment_of_its_own(ready: Checkout) -> None:
+    """The real one, of two gigabytes, out of uv's cache."""
+    done = ready.setup("--vllm")
+    assert done.returncode == 0, done.stdout
+    own = ready.root / ".venv-vllm" / "bin" / "python"
+    assert f": {own} (" in done.stdout
+    names = ("server", "torch", "torchvision", "vllm")
+    code = f"import importlib.util as u; print([n for n in {names} if u.find_spec(n)])"
+    for python, held in ((own, list(names[1:])), (ready.root / ".venv/bin/python", ["server"])):
+        shown = subprocess.check_output([python, "-I", "-c", code], text=True, cwd="/")
+        assert shown.strip() == str(held)
+
+    begun = time.monotonic()
+    done = ready.setup("--vllm")
+    assert time.monotonic() - begun < 1
+    assert (done.returncode, done.stdout) == (0, "")
+    shutil.rmtree(own.parent.parent)
+    assert ready.setup().stdout == ""  # who does not ask for it is not kept waiting for it
+
+
 @pytest.mark.integration
 def test_the_extra_for_buckets_stays(ready: Checkout) -> None:
     program = [ready.root / ".venv" / "bin" / "python", "-c", "import s3fs"]

@@ -5,24 +5,18 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import signal
-import subprocess
 import sys
 import tempfile
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
-from server.engines.build import log
 from server.engines.build.progress import ProgressDisplay
 from server.engines.build.recipe import Recipe
+from server.engines.build.step import steps
 from server.errors import EngineMissing
 from server.units import format_bytes
-
-_KEPT_LINES = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +76,10 @@ def _require_disk(cache: Path, recipe: Recipe) -> None:
 def _run(
     recipe: Recipe, workshop: Workshop, work: Path, log_file: Path, display: ProgressDisplay
 ) -> Path:
-    environment = _environment(recipe, work)
-    lines: deque[str] = deque(maxlen=_KEPT_LINES)
-    with log_file.open("w") as opened, display:
+    undone = "llama-server could not be built"
+    with steps(log_file, _environment(recipe, work), display, undone) as run:
         for command in _steps(workshop, work):
-            status = _follow(command, environment, opened, lines, display)
-            if status:
-                raise _failure(status, tuple(lines), log_file)
+            run(command)
     wheel = finished(work / "wheel")
     assert wheel is not None, "pip succeeded without making the wheel"
     return wheel
@@ -122,46 +113,3 @@ def _environment(recipe: Recipe, work: Path) -> dict[str, str]:
     if recipe.cuda_compiler:
         environment["CUDACXX"] = recipe.cuda_compiler
     return environment
-
-
-def _follow(
-    command: list[str],
-    environment: dict[str, str],
-    log_file: TextIO,
-    lines: deque[str],
-    display: ProgressDisplay,
-) -> int:
-    """Runs a step to its end and returns its exit status; takes its whole group along if we end."""
-    process = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    )
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            log_file.write(line)
-            lines.append(line)
-            if progress := log.read_progress(line):
-                display.show(progress)
-        return process.wait()
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _failure(status: int, lines: tuple[str, ...], log_file: Path) -> EngineMissing:
-    diagnosis = log.diagnose(lines)
-    last = "\n".join(f"    {line}" for line in log.telling(lines))
-    print(f"  the build's last lines; all of it stands in {log_file}:\n{last}", flush=True)
-    return EngineMissing(
-        "llama-server could not be built",
-        why=diagnosis.why if diagnosis else f"the build ended with status {status}",
-        next_step=diagnosis.next_step if diagnosis else f"Look for the reason in {log_file}",
-    )

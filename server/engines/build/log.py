@@ -1,4 +1,4 @@
-"""Reads what pip, CMake and ninja print: how far the build is, and why it failed (pure)."""
+"""Reads what pip, uv, CMake and ninja print: how far a build is, and why it failed (pure)."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _STEPS = re.compile(r"^\s*\[(\d+)/(\d+)\] ")  # ninja's [done/all]
+_FETCHING = re.compile(r"^\s*Downloading (\S+) \(([\d.]+)([KMG]iB)\)$")  # uv, of large files alone
 _PHASES = (
     (re.compile(r"^\s*Downloading \S*llama"), "fetching the sources"),
     (re.compile(r"^\s*\*\*\* Configuring CMake"), "configuring"),
     (re.compile(r"^\s*\*\*\* Making wheel"), "packing"),
+    (re.compile(r"^Resolved \d+ packages? in"), "fetching what is not in the cache"),
+    (re.compile(r"^Installed \d+ packages? in"), "importing it once, to see that it works"),
 )
 
 
@@ -34,7 +37,7 @@ _CAUSES: tuple[tuple[str, Diagnosis], ...] = (
         Diagnosis(
             "the disk became full",
             "Free some space, or set XDG_CACHE_HOME to a folder on a larger disk; "
-            "then run scripts/setup again",
+            "then run the same command again",
         ),
     ),
     (
@@ -45,7 +48,7 @@ _CAUSES: tuple[tuple[str, Diagnosis], ...] = (
         ),
     ),
     (
-        r"DO NOT MATCH THE HASHES",
+        r"DO NOT MATCH THE HASHES|Hash mismatch for",
         Diagnosis(
             "a file is not the one that requirements/ names",
             "Do not use it: find out which mirror or proxy changed it",
@@ -53,12 +56,13 @@ _CAUSES: tuple[tuple[str, Diagnosis], ...] = (
     ),
     (
         r"No matching distribution found|Could not find a version|Failed to establish a new"
+        r"|No solution found when resolving|Failed to fetch|error sending request"
         r"|Temporary failure in name resolution|Connection (?:refused|reset|timed out)"
         r"|ReadTimeout|SSLError|ProxyError",
         Diagnosis(
             "the package registry could not be reached, or lacks the package",
             "Check the network and pip's settings (pip config list), "
-            "then run scripts/setup again",
+            "then run the same command again",
         ),
     ),
     (
@@ -84,6 +88,8 @@ def read_progress(line: str) -> Progress | None:
     """What a line of the log tells about the build's progress; None for most lines."""
     if match := _STEPS.match(line):
         return Progress("compiling", int(match[1]), int(match[2]))
+    if match := _FETCHING.match(line):
+        return Progress(f"fetching {match[1]}, {match[2]} {match[3]}")
     return next((Progress(phase) for pattern, phase in _PHASES if pattern.match(line)), None)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import combinations
 from typing import Literal
 
 from server.catalogue import Architecture
@@ -209,13 +208,14 @@ def _link(stage: Stage, rig: Rig) -> tuple[float, float]:
 
 
 def _ways(stage: Stage, rig: Rig) -> Iterator[tuple[float, float]]:
-    for first, second in combinations(stage.devices, 2):
-        if first.id == second.id:  # the same GPU of another machine
-            yield constants.NETWORK, constants.NETWORK_LATENCY
-        elif first.mig or second.mig:
-            yield min(first.host_link, second.host_link) * constants.PCIE, constants.PCIE_LATENCY
-        else:
-            way = rig.interconnect(first.id, second.id)
+    members = {device.id for device in stage.devices}
+    if len(members) < len(stage.devices):  # the same GPUs of several machines
+        yield constants.NETWORK, constants.NETWORK_LATENCY
+    slices = [device.host_link for device in stage.devices if device.mig]
+    if slices:
+        yield min(slices) * constants.PCIE, constants.PCIE_LATENCY
+    for way in rig.interconnects:
+        if way.first in members and way.second in members:
             is_pcie = way.kind == "pcie"
             share = constants.PCIE if is_pcie else constants.NVLINK
             latency = constants.PCIE_LATENCY if is_pcie else constants.NVLINK_LATENCY

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from server.catalogue import Architecture
 from server.planning.deployment import Deployment
@@ -45,22 +46,16 @@ def stages(d: Deployment, a: Architecture, weights: WeightMap, rig: Rig) -> tupl
 def _llama(d: Deployment, a: Architecture, weights: WeightMap, rig: Rig) -> Iterator[Stage]:
     """One stage for each device: its layers, and in RAM the experts that stay there."""
     *homes, output = layer_devices(d, a.layers)
-    found: dict[str, Stage] = {}
+    bodies: dict[str, list[int]] = {home: [] for home in homes}
+    experts: dict[str, list[int]] = {}
+    bodies.setdefault(output, [])
     for number, home in enumerate(homes):
-        whole = _layer(a, weights, number)
-        body = replace(whole, experts=0, expert_parameters=0, expert_layers=0)
-        experts = Stage(
-            (),
-            experts=whole.experts,
-            expert_parameters=whole.expert_parameters,
-            expert_layers=whole.expert_layers,
-        )
-        _add(found, home, body)
-        if a.experts is not None:
-            _add(found, RAM_ID if number < d.cpu_experts else home, experts)
-    _add(found, output, _head(d, a, weights))
-    for home, stage in found.items():
-        yield replace(stage, devices=(rig.device(home),))
+        bodies[home].append(number)
+        experts.setdefault(RAM_ID if number < d.cpu_experts else home, []).append(number)
+    for home in dict.fromkeys((*bodies, *experts)):
+        devices = (rig.device(home),)
+        part = _part(devices, a, weights, bodies.get(home, []), experts.get(home, []))
+        yield _with_head(part, d, a, weights) if home == output else part
 
 
 def _vllm(d: Deployment, a: Architecture, weights: WeightMap, rig: Rig) -> Iterator[Stage]:
@@ -70,57 +65,52 @@ def _vllm(d: Deployment, a: Architecture, weights: WeightMap, rig: Rig) -> Itera
     start = 0
     for step in range(d.pipeline_parallel):
         count = a.layers // d.pipeline_parallel + (step < a.layers % d.pipeline_parallel)
-        stage = Stage(())
-        for number in range(start, start + count):
-            stage = _sum(stage, _layer(a, weights, number))
-        if step == d.pipeline_parallel - 1:
-            stage = _sum(stage, _head(d, a, weights))
-        ranks = range(step * d.tensor_parallel, (step + 1) * d.tensor_parallel)
-        yield replace(stage, devices=tuple(rig.device(homes[rank % len(homes)]) for rank in ranks))
+        layers = range(start, start + count)
         start += count
+        ranks = range(step * d.tensor_parallel, (step + 1) * d.tensor_parallel)
+        devices = tuple(rig.device(homes[rank % len(homes)]) for rank in ranks)
+        part = _part(devices, a, weights, layers, layers)
+        is_last = step == d.pipeline_parallel - 1
+        yield _with_head(part, d, a, weights) if is_last else part
 
 
-def _layer(a: Architecture, weights: WeightMap, number: int) -> Stage:
-    dense, experts = layer_parameters(a, number)
-    is_full = (number + 1) % a.full_attention_interval == 0
+def _part(
+    devices: tuple[Device, ...],
+    a: Architecture,
+    weights: WeightMap,
+    bodies: Sequence[int],
+    experts: Sequence[int],
+) -> Stage:
+    """The layers `bodies`, without their experts, and the experts of the layers `experts`."""
+    full_parameters, linear_parameters, expert_parameters = _layer_kinds(a)
+    full = sum((number + 1) % a.full_attention_interval == 0 for number in bodies)
+    linear = len(bodies) - full
     return Stage(
-        (),
-        dense=weights.layers[number].dense,
-        experts=weights.layers[number].experts,
-        dense_parameters=dense,
-        expert_parameters=experts,
-        full=int(is_full),
-        linear=int(not is_full),
-        layers=1,
-        expert_layers=int(a.experts is not None),
+        devices,
+        dense=sum(weights.layers[number].dense for number in bodies),
+        experts=sum(weights.layers[number].experts for number in experts),
+        dense_parameters=full * full_parameters + linear * linear_parameters,
+        expert_parameters=len(experts) * expert_parameters,
+        full=full,
+        linear=linear,
+        layers=len(bodies),
+        expert_layers=len(experts) if a.experts is not None else 0,
     )
 
 
-def _head(d: Deployment, a: Architecture, weights: WeightMap) -> Stage:
-    return Stage(
-        (),
+def _with_head(part: Stage, d: Deployment, a: Architecture, weights: WeightMap) -> Stage:
+    return replace(
+        part,
         head=weights.output + (weights.embeddings if a.tied else 0),
         head_parameters=a.vocab * a.hidden,
         mtp=weights.mtp * d.draft_tokens,
     )
 
 
-def _add(found: dict[str, Stage], home: str, part: Stage) -> None:
-    found[home] = _sum(found.get(home, Stage(())), part)
-
-
-def _sum(one: Stage, other: Stage) -> Stage:
-    return Stage(
-        one.devices,
-        dense=one.dense + other.dense,
-        experts=one.experts + other.experts,
-        dense_parameters=one.dense_parameters + other.dense_parameters,
-        expert_parameters=one.expert_parameters + other.expert_parameters,
-        full=one.full + other.full,
-        linear=one.linear + other.linear,
-        layers=one.layers + other.layers,
-        expert_layers=one.expert_layers + other.expert_layers,
-        head=one.head + other.head,
-        head_parameters=one.head_parameters + other.head_parameters,
-        mtp=one.mtp + other.mtp,
-    )
+@lru_cache(maxsize=64)
+def _layer_kinds(a: Architecture) -> tuple[int, int, int]:
+    """Parameters of a layer: with full attention, with a gated delta net, both without experts; and
+    of its experts."""
+    full, experts = layer_parameters(a, a.full_attention_interval - 1)
+    linear, _ = layer_parameters(a, 0) if a.full_attention_interval > 1 else (full, experts)
+    return full, linear, experts

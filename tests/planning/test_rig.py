@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from server.hardware import Machine, Process
+from server.hardware import Process
 from server.hardware.imagined import imagined
-from server.planning.rig import RAM_ID, Own, Rig, rig
+from server.planning.rig import RAM_ID, Own, rig
 from server.units import GIB, MIB
 from tests.planning.machines import CASES, DEMANDS, HARDWARE, KNOWN, busy, changed, sliced, without
 
@@ -241,37 +241,3 @@ def test_gpus_that_are_left_keep_their_ways() -> None:
     found = rig(without("8xH100+2T", 5))
     assert len(found.interconnects) == 21
     assert {way.kind for way in found.interconnects} == {"nvswitch"}
-
-
-# ---- The processor ----
-
-
-@pytest.mark.parametrize(
-    ("cores", "physical", "gigabytes_a_second"),
-    [(1, 8, 12.8), (2, 8, 25.6), (8, 8, 51.2), (16, 16, 51.2), (2, 96, 25.6), (96, 96, 204.8)],
-)
-def test_bandwidth_of_ram(cores: int, physical: int, gigabytes_a_second: float) -> None:
-    ram = _with_cpu(usable_cores=cores, physical=physical).ram
-    assert ram.bandwidth / 1e9 == pytest.approx(gigabytes_a_second)
-
-
-@pytest.mark.parametrize(
-    ("instructions", "gigaflops"),
-    [
-        ((), 24),
-        (("avx",), 48),
-        (("avx", "avx2"), 144),
-        (("avx2", "avx_vnni"), 384),
-        (("avx2", "avx512_vnni", "amx_int8"), 1536),
-        (("neon",), 96),
-        (("neon", "dotprod", "i8mm"), 384),
-    ],
-)
-def test_compute_of_a_core(instructions: tuple[str, ...], gigaflops: float) -> None:
-    ram = _with_cpu(usable_cores=4, instructions=instructions).ram
-    assert ram.compute / 4e9 == pytest.approx(gigaflops)
-
-
-def _with_cpu(**values: object) -> Rig:
-    machine: Machine = imagined("cpu+16G")
-    return rig(replace(machine, cpu=replace(machine.cpu, **values)))  # type: ignore[arg-type]

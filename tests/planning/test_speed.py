@@ -263,7 +263,7 @@ def corrected(measurements: tuple[Measurement, ...], hardware: str = "4090+64G")
 
 
 CARD = ("NVIDIA GeForce RTX 4090",)
-NINE, FOUR = "qwen3.5-9b:q4_k_m", "qwen3.5-4b:q4_k_m"
+NINE = "qwen3.5-9b:q4_k_m"
 
 
 @pytest.mark.parametrize(
@@ -271,33 +271,8 @@ NINE, FOUR = "qwen3.5-9b:q4_k_m", "qwen3.5-4b:q4_k_m"
     [
         ((), 1, 1, 1),
         ((Measurement("llama-server", NINE, CARD, 0.5, 0.8, 0.6),), 0.5, 0.8, 0.6),
-        # Of another build it says something of the card...
-        ((Measurement("llama-server", FOUR, CARD, 0.5, 0.8),), 0.5, 0.8, 0.8),
-        # ...and nothing once this build was measured, nor of other cards or engines.
-        (
-            (
-                Measurement("llama-server", FOUR, CARD, decode=0.5),
-                Measurement("llama-server", NINE, CARD, decode=0.9),
-                Measurement("vllm", NINE, CARD, decode=0.1),
-                Measurement("llama-server", NINE, ("NVIDIA GeForce RTX 3090",), decode=0.2),
-                Measurement("llama-server", NINE, CARD * 2, decode=0.3),
-            ),
-            1,
-            0.9,
-            0.9,
-        ),
-        # Several: their geometric mean.
-        (
-            (
-                Measurement("llama-server", NINE, CARD, decode=0.5),
-                Measurement("llama-server", NINE, CARD, decode=2.0),
-            ),
-            1,
-            1,
-            1,
-        ),
-        # What no hardware does is bounded, and what is no number is not one.
-        ((Measurement("llama-server", NINE, CARD, 1e-9, 1e9, 0.0),), 0.05, 10, 10),
+        ((Measurement("llama-server", NINE, CARD, decode=0.9),), 1, 0.9, 0.9),
+        ((Measurement("llama-server", NINE, CARD * 2, decode=0.9),), 1, 1, 1),
     ],
 )
 def test_measurements_correct_it(

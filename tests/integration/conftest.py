@@ -1,10 +1,24 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from running import Holdfast, holdfast
+
+from server import settings
+from server.engines.vllm_binary import Interpreter, find_vllm
+from server.errors import EngineMissing
+
+
+@pytest.fixture(scope="session")
+def require_vllm() -> Interpreter:
+    """The Python that runs vLLM; without one the test fails and says what makes it."""
+    try:
+        return find_vllm(settings.load(os.environ))
+    except EngineMissing as error:
+        pytest.fail(f"this test needs vLLM. {error.sentence}", pytrace=False)
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ from server.demo import GGUF
 from server.engines.binary import find_llama_server
 from server.engines.engine import Engine
 from server.engines.llama_server import Launch
+from server.engines.program import Program
 
 
 @pytest.fixture(scope="session")
@@ -29,16 +30,18 @@ async def make(program: Path, tmp_path: Path) -> AsyncIterator[Make]:
     made: list[Engine] = []
     before = set(psutil.Process().children(recursive=True))
 
-    def make(name: str = "demo:test", **changes: Any) -> Engine:
-        launch = Launch(
+    def make(name: str = "demo:test", launch: Program | None = None, **changes: Any) -> Engine:
+        socket = tmp_path / "run" / f"{len(made)}.sock"
+        launch = launch or Launch(
             binary=program,
             model_file=GGUF,
             alias="demo",
-            socket=tmp_path / "run" / f"{len(made)}.sock",
+            socket=socket,
             context=CONTEXT,
             slots=2,
             threads=1,
         )
+        changes = {"socket": socket} | changes
         known = {key: changes.pop(key) for key in list(changes) if hasattr(launch, key)}
         options = {"logs": tmp_path / "logs", "policy": QUICK} | changes
         made.append(Engine(name, replace(launch, **known), **options))

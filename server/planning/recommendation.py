@@ -18,6 +18,8 @@ from server.planning.selection import capability
 from server.planning.sizing import reserve
 from server.store.pull.selection import PREFERRED
 
+__all__ = ["READABLE", "Recommendation", "active_share", "recommend", "runs"]
+
 CONTEXT = 32_768
 SLOTS = 1
 

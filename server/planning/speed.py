@@ -185,10 +185,11 @@ def _rate(stage: Stage, work: _Pass) -> float:
     """FLOP/s of each of the stage's devices, the slowest one's."""
     device = min(stage.devices, key=lambda device: device.compute)
     rates = efficiency(work.deployment.engine, device)
+    many = min(device.compute * rates.prefill, rates.ceiling)
     if work.is_prefill:
-        share = rates.prefill * (rates.experts if stage.expert_parameters else 1.0)
-        return min(device.compute * share, rates.ceiling)
-    return rates.decode * (work.rig.cores if device.id == RAM_ID else device.compute)
+        return many * (rates.experts if stage.expert_parameters else 1.0)
+    few = rates.decode * (work.rig.cores if device.id == RAM_ID else device.compute)
+    return min(few, many)
 
 
 def _sums(stage: Stage, work: _Pass) -> float:

@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from statistics import median
 
 from server.catalogue import EngineName
-from server.planning.footprint.component import EXACT, Component
+from server.planning.deployment import Deployment
+from server.planning.footprint.component import EXACT, RAM, Component, Footprint
+from server.planning.footprint.correction import NONE, Correction, Corrections
+
+__all__ = ["NONE", "Correction", "Corrections", "Observation", "learn", "observe"]
 
 NEWEST = 9
 """Observations of a kind that count: after a driver's or an engine's update, old ones fade out."""
@@ -25,6 +29,8 @@ _LIMITS = (0.5, 2.0)
 class Observation:
     """One component of one engine on one device, as it was once ready."""
 
+    start: str
+    """When the engine was started, UTC as `2026-11-21T07:22:33Z`: the same for all of one start."""
     engine: EngineName
     version: str
     """The engine program's own version."""
@@ -39,42 +45,6 @@ class Observation:
     planned: int
     """Bytes that were planned with: the formula's, corrected by what was known then."""
     actual: int
-
-
-@dataclass(frozen=True, slots=True)
-class Correction:
-    engine: EngineName
-    version: str
-    device: str
-    component: Component
-    factor: float
-    observations: int
-    """How many it was learnt from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Corrections:
-    """Factors, looked up by what is installed and what the devices are."""
-
-    corrections: tuple[Correction, ...] = ()
-    versions: tuple[tuple[EngineName, str], ...] = ()
-    """The version of each engine that would be launched."""
-    kinds: tuple[tuple[str, str], ...] = ()
-    """The kind of each device, by its id; RAM is its own kind."""
-
-    def factor(self, engine: EngineName, device: str, component: Component) -> float:
-        """What a formula's bytes are multiplied by; 1 where nothing is known."""
-        kind = dict(self.kinds).get(device, device)
-        version = dict(self.versions).get(engine)
-        for one in self.corrections:
-            if (one.engine, one.version, one.device, one.component) == (
-                engine, version, kind, component,
-            ):  # fmt: skip
-                return one.factor
-        return 1.0
-
-
-NONE = Corrections()
 
 
 def learn(
@@ -100,3 +70,61 @@ def learn(
         for key, seen in sorted(ratios.items())
     )
     return Corrections(found, tuple(sorted(versions.items())), tuple(sorted(kinds.items())))
+
+
+def observe(
+    start: str,
+    deployment: Deployment,
+    version: str,
+    kinds: Mapping[str, str],
+    predicted: Footprint,
+    planned: Footprint,
+    actual: Mapping[tuple[str, Component], int],
+) -> tuple[Observation, ...]:
+    """What a start teaches, one row for each device and component of which something is known.
+
+    `predicted` by the formulas alone, `planned` with corrections; `actual` bytes by device id and
+    component, of which `process` in RAM and `context` on a GPU are what is left when all that the
+    engine tells is taken off. What it does not tell is in that rest, in the predicted proportion.
+    `kinds` as in `learn`.
+    """
+    found = []
+    for device in predicted.by_device():
+        formula, plan = predicted.by_component(device), planned.by_component(device)
+        told = {component: size for (place, component), size in actual.items() if place == device}
+        for component, size in _completed(told, formula, device).items():
+            found.append(
+                Observation(
+                    start,
+                    deployment.engine,
+                    version,
+                    kinds.get(device, device),
+                    deployment.build,
+                    deployment.key,
+                    component,
+                    formula.get(component, 0),
+                    plan.get(component, 0),
+                    size,
+                )
+            )
+    return tuple(found)
+
+
+_GROWING: frozenset[Component] = frozenset({"checkpoints", "prompt_cache"})
+"""Nothing of these is there when an engine is ready."""
+
+
+def _completed(
+    told: Mapping[Component, int], formula: Mapping[Component, int], device: str
+) -> dict[Component, int]:
+    """`told` with vLLM's pool divided into cache and state, and the rest among the untold."""
+    complete = dict(told)
+    if "kv_cache" in told and "state" not in told and "state" in formula:
+        complete["state"] = formula["state"]
+        complete["kv_cache"] = told["kv_cache"] - formula["state"]
+    rest: Component = "process" if device == RAM else "context"
+    untold = [c for c in formula if (c not in complete or c == rest) and c not in _GROWING]
+    expected = sum(formula[component] for component in untold)
+    if rest in told and expected:
+        complete |= {c: round(told[rest] * formula[c] / expected) for c in untold}
+    return complete

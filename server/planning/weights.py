@@ -93,12 +93,14 @@ def _gguf_estimate(a: Architecture, build: Build) -> WeightMap:
     name = re.sub(r"^UD-", "", quant)
     guess = next((bits for start, bits in _GGUF_BITS.items() if name.startswith(start)), 4.9)
     known = build.weights_bytes
-    total = known - _FILE_OVERHEAD * a.vocab if known is not None else count.text * guess / 8
-    mean = total / count.text
+    drafts = count.mtp if "mtp" in (build.repository or "").lower() else 0
+    stored = count.text + drafts
+    total = known - _FILE_OVERHEAD * a.vocab if known is not None else stored * guess / 8
+    mean = total / stored
     table = a.vocab * a.hidden
     head = table * max(mean, _SIX_BITS / 8)
     embeddings = head if a.tied else table * mean
-    left = total - embeddings - (0 if a.tied else head)
+    left = total - drafts * mean - embeddings - (0 if a.tied else head)
     experts = sum(layer_parameters(a, number)[1] for number in range(a.layers))
     dense = count.text - table * (1 if a.tied else 2) - experts
     per_dense = left / (dense + experts)
@@ -108,7 +110,7 @@ def _gguf_estimate(a: Architecture, build: Build) -> WeightMap:
         embeddings=round(embeddings),
         output=4 * a.hidden + (0 if a.tied else round(head)),
         layers=_layers(a, per_dense, (left - dense * per_dense) / experts if experts else 0),
-        mtp=round(count.mtp * mean) if "mtp" in (build.repository or "").lower() else 0,
+        mtp=round(drafts * mean),
         vision=(build.mmproj.bytes or 2 * count.vision) if build.mmproj else 0,
     )
 

@@ -23,11 +23,12 @@ Component = Literal[
     "prompt_cache",
     "process",
 ]
-"""`vision`: the image encoder's weights and scratch space. `mtp`: the multi-token-prediction block
-with its own caches. `state`: the recurrent state of the gated-delta-net layers. `compute`: scratch
-space of the largest graph. `output`: logits and embeddings handed out. `context`: what the GPU's
-driver takes for a process. `graphs`: captured CUDA graphs. `checkpoints` and `prompt_cache`: copies
-of states in host memory, which grow with use. `process`: the engine's code, tables and heap."""
+"""`weights`: those of multi-token prediction too, and vLLM's of the image encoder. `vision`: the
+encoder's scratch space, and with llama-server its weights. `mtp`: the cache and the scratch space
+that drafting has of its own. `state`: the recurrent state of the gated-delta-net layers. `compute`:
+scratch space of the largest graph. `output`: logits and embeddings handed out. `context`: what the
+GPU's driver takes for a process. `graphs`: captured CUDA graphs. `checkpoints` and `prompt_cache`:
+copies of states in host memory, which grow with use. `process`: the engine's code, tables, heap."""
 
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from server.catalogue import Architecture
-from server.planning.calibration import NONE, Corrections
 from server.planning.deployment import Deployment
 from server.planning.footprint import llama_cpp, vllm
 from server.planning.footprint.component import Footprint
+from server.planning.footprint.correction import NONE, Corrections
 from server.planning.weights import WeightMap
 
 

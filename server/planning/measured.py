@@ -29,7 +29,7 @@ class Measurement:
     build: str
     """Its full name."""
     products: tuple[str, ...]
-    """Of the deployment's GPUs in order, else of the processor (`Device.product`)."""
+    """Kinds of the devices that it worked on (`speed.products`)."""
     prefill: float | None = None
     """Measured over predicted; None: not measured. So are the next two."""
     decode: float | None = None

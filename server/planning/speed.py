@@ -81,14 +81,21 @@ def speed(
     """The roofline, corrected by what was `measured` of the same build and devices, else of the
     same engine and devices. Raises KeyError for a GPU that is not on the rig."""
     predicted = roofline(deployment, architecture, weights, rig)
-    products = tuple(rig.device(gpu).product for gpu in deployment.gpus) or (rig.ram.product,)
-    ratio = measured.ratio(deployment.engine, deployment.build, products)
+    ratio = measured.ratio(deployment.engine, deployment.build, products(deployment, rig))
     return replace(
         predicted,
         prefill=predicted.prefill * ratio.prefill,
         decode=predicted.decode * ratio.decode,
         decode_all=predicted.decode_all * ratio.decode_all,
     )
+
+
+def products(deployment: Deployment, rig: Rig) -> tuple[str, ...]:
+    """The kinds of devices that it works on, in order, the processor last: what measurements are
+    kept by. Raises KeyError for a GPU that is not on the rig."""
+    gpus = tuple(rig.device(gpu).product for gpu in deployment.gpus)
+    in_ram = not gpus or deployment.cpu_experts > 0 or deployment.gpu_layers is not None
+    return (*gpus, rig.ram.product) if in_ram else gpus
 
 
 def roofline(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from server.engines.program import Buffer
+from server.engines.program import Buffer, Reserved
 from server.planning.footprint.component import RAM, Component
 from server.planning.footprint.image import LARGEST_IMAGE
 from server.units import MIB
@@ -28,9 +28,6 @@ _CUDA = re.compile(r"CUDA(\d+)$")
 _COMPONENTS: Mapping[str, Component] = {
     "model": "weights", "KV": "kv_cache", "RS": "state", "compute": "compute", "output": "output",
 }  # fmt: skip
-
-Reserved = Mapping[tuple[str, Component], int]
-"""Bytes by device id and component."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from server.engines.life import Life, Means
 from server.engines.lifecycle import Event, State
 from server.engines.log import EngineLog
 from server.engines.naming import file_stem
-from server.engines.program import Program, Work
+from server.engines.program import Program, Reserved, Work
 from server.engines.restart import Policy
 from server.engines.slots import SlotQueue
 from server.engines.standing import Standing
@@ -188,6 +188,15 @@ class Engine:
         if self._life is not None:
             self._life.wake()
         await self._standing.wait_ready(patience)
+
+    async def taken(self) -> Reserved | None:
+        """What it holds of the machine, by device and component; None unless it is ready.
+
+        Right after it has become ready this is what was to be predicted: some components grow with
+        use.
+        """
+        run = self._run
+        return await run.taken() if run is not None and self.state is State.READY else None
 
     async def work(self) -> Work | None:
         """What it has computed since its process started; None if it does not tell now."""

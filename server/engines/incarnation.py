@@ -14,7 +14,8 @@ import aiohttp
 from server.engines import sleeping
 from server.engines.log import EngineLog
 from server.engines.process import EngineProcess, spawn
-from server.engines.program import Buffer, Program, Stage, Work
+from server.engines.program import Buffer, Program, Reserved, Stage, Work
+from server.engines.taking import taken
 from server.errors import EngineError, EngineUnready
 from server.units import format_duration
 
@@ -100,6 +101,11 @@ class Incarnation:
                 return self._program.work(await response.text()) if response.ok else None
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
+
+    async def taken(self) -> Reserved:
+        """What it holds of the machine, by device and component."""
+        pids = self.process.pids()
+        return await asyncio.to_thread(taken, self._reader, pids, self._program.gpus)
 
     async def listens(self) -> bool:
         """Whether it accepts connections; one that is shutting down refuses them."""

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from server.engines.actuals import LlamaServerLog
 from server.engines.failure import Failure, by_status, first_rule, rules
-from server.engines.program import Buffer, Kind, LogEvent, Stage, Work
+from server.engines.program import Buffer, Kind, LogEvent, Reserved, Stage, Work
 from server.units import MIB
 
 _LEVEL = re.compile(r"^[DIWE] ")
@@ -29,10 +30,14 @@ _STAGES: tuple[tuple[str, Stage], ...] = (
 
 
 class LogReader:
-    """Picks what matters from a llama-server's log."""
+    """Picks what matters from the log of a llama-server on `gpus` (UUIDs, in its own order)."""
+
+    def __init__(self, gpus: Sequence[str] = ()) -> None:
+        self._account = LlamaServerLog(gpus)
 
     def feed(self, line: str) -> LogEvent | None:
         """The event in one line of log, if there is one."""
+        self._account.feed(line)
         if "buffer size = " in line:
             found = _BUFFER.search(line)
             if found is not None:
@@ -47,6 +52,15 @@ class LogReader:
     def progress(self, resident: int, weights: int) -> float:
         """See `loaded_fraction`."""
         return loaded_fraction(resident, weights)
+
+    def reserved(self) -> Reserved:
+        """What it said that it has reserved, by device and component."""
+        return self._account.reserved()
+
+    @property
+    def filled(self) -> int:
+        """Bytes of RAM that it reserved and has written to."""
+        return self._account.filled
 
 
 def loaded_fraction(resident: int, weights: int) -> float:
@@ -63,6 +77,8 @@ _FILE = "The file is damaged or incomplete: fetch it again"
 _REBUILD = "Run scripts/setup to build the engine for this machine"
 
 _RULES = rules((
+    (r"failed to create MTP context|doesn't contain MTP layers",
+     "unsupported", "This build has no layer that drafts tokens: serve it without drafting"),
     (r"out of memory|unable to allocate|failed to allocate|insufficient memory|bad_alloc",
      "memory", _MEMORY),
     (r"unknown model architecture|unknown pre-tokenizer|unsupported model",

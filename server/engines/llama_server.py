@@ -117,7 +117,7 @@ class Launch:
         return sum(part.file_bytes for file in files for part in read_parts(file))
 
     def reader(self) -> llama_log.LogReader:
-        return llama_log.LogReader()
+        return llama_log.LogReader(self.gpus)
 
     def classify(self, lines: Sequence[str], status: int, *, was_ready: bool) -> Failure:
         return llama_log.classify(lines, status, was_ready=was_ready)

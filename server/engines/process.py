@@ -74,8 +74,11 @@ class EngineProcess:
         return await self.wait()
 
     def pids(self) -> tuple[int, ...]:
-        """The engine's processes, the first of them first; empty when it is gone."""
-        return tuple(_family(self.pid))
+        """The engine's processes, the first of them first; empty when it is gone.
+
+        All that it started are below the guard, those too that have left its session.
+        """
+        return tuple(pid for pid in _family(self._guard.pid) if pid != self._guard.pid)
 
     def rss(self) -> int:
         """Bytes of RAM that its processes have resident; 0 when it is gone.

@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from server.catalogue import EngineName
 from server.engines.failure import Failure
+from server.planning.footprint.component import Component
 
 Kind = Literal["model", "KV", "RS", "compute", "output", "graphs"]
 
@@ -48,6 +49,9 @@ class Stage:
 
 LogEvent = Buffer | Stage
 
+Reserved = Mapping[tuple[str, Component], int]
+"""Bytes by device id and component."""
+
 
 class LogReader(Protocol):
     """Reads the log of one process while it loads."""
@@ -58,6 +62,15 @@ class LogReader(Protocol):
 
     def progress(self, resident: int, weights: int) -> float:
         """How much of loading is done, 0 to 0.99; `resident` bytes of RAM, of `weights` bytes."""
+        ...
+
+    def reserved(self) -> Reserved:
+        """What the engine said that it has reserved, by device and component."""
+        ...
+
+    @property
+    def filled(self) -> int:
+        """Bytes of RAM that it reserved and has written to."""
         ...
 
 
@@ -124,6 +137,11 @@ class Program(Protocol):
     @property
     def slots(self) -> int:
         """Sequences that it works on at once."""
+        ...
+
+    @property
+    def gpus(self) -> tuple[str, ...]:
+        """UUIDs of the GPUs that it uses, in its own order."""
         ...
 
     @property

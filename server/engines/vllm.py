@@ -165,7 +165,9 @@ class Launch:
         return sum((self.folder / name).stat().st_size for name in weights)
 
     def reader(self) -> vllm_log.LogReader:
-        return vllm_log.LogReader(self.tensor_parallel if self.gpus else 0, self.kv_cache_bytes)
+        return vllm_log.LogReader(
+            self.gpus, tensor_parallel=self.tensor_parallel, kv_cache=self.kv_cache_bytes
+        )
 
     def classify(self, lines: Sequence[str], status: int, *, was_ready: bool) -> Failure:
         return vllm_log.classify(lines, status, was_ready=was_ready)

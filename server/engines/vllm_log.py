@@ -12,9 +12,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from server.engines.actuals import vllm_reserved
 from server.engines.discretion import WITHHELD
 from server.engines.failure import Failure, by_status, first_rule, rules
-from server.engines.program import Buffer, Kind, LogEvent, Stage, StageName, Work
+from server.engines.program import Buffer, Kind, LogEvent, Reserved, Stage, StageName, Work
 from server.units import GIB
 
 _HEAD = re.compile(
@@ -60,15 +61,19 @@ _CAPTURE_FROM, _CAPTURE_TO = 0.8, 0.95
 
 
 class LogReader:
-    """Picks what matters from the log of a vLLM of `tensor_parallel` ranks; 0: on the CPU.
+    """Picks what matters from the log of a vLLM on `gpus` (UUIDs); without any: on the CPU.
 
     `kv_cache` is what it was given for its cache, in bytes: it logs hundredths of a GiB.
     """
 
-    def __init__(self, tensor_parallel: int, kv_cache: int = 0) -> None:
+    def __init__(
+        self, gpus: Sequence[str] = (), *, tensor_parallel: int = 1, kv_cache: int = 0
+    ) -> None:
+        self._gpus = tuple(gpus)
         self._tensor_parallel = tensor_parallel
         self._kv_cache = kv_cache
         self._progress = 0.0
+        self._buffers: list[Buffer] = []
 
     def feed(self, line: str) -> LogEvent | None:
         """The event in one line of log, if there is one."""
@@ -78,7 +83,8 @@ class LogReader:
             if found := pattern.search(line, head.end()):
                 self._step(line)
                 size = self._size(kind, float(found["gib"]))
-                return Buffer(self._device(head["process"] or ""), kind, size)
+                self._buffers.append(Buffer(self._device(head["process"] or ""), kind, size))
+                return self._buffers[-1]
         if found := _SHARDS.search(line):
             self._advance(_READ_FROM + (_READ_TO - _READ_FROM) * int(found["percent"]) / 100)
             return None
@@ -92,6 +98,15 @@ class LogReader:
     def progress(self, resident: int, weights: int) -> float:
         """How far it says that it is, 0 to 0.99; its resident bytes tell nothing of that."""
         return self._progress
+
+    def reserved(self) -> Reserved:
+        """What it said that it has reserved, by device and component."""
+        return vllm_reserved(self._buffers, self._gpus)
+
+    @property
+    def filled(self) -> int:
+        """Bytes of RAM that it reserved and has written to: on the CPU its cache is zeroed."""
+        return 0 if self._gpus else sum(self.reserved().values())
 
     def _step(self, line: str) -> Stage | None:
         for step in _STEPS:
@@ -110,7 +125,7 @@ class LogReader:
 
     def _device(self, process: str) -> str:
         """`CUDA3` for the fourth rank: pipeline stages are cut out first (parallel_state.py)."""
-        if not self._tensor_parallel:
+        if not self._gpus:
             return "CPU"
         rank = _RANK.search(process)
         assert rank is not None

@@ -7,13 +7,13 @@ import signal
 import pytest
 
 from server.engines.llama_log import (
-    Buffer,
-    LogEvent,
     LogReader,
-    Stage,
     classify,
     loaded_fraction,
+    work,
 )
+from server.engines.program import Buffer, LogEvent, Stage
+from server.units import MIB
 
 
 @pytest.mark.parametrize(
@@ -84,9 +84,17 @@ LIBRARY = [
 ]
 
 
+WITHOUT_MTP = [
+    "W llama_init_from_model: context type MTP requested but model doesn't contain MTP layers",
+    "E common_speculative_init_result: failed to create MTP context",
+    "E srv    load_model: failed to create MTP context",
+]
+
+
 @pytest.mark.parametrize(
     ("lines", "status", "cause", "why", "permanent"),
     [
+        (WITHOUT_MTP, 1, "unsupported", "failed to create MTP context", True),
         (OUT_OF_MEMORY, 1, "memory", "15317.08 MiB on device 0", True),
         (UNKNOWN, 1, "unsupported", "unknown model architecture: 'qwen9'", True),
         (CORRUPT, 1, "weights", "missing tensor 'blk.0.attn_norm.weight'", True),
@@ -119,3 +127,34 @@ def test_an_engine_that_has_worked_may_work_again() -> None:
 )
 def test_loaded_fraction(resident: int, weights: int, fraction: float) -> None:
     assert loaded_fraction(resident, weights) == fraction
+
+
+def test_what_was_reserved_is_added_up_by_device() -> None:
+    reader = LogReader(["GPU-a", "GPU-b"])
+    for line in (
+        "I load_tensors:        CUDA1 model buffer size =   100.00 MiB",
+        "I llama_kv_cache:      CUDA1 KV buffer size =     8.00 MiB",
+        "I llama_kv_cache:        CPU KV buffer size =     2.00 MiB",
+    ):
+        reader.feed(line)
+    assert reader.reserved() == {
+        ("GPU-b", "weights"): 100 * MIB,
+        ("GPU-b", "kv_cache"): 8 * MIB,
+        ("ram", "kv_cache"): 2 * MIB,
+    }
+    assert reader.filled == 2 * MIB
+
+
+def test_work_is_read_from_its_counters() -> None:
+    page = """
+# HELP llamacpp:prompt_tokens_total Number of prompt tokens processed.
+llamacpp:prompt_tokens_total 21
+llamacpp:prompt_seconds_total 0.007
+llamacpp:tokens_predicted_total 16
+llamacpp:tokens_predicted_seconds_total 4e-02
+"""
+    found = work(page)
+    assert (found.prompt_tokens, found.tokens) == (21, 16)
+    assert found.prefill == pytest.approx(3000)
+    assert found.decode == pytest.approx(400)
+    assert work("").decode is None

@@ -71,6 +71,16 @@ async def stubborn(log: EngineLog) -> tuple[EngineProcess, list[int]]:
     return process, found
 
 
+async def test_memory_is_that_of_all_that_it_started(log: EngineLog) -> None:
+    process, found = await stubborn(log)
+    assert process.pids()[0] == process.pid
+    assert {*found} <= {*process.pids()}
+    assert process.rss() > psutil.Process(process.pid).memory_info().rss
+    process.kill()
+    await process.wait()
+    assert process.pids() == ()
+
+
 @pytest.mark.parametrize(
     ("command", "status"),
     [("exit 0", 0), ("exit 7", 7), ("kill -SEGV $$", -11), ("kill -KILL $$", -9)],

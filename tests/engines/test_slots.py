@@ -191,6 +191,26 @@ async def test_closed_it_refuses_newcomers_and_serves_those_that_wait() -> None:
     assert idle.done()
 
 
+async def test_a_paused_queue_is_quiet_when_nothing_runs_though_some_wait() -> None:
+    queue = SlotQueue(2, 4)
+    running, other = await arrive(queue, "a", "b")
+    queue.pause()
+    (waiting,) = await arrive(queue, "c")
+    quiet, idle = asyncio.ensure_future(queue.quiet()), asyncio.ensure_future(queue.idle())
+    running.finish.set()
+    await settle()
+    assert not quiet.done()
+    other.finish.set()
+    await settle()
+    assert quiet.done()
+    assert waiting.waits
+    assert not idle.done()
+    queue.resume()
+    waiting.finish.set()
+    await settle()
+    assert idle.done()
+
+
 async def test_fail_waiting_ends_every_wait_and_no_run() -> None:
     queue = SlotQueue(1, 4)
     running, *waiting = await arrive(queue, *"abbc")

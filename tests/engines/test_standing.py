@@ -28,12 +28,23 @@ async def test_waiting_ends_when_it_is_ready() -> None:
     await asyncio.gather(*waiting)
 
 
+async def test_one_that_sleeps_is_waited_for() -> None:
+    one = standing(E.START, E.ANSWERED, E.SLEPT)
+    waiting = asyncio.create_task(one.wait_ready(5))
+    for event in (E.START, E.ANSWERED):
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        one.enter(event)
+    await waiting
+
+
 @pytest.mark.parametrize(
     ("story", "message"),
     [
         ([E.START, E.STOP], "nine is draining"),
         ([E.STOP], "nine is stopped"),
         ([E.START, E.STOP, E.EXITED], "nine is stopped"),
+        ([E.START, E.ANSWERED, E.SLEPT, E.EXITED], "nine is stopped"),
     ],
 )
 async def test_waiting_for_what_is_going_away_ends_at_once(

@@ -12,6 +12,7 @@ from server.engines.program import Buffer, LogEvent, Stage
 from server.engines.vllm_log import LogReader, classify, discreet, work
 from server.units import GIB
 
+GPUS = ("GPU-a", "GPU-b", "GPU-c", "GPU-d")
 API = "(APIServer pid=30163) INFO 11-21 07:29:15 "
 CORE = "(EngineCore pid=30312) INFO 11-21 07:29:30 "
 WORKER = "(Worker pid=30572) INFO 11-21 07:29:29 "
@@ -50,7 +51,7 @@ WORKER = "(Worker pid=30572) INFO 11-21 07:29:29 "
     ],
 )
 def test_events_on_a_cpu(line: str, event: LogEvent | None) -> None:
-    assert LogReader(0).feed(line) == event
+    assert LogReader().feed(line) == event
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_events_on_a_cpu(line: str, event: LogEvent | None) -> None:
     ],
 )
 def test_memory_of_gpus(process: str, tensor_parallel: int, device: str) -> None:
-    reader = LogReader(tensor_parallel, kv_cache=5 * GIB + 12345)
+    reader = LogReader(GPUS, tensor_parallel=tensor_parallel, kv_cache=5 * GIB + 12345)
     head = f"({process} pid=7) INFO 11-21 07:22:33 "
     loaded = head + "[gpu_model_runner.py:5149] Model loading took 16.8 GiB memory and 9.5 seconds"
     assert reader.feed(loaded) == Buffer(device, "model", round(16.8 * GIB))
@@ -79,7 +80,7 @@ def test_memory_of_gpus(process: str, tensor_parallel: int, device: str) -> None
 
 
 def test_progress_only_grows() -> None:
-    reader = LogReader(1)
+    reader = LogReader(GPUS)
     assert reader.progress(0, 100) == 0
     lines = [
         API + "[api_utils.py:286] non-default args: {}",

@@ -39,6 +39,17 @@ async def test_it_starts_serves_and_stops(make: Make) -> None:
     assert status.rss > 1 << 20
     assert {buffer.kind for buffer in status.buffers} == {"model", "KV", "RS", "compute", "output"}
 
+    taken = await engine.taken()
+    assert taken is not None
+    sizes = {component: size for (device, component), size in taken.items() if device == "ram"}
+    logged = {buffer.kind: buffer.bytes for buffer in status.buffers}
+    assert sizes["kv_cache"] == logged["KV"]
+    assert sizes["process"] > 1 << 20
+    work = await engine.work()
+    assert work is not None
+    assert work.tokens == 8
+    assert work.decode
+
     process = psutil.Process(status.pid)
     sockets = [c for c in process.net_connections("all") if c.status == "LISTEN" or c.laddr]
     assert process.net_connections("inet") == [], "nothing listens on TCP"
@@ -51,6 +62,7 @@ async def test_it_starts_serves_and_stops(make: Make) -> None:
     await engine.stop(5)
     assert engine.state is State.STOPPED
     assert not psutil.pid_exists(status.pid)
+    assert await engine.taken() is None
 
 
 async def test_it_starts_though_its_caller_left(make: Make) -> None:

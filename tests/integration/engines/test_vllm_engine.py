@@ -158,6 +158,10 @@ async def check_figures(engine: Engine, divided: Blocks) -> None:
     processes = family(engine)
     assert len(processes) >= 3, "server, core, worker"
     assert status.rss > sum(one.memory_info().rss for one in processes) / 2 > 100 * MIB
+    taken = await engine.taken()
+    assert taken is not None
+    assert taken["ram", "kv_cache"] == size
+    assert taken["ram", "process"] > 100 * MIB
     earlier = await engine.work()
     await ask(engine, PROMPT)
     work = await engine.work()

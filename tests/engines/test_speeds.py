@@ -31,13 +31,13 @@ def test_what_is_recorded_is_read(tmp_path: Path) -> None:
     assert read_speeds(tmp_path).measurements == (ONE, *others)
 
 
-def test_a_new_one_counts_as_much_as_all_before(tmp_path: Path) -> None:
-    for decode in (0.2, 0.8, 1.6):
-        record_speed(tmp_path, replace(ONE, decode=decode, prefill=None))
-    record_speed(tmp_path, replace(ONE, decode=None, prefill=0.5))
+def test_a_later_one_is_mixed_in_and_one_that_tells_nothing_is_not_written(tmp_path: Path) -> None:
+    record_speed(tmp_path, replace(ONE, decode=0.01))
+    assert not (tmp_path / "state/speeds.json").exists()
+    record_speed(tmp_path, replace(ONE, decode=0.5))
+    record_speed(tmp_path, replace(ONE, decode=2.0))
     (kept,) = read_speeds(tmp_path).measurements
-    assert kept.decode == pytest.approx(0.8)
-    assert (kept.prefill, kept.decode_all) == (0.5, None)
+    assert kept.decode == pytest.approx(1.0)
 
 
 def test_the_oldest_make_room(tmp_path: Path) -> None:

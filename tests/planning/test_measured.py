@@ -31,9 +31,10 @@ def of(build: str, products: tuple[str, ...] = CARD, **ratios: float) -> Measure
         ((Measurement("vllm", NINE, CARD, decode=0.5),), Ratio(1, 1, 1)),
         # Several: their geometric mean.
         ((of(NINE, decode=0.5), of(NINE, decode=2.0)), Ratio(1, 1, 1)),
-        ((of(NINE, decode=0.2), of(NINE, decode=0.8)), Ratio(1, 0.4, 0.4)),
-        # What no hardware does is bounded; nothing at all is no measurement.
-        ((of(NINE, prefill=1e-9, decode=1e9, decode_all=0.0),), Ratio(0.05, 10, 10)),
+        ((of(NINE, decode=0.32), of(NINE, decode=0.5)), Ratio(1, 0.4, 0.4)),
+        # What no hardware does is no measurement: another process was in the way, or a clock wrong.
+        ((of(NINE, prefill=0.05, decode=5.0, decode_all=0.0),), Ratio(1, 1, 1)),
+        ((of(NINE, decode=0.04), of(NINE, decode=0.9)), Ratio(1, 0.9, 0.9)),
     ],
 )
 def test_the_ratio(measurements: tuple[Measurement, ...], ratio: Ratio) -> None:
@@ -45,3 +46,25 @@ def test_the_ratio(measurements: tuple[Measurement, ...], ratio: Ratio) -> None:
 
 def test_without_measurements_nothing_is_corrected() -> None:
     assert NOTHING_MEASURED.ratio("vllm", NINE, CARD) == Ratio()
+
+
+def test_a_new_one_counts_as_much_as_all_before() -> None:
+    known = NOTHING_MEASURED
+    for decode in (0.4, 0.9, 1.6):
+        known = known.with_one(of(NINE, decode=decode))
+    known = known.with_one(of(NINE, prefill=0.5))
+    (kept,) = known.measurements
+    assert kept.decode == pytest.approx(((0.4 * 0.9) ** 0.5 * 1.6) ** 0.5)
+    assert (kept.prefill, kept.decode_all) == (0.5, None)
+
+
+def test_the_newest_stands_last_and_those_of_others_stay() -> None:
+    known = Measured((of(NINE, decode=1.0), of(FOUR, decode=2.0)))
+    again = known.with_one(of(NINE, decode=1.0))
+    assert again.measurements == (of(FOUR, decode=2.0), of(NINE, decode=1.0))
+
+
+@pytest.mark.parametrize("decode", [0.04, 0.0, 40.0])
+def test_what_tells_nothing_changes_nothing(decode: float) -> None:
+    known = Measured((of(NINE, decode=0.8),))
+    assert known.with_one(of(NINE, decode=decode)) == known

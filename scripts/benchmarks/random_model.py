@@ -1,8 +1,9 @@
 """A GGUF in a Qwen3.5 model's exact shape with random weights: as fast, and nothing to download.
 
-Speed depends on the tensors' shapes and types alone. Shapes and names are those that llama.cpp's
-converter writes for `qwen35` (conversion/qwen.py, class Qwen3_5TextModel); the types are those that
-its `llama-quantize` chooses for Q4_K_M. The vocabulary has the real size and a working tokenizer.
+Speed and memory depend on the tensors' shapes and types alone. Shapes and names are those that
+llama.cpp's converter writes for `qwen35` (conversion/qwen.py, class Qwen3_5TextModel); the types
+are those that its `llama-quantize` chooses. The vocabulary has the real size and a working
+tokenizer.
 """
 
 from __future__ import annotations
@@ -140,6 +141,83 @@ def write(path: Path, shape: Architecture, *, seed: int = SEED) -> None:
     for tensor in tensors(shape):
         writer.write_tensor_data(_values(tensor, random))
     writer.close()
+
+
+Quant = Literal["Q4_0", "Q4_K_M", "Q6_K", "Q8_0"]
+
+
+def write_quantized(path: Path, shape: Architecture, quant: Quant, *, seed: int = SEED) -> None:
+    """Write a file of random blocks, without the 16-bit one before it, four times as large."""
+    writer = gguf.GGUFWriter(path, "qwen35")
+    _describe(writer, shape)
+    types = {tensor.name: quantized_type(tensor, shape.layers, quant) for tensor in tensors(shape)}
+    for tensor in tensors(shape):
+        kind = types[tensor.name]
+        size = _stored_bytes(tensor, kind)
+        writer.add_tensor_info(
+            tensor.name, _stored_shape(tensor, kind), np.dtype(np.uint8), size, raw_dtype=kind
+        )
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    random = np.random.default_rng(seed)
+    for tensor in tensors(shape):
+        if types[tensor.name] is gguf.GGMLQuantizationType.F32:
+            values = _values(tensor, random).astype(np.float32)
+        else:
+            values = _blocks(tensor, types[tensor.name], random)
+        writer.write_tensor_data(values)
+    writer.close()
+
+
+def quantized_type(tensor: Tensor, layers: int, quant: Quant) -> gguf.GGMLQuantizationType:
+    """What llama-quantize stores `tensor` as (src/llama-quant.cpp, `llama_tensor_get_type`)."""
+    types = gguf.GGMLQuantizationType
+    if tensor.dtype is np.float32:
+        return types.F32
+    if quant in ("Q6_K", "Q8_0"):
+        return types[quant]
+    if tensor.name == "token_embd.weight":  # the output head, too
+        return types.Q6_K
+    if quant == "Q4_0":
+        return types.Q4_0
+    layer = int(tensor.name.split(".")[1])
+    first, last = layers // 8, 7 * layers // 8
+    more = layer < first or layer >= last or (layer - first) % 3 == 2
+    wide = more and tensor.name.endswith(("ffn_down.weight", "attn_v.weight", "attn_qkv.weight"))
+    return types.Q6_K if wide else types.Q4_K
+
+
+_SCALES = {
+    gguf.GGMLQuantizationType.Q4_0: (0,),
+    gguf.GGMLQuantizationType.Q8_0: (0,),
+    gguf.GGMLQuantizationType.Q4_K: (0, 2),
+    gguf.GGMLQuantizationType.Q6_K: (208,),
+}
+"""Bytes of a block at which its 16-bit scales begin (ggml/src/ggml-common.h)."""
+
+
+def _blocks(
+    tensor: Tensor, kind: gguf.GGMLQuantizationType, random: np.random.Generator
+) -> np.ndarray:
+    """Random blocks whose scales are small numbers, so that no activation overflows."""
+    _, size = gguf.GGML_QUANT_SIZES[kind]
+    blocks = np.frombuffer(random.bytes(_stored_bytes(tensor, kind)), np.uint8).reshape(-1, size)
+    blocks = blocks.copy()
+    scale = np.array([2**-12], np.float16).view(np.uint8)
+    for start in _SCALES[kind]:
+        blocks[:, start : start + 2] = scale
+    return blocks
+
+
+def _stored_shape(tensor: Tensor, kind: gguf.GGMLQuantizationType) -> tuple[int, ...]:
+    """Rows, and the bytes of a row."""
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    return (*tensor.shape[:-1], tensor.shape[-1] // block * size)
+
+
+def _stored_bytes(tensor: Tensor, kind: gguf.GGMLQuantizationType) -> int:
+    return math.prod(_stored_shape(tensor, kind))
 
 
 def _describe(writer: gguf.GGUFWriter, shape: Architecture) -> None:

@@ -57,8 +57,10 @@ def test_what_several_map_counts_once(process: int) -> None:
     alone, twice = resident([process]), resident([process, process])
     assert alone is not None
     assert twice is not None
-    assert twice.anonymous == 2 * alone.anonymous
-    assert (twice.weights, twice.other_files) == (alone.weights, alone.other_files)
+    # Python itself may still touch a page or two between the readings.
+    assert twice.anonymous == pytest.approx(2 * alone.anonymous, rel=0.02)
+    assert twice.weights == alone.weights
+    assert twice.other_files == pytest.approx(alone.other_files, rel=0.02)
 
 
 def test_a_process_that_is_gone() -> None:

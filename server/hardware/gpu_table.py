@@ -187,6 +187,7 @@ def _product(values: Mapping[str, Any]) -> Product:
     )
 
 
+@cache
 def _keys(product: Product) -> frozenset[str]:
     return frozenset(_key(name) for name in (product.name, *product.short))
 

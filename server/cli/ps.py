@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import socket
-from http.client import HTTPConnection
-from pathlib import Path
 from typing import Any
 
 import typer
 
+from server.cli import admin
 from server.cli.options import Config, Home, Json, load_settings
-from server.errors import EngineUnready
-
-_TIMEOUT = 5.0
 
 
 def ps(json: Json = False, home: Home = None, config: Config = None) -> None:
@@ -27,7 +22,7 @@ def ps(json: Json = False, home: Home = None, config: Config = None) -> None:
     """
     import orjson
 
-    body = _ask(load_settings(home, config).admin_socket)
+    body = admin.get(load_settings(home, config).admin_socket, "/admin/ps")
     if json:
         typer.echo(body)
         return
@@ -63,29 +58,3 @@ def table(engines: list[dict[str, Any]]) -> list[str]:
     ]
     lines += [f"{e['name']}: {e['last_error']}" for e in engines if e["last_error"]]
     return lines
-
-
-class _UnixConnection(HTTPConnection):
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
-def _ask(path: Path) -> bytes:
-    connection = _UnixConnection(path)
-    try:
-        connection.request("GET", "/admin/ps")
-        return connection.getresponse().read()
-    except OSError as error:
-        raise EngineUnready(
-            "no Holdfast is running for this home",
-            why=f"nothing answers on {path}",
-            next_step="Start one with `holdfast serve`, or name its --home",
-        ) from error
-    finally:
-        connection.close()

@@ -1,0 +1,73 @@
+"""Questions to the running Holdfast of a home, over its admin socket."""
+
+from __future__ import annotations
+
+import socket
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+from server.errors import EngineError, EngineUnready
+
+TIMEOUT = 5.0
+"""Seconds for an answer that needs no engine."""
+
+
+class _UnixConnection(HTTPConnection):
+    def __init__(self, path: Path, timeout: float | None) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(str(self._path))
+
+
+def get(path: Path, route: str) -> bytes:
+    """The JSON that the socket at `path` answers. Raises as `ask` does."""
+    return ask(path, "GET", route, None, TIMEOUT)
+
+
+def post(path: Path, route: str, values: Any, *, timeout: float | None = TIMEOUT) -> bytes:
+    """The JSON that it answers to these values; `timeout` None: however long it takes.
+
+    Raises as `ask` does.
+    """
+    import orjson
+
+    return ask(path, "POST", route, orjson.dumps(values), timeout)
+
+
+def ask(path: Path, method: str, route: str, body: bytes | None, timeout: float | None) -> bytes:
+    """The body of a good answer.
+
+    Raises EngineUnready where no Holdfast runs for this home, and EngineError with what it said
+    where it refuses.
+    """
+    connection = _UnixConnection(path, timeout)
+    try:
+        connection.request(method, route, body, {"Content-Type": "application/json"})
+        response = connection.getresponse()
+        answer = response.read()
+    except OSError as error:
+        raise EngineUnready(
+            "no Holdfast is running for this home",
+            why=f"nothing answers on {path}",
+            next_step="Start one with `holdfast serve`, or name its --home",
+        ) from error
+    finally:
+        connection.close()
+    if response.status >= 400:
+        raise EngineError(_refusal(answer, response.status))
+    return answer
+
+
+def _refusal(answer: bytes, status: int) -> str:
+    """What an error in OpenAI's shape says."""
+    import orjson
+
+    try:
+        return str(orjson.loads(answer)["error"]["message"]).removesuffix(".")
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return f"the running Holdfast answered {status}"

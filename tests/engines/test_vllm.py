@@ -57,6 +57,9 @@ def test_the_command_line() -> None:
 @pytest.mark.parametrize(
     ("launch", "there", "absent"),
     [
+        (LAUNCH, "--no-enable-prefix-caching", "--enable-prefix-caching"),
+        (GPU, "--enable-prefix-caching", "--no-enable-prefix-caching"),
+        (GPU, '--structured-outputs-config {"backend":"xgrammar"}', "auto-xgrammar"),
         (GPU, "--cudagraph-capture-sizes 1 2 4", "--enforce-eager"),
         (replace(GPU, graphs=False), "--enforce-eager", "--cudagraph-capture-sizes"),
         (replace(GPU, vision=True), '--limit-mm-per-prompt {"video":0}', "--language-model-only"),

@@ -17,9 +17,11 @@ from server.planning.parameters import conv_width
 _STEP_GPU = 16
 """Tokens to a multiple of which a block is rounded (FlashAttention's smallest kernel block)."""
 _STEP_CPU = 128
-_STATES = 2
+_STATES_GPU = 2
 """Of one sequence in each group, with prefix caching: the state it was taken up from, and its own
 (mamba_cache_mode `align`); each drafted token takes one more."""
+_STATES_CPU = 1
+"""Where it is launched without prefix caching."""
 _CONV_BYTES = 2  # bf16, the model's own type
 _STATE_BYTES = 4  # f32, `mamba_ssm_dtype` of every Qwen3.5 configuration
 
@@ -64,7 +66,7 @@ class Blocks:
 def blocks(deployment: Deployment, architecture: Architecture) -> Blocks:
     """The blocks of each rank of a vLLM `deployment`."""
     d, a = deployment, architecture
-    step = _STEP_GPU if d.gpus else _STEP_CPU
+    step, states = (_STEP_GPU, _STATES_GPU) if d.gpus else (_STEP_CPU, _STATES_CPU)
     element = 1 if d.kv_type == "fp8" else 2
     token = 2 * max(1, a.kv_heads // d.tensor_parallel) * a.head_dim * element
     tokens = step * -(-_state_bytes(d, a) // (step * token))
@@ -74,7 +76,7 @@ def blocks(deployment: Deployment, architecture: Architecture) -> Blocks:
         tokens=tokens,
         page=tokens * token,
         layers=full,
-        states=-(-linear // full) * (_STATES + d.draft_tokens),
+        states=-(-linear // full) * (states + d.draft_tokens),
         context_blocks=-(-d.context // tokens),
     )
 

@@ -14,7 +14,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scripts.benchmarks import overhead, planning, pull, soak, startup, streams, throughput, verify
+from scripts.benchmarks import (
+    footprint,
+    overhead,
+    planning,
+    pull,
+    soak,
+    startup,
+    streams,
+    throughput,
+    verify,
+)
 from scripts.benchmarks.load import LoadError
 from scripts.benchmarks.machine import Others, describe
 from scripts.benchmarks.programs import BenchError, allow_many_files
@@ -49,11 +59,22 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         "throughput (tokens per second against the engine alone), overhead (of a small request, "
         "against a direct call and LiteLLM), streams (1,000 at once), startup (to the first "
         "answer), pull (4 GB, against hf), planning (a pull of 800 GB, against hf), verify (8 GB, "
-        "against sha256sum). Prints medians, each against its target.",
+        "against sha256sum), footprint (predicted memory against what llama-server takes). Prints "
+        "medians, each against its target.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    names = ("throughput", "overhead", "streams", "startup", "pull", "planning", "verify", "all")
+    names = (
+        "throughput",
+        "overhead",
+        "streams",
+        "startup",
+        "pull",
+        "planning",
+        "verify",
+        "footprint",
+        "all",
+    )
     # Not `choices`: with them argparse refuses that there is none.
     parser.add_argument("measurement", nargs="*", metavar="MEASUREMENT", help=", ".join(names))
     parser.add_argument(
@@ -85,6 +106,7 @@ def _measure(asked: argparse.Namespace, work: Path, cache: Path) -> list[Report]
         "pull": lambda: pull.measure(pull.QUICK if quick else pull.FULL, work),
         "planning": lambda: planning.measure(planning.QUICK if quick else planning.FULL, work),
         "verify": lambda: verify.measure(verify.QUICK if quick else verify.FULL, work),
+        "footprint": lambda: footprint.measure(footprint.QUICK if quick else footprint.FULL, work),
     }
     chosen = measurements if "all" in names else dict.fromkeys(names)
     reports = [_watched(name, measurements[name]) for name in chosen]

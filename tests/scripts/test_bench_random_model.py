@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import gguf
@@ -11,6 +12,7 @@ from scripts.benchmarks import random_model
 from server import catalogue
 from server.catalogue import Architecture
 from server.settings import Settings
+from server.store.gguf import read_header
 
 
 def architecture(name: str) -> Architecture:
@@ -83,3 +85,39 @@ def test_the_same_seed_gives_the_same_file(tmp_path: Path) -> None:
     for name in ("one", "two"):
         random_model.write(tmp_path / name, shape)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("quant", "kinds"),
+    [
+        ("Q4_0", {"Q4_0", "Q6_K", "F32"}),
+        ("Q4_K_M", {"Q4_K", "Q6_K", "F32"}),
+        ("Q6_K", {"Q6_K", "F32"}),
+        ("Q8_0", {"Q8_0", "F32"}),
+    ],
+)
+def test_quantized_files_are_sound(
+    tmp_path: Path, quant: random_model.Quant, kinds: set[str]
+) -> None:
+    shape = replace(
+        architecture("qwen3.5-0.8b"), layers=8, hidden=256, ffn=512, vocab=4096, heads=2
+    )
+    file = tmp_path / "quantized.gguf"
+    random_model.write_quantized(file, shape, quant)
+    header = read_header(file)
+    assert {tensor.type for tensor in header.tensors} == kinds
+    assert {tensor.name: tuple(reversed(tensor.shape)) for tensor in header.tensors} == shapes(
+        shape
+    )
+    down = [t.type for t in header.tensors if t.name.endswith("ffn_down.weight")]
+    if quant == "Q4_K_M":  # the first, the last, and every third of the others
+        assert down == ["Q6_K" if layer in (0, 3, 6, 7) else "Q4_K" for layer in range(8)]
+    weights = np.memmap(file, np.uint8)
+    embedding = next(t for t in header.tensors if t.name == "token_embd.weight")
+    start = embedding.offset
+    values = gguf.dequantize(
+        weights[start : start + embedding.bytes].reshape(4096, -1),
+        gguf.GGMLQuantizationType[embedding.type],
+    )
+    assert np.isfinite(values).all()
+    assert 0 < np.abs(values).max() < 100

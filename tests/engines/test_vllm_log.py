@@ -134,6 +134,12 @@ END = "(APIServer pid=8) RuntimeError: Engine core initialization failed. See ro
             1, "memory", "16.0 GiB", True,
         ),
         (
+            [ERROR + "ValueError: Available memory on node 0 (21.4/23.5 GiB) on kv cache "
+             "allocation is less than requested memory for kv (64.0 GiB). Decrease "
+             "--kv-cache-memory-bytes, VLLM_CPU_KVCACHE_SPACE, or reduce CPU memory used by other processes.", END],
+            1, "memory", "21.4/23.5 GiB", True,
+        ),
+        (
             ["ValueError: Model architectures ['Qwen9'] are not supported for now."],
             1, "unsupported", "Qwen9", True,
         ),

@@ -111,6 +111,29 @@ async def test_weights_of_an_unknown_architecture(make: Make, tmp_path: Path) ->
     assert "newer llama-server" in error.next_step
 
 
+async def test_weights_that_cannot_draft(make: Make) -> None:
+    engine = make(draft_tokens=2)
+    await engine.start()
+    error = await failed(engine, StoreError)
+    assert "MTP" in error.why
+    assert (
+        error.next_step == "This build has no layer that drafts tokens: serve it without drafting"
+    )
+    assert engine.status().restarts == 0
+
+
+async def test_a_smaller_cache_is_really_smaller(make: Make) -> None:
+    sizes = []
+    for kv_type in ("f16", "q8_0"):
+        engine = make(kv_type=kv_type)
+        await engine.start()
+        await engine.wait_ready(20)
+        assert await answer(engine) == 200
+        sizes += [b.bytes for b in engine.status().buffers if b.kind == "KV"]
+        await engine.stop(5)
+    assert sizes[1] / sizes[0] == pytest.approx(34 / 64, rel=0.02)  # 32 values and an f16 scale
+
+
 async def test_out_of_memory_is_told_and_not_tried_twice(
     make: Make, script: Callable[[str], Path], program: Path
 ) -> None:

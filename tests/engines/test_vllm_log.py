@@ -136,7 +136,7 @@ END = "(APIServer pid=8) RuntimeError: Engine core initialization failed. See ro
         (
             [ERROR + "ValueError: Available memory on node 0 (21.4/23.5 GiB) on kv cache "
              "allocation is less than requested memory for kv (64.0 GiB). Decrease "
-             "--kv-cache-memory-bytes, VLLM_CPU_KVCACHE_SPACE, or reduce CPU memory used by other processes.", END],
+             "--kv-cache-memory-bytes, VLLM_CPU_KVCACHE_SPACE, or reduce CPU memory.", END],
             1, "memory", "21.4/23.5 GiB", True,
         ),
         (

@@ -1,8 +1,8 @@
 """The composition root: everything that one serving Holdfast consists of, wired once.
 
 Order at start: lock and sockets (so that a wrong address is told at once), then the endpoint, then
-the engines, one after the other. Order at the end: no new requests, time for those under way, an
-error to the rest, then the engines.
+the fleet, which starts the engines. Order at the end: no new requests, time for those under way,
+an error to the rest, then the engines.
 """
 
 from __future__ import annotations
@@ -12,22 +12,20 @@ import contextlib
 import logging
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from server.catalogue import Catalogue
-from server.engines.binary import Binary
-from server.engines.engine import Engine
-from server.engines.fleet import Fleet, Member
+from server.engines.berth import Berth
+from server.engines.fleet import Fleet
 from server.engines.lifecycle import State
-from server.engines.llama_server import Launch
-from server.engines.naming import file_stem
-from server.hardware.machine import Machine
+from server.engines.occupant import Memory
+from server.engines.yard import Yard
 from server.ledger.keys import KeyBook
-from server.planning.selection import Pick, Selection
-from server.planning.sizing import threads
+from server.planning.selection import Look
 from server.routing.attempt import Patience
 from server.routing.targets import Target, Targets
 from server.settings import Settings
+from server.store.layout import Installed
 from server.store.offering import Offering
 from server.web.admin import Admin
 from server.web.app import App, node_routes
@@ -40,29 +38,33 @@ log = logging.getLogger("holdfast")
 
 
 class Node:
-    """One Holdfast: the engines of `selection` behind one endpoint. `serve` runs it to its end."""
+    """One Holdfast: the engines of `berths` behind one endpoint. `serve` runs it to its end.
+
+    `capacity`: bytes that engines may take of each memory pool; `look`: what of a build is on disk.
+    Made within the event loop. Raises HoldfastError for a berth that cannot be launched here.
+    """
 
     def __init__(
         self,
         settings: Settings,
         catalogue: Catalogue,
-        machine: Machine,
-        binary: Binary,
-        selection: Selection,
+        yard: Yard,
+        berths: Sequence[Berth],
+        capacity: Memory,
+        look: Look,
     ) -> None:
         self._settings = settings
+        self._catalogue = catalogue
         self._serve = catalogue.serve
-        now = int(time.time())
-        members, targets = [], []
-        for pick in selection.picks:
-            engine = self._engine(pick, machine, binary)
-            members.append(Member(engine, pick.sizing.footprint.total))
-            targets.append(_target(pick, engine, now))
-        # What was selected fits, each in its place: the fleet has nothing left to turn away.
-        self._fleet = Fleet(members, sum(member.needs for member in members))
+        self._look = look
+        self._started = int(time.time())
+        self._fleet = Fleet(yard, capacity)
+        self._targets = Targets(catalogue)
+        self._fleet.on_change = self._retarget
+        self._fleet.apply(berths)
         self._book = KeyBook(settings.keys_file)
         openai = OpenAI(
-            Targets(catalogue, targets),
+            self._targets,
             max_body=self._serve.max_body,
             patience=Patience(self._serve.queue_timeout, self._serve.load_timeout),
         )
@@ -87,61 +89,39 @@ class Node:
             await self._run([sock, admin])
 
     async def _run(self, sockets: list[socket.socket]) -> None:
+        fleet = asyncio.create_task(self._fleet.run())
+        failing = asyncio.create_task(self._end_if_nothing_starts())
         try:
             async with self._endpoint.serving(sockets):
-                engines = asyncio.create_task(self._start_engines())
                 try:
                     await self._endpoint.stopping.wait()
                 finally:
-                    engines.cancel()
+                    failing.cancel()
         finally:
+            fleet.cancel()
             await self._fleet.stop_all(0)
-        if engines.done() and not engines.cancelled() and (error := engines.exception()):
+        if failing.done() and not failing.cancelled() and (error := failing.exception()):
             raise error
 
-    async def _start_engines(self) -> None:
-        """Start all engines; end the node, with the reason, if not one of them could be."""
+    async def _end_if_nothing_starts(self) -> None:
+        """End the node, with the reason, if not one engine could be started."""
         try:
-            await self._fleet.start_all()
-            statuses = self._fleet.status()
-            for status in statuses:
-                if status.state is State.FAILED:
-                    log.error("%s failed: %s", status.name, status.last_error)
-                else:
-                    log.info("%s is ready", status.name)
-            if all(status.state is State.FAILED for status in statuses):
-                await self._fleet.get(statuses[0].name).wait_ready()
+            await self._fleet.settled()
+            members = tuple(self._fleet.members.values())
+            if members and all(member.engine.state is State.FAILED for member in members):
+                await members[0].engine.wait_ready()
         except BaseException:
             self._endpoint.stopping.set()
             raise
 
-    def _engine(self, pick: Pick, machine: Machine, binary: Binary) -> Engine:
-        launch = Launch(
-            binary=binary.path,
-            model_file=pick.installed.main,
-            mmproj=pick.installed.mmproj,
-            alias=pick.model.id,
-            socket=self._settings.run / f"{file_stem(pick.build.name)}.sock",
-            context=pick.sizing.context,
-            slots=pick.sizing.slots,
-            threads=threads(pick.installed.bytes, machine.cpu.usable_cores),
-            gpus=(pick.place.gpu,) if pick.place.gpu else (),
-        )
-        return Engine(
-            pick.build.name,
-            launch,
-            logs=self._settings.logs,
-            queue_limit=self._serve.queue,
-            load_timeout=self._serve.load_timeout,
-        )
-
-
-def _target(pick: Pick, engine: Engine, now: int) -> Target:
-    return Target(
-        model=pick.model,
-        build=pick.build,
-        engine=engine,
-        context=pick.sizing.context,
-        sees=pick.installed.mmproj is not None,
-        created=now,
-    )
+    def _retarget(self) -> None:
+        """Serve by name what the fleet now has."""
+        found = []
+        for member in self._fleet.members.values():
+            model, build = self._catalogue.resolve(member.name)
+            assert build is not None
+            installed = self._look(build)
+            pictures = isinstance(installed, Installed) and installed.mmproj is not None
+            sees = pictures and member.berth.deployment.vision
+            found.append(Target(model, build, member, sees=sees, created=self._started))
+        self._targets.serve(found)

@@ -15,10 +15,11 @@ import typer
 from server.cli.options import Config, Home, load_settings
 
 if TYPE_CHECKING:
-    from server.catalogue import Catalogue
+    from server.catalogue import Build, Catalogue
     from server.planning.recommendation import Recommendation
     from server.planning.selection import Selection
     from server.settings import Settings
+    from server.store.layout import Installed, Missing
 
 
 def serve(
@@ -67,10 +68,13 @@ async def _serve(
     from server import catalogue
     from server.engines.binary import find_llama_server
     from server.engines.devices import list_devices
+    from server.engines.launching import Programs
+    from server.engines.provision import Provision, selected, together
     from server.hardware.probe import probe
     from server.node import Node
     from server.planning.places import places
     from server.planning.recommendation import recommend
+    from server.planning.rig import rig
     from server.planning.selection import select
     from server.store.layout import locate
 
@@ -79,11 +83,18 @@ async def _serve(
     known = _with_flags(catalogue.load(settings), models, host, port)
     binary = find_llama_server(settings)
     machine = await asyncio.to_thread(probe, settings.home)
+
+    def look(build: Build) -> Installed | Missing:
+        return locate(build, settings)
+
     gpus = [gpu.uuid for gpu in machine.gpus]
     listed = (list_devices(binary.path, gpus) if gpus else None) or ()
     found = places(machine, cuda=any(device.startswith("CUDA") for device in listed))
-    selection = select(known, lambda build: locate(build, settings), found, demo=demo)
-    node = Node(settings, known, machine, binary, selection)
+    selection = select(known, look, found, demo=demo)
+    provision = Provision(settings, known, Programs(binary), rig(machine), look)
+    berths = selected(selection, known)
+    # What was selected fits, each in its place: nothing of it is to be turned away.
+    node = Node(settings, known, provision.yard(), berths, together(berths), look)
 
     def announce(url: str) -> None:
         for line in banner(url, selection, recommend(known, found[0]), settings):

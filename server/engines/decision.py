@@ -108,8 +108,8 @@ class _Moment:
             self._unload(one)
         elif one.ttl is not None and one.phase == "ready" and not one.pinned and not one.asked:
             if one.running:
-                return
-            if one.idle < one.ttl:
+                self.times.append(max(one.ttl, 1.0))
+            elif one.idle < one.ttl:
                 self.times.append(one.ttl - one.idle)
             else:
                 self._retire(one)
@@ -162,7 +162,8 @@ class _Moment:
         if not self.room.holds(more):
             coming = self._with_those_that_go(self.room)
             if not coming.holds(more) and not (one.asked or one.pinned):
-                return  # it waits for room that comes by itself
+                self._refuse(one)  # or else it waits for room that comes by itself
+                return
             if not coming.holds(more) and not self._make_room(one, more, coming):
                 return
         self.room = self.room.less(more)  # theirs, as soon as it is free

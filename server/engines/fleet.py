@@ -1,81 +1,468 @@
-"""The sole owner of what runs: every engine of this Holdfast, by name.
+"""The sole owner of what runs: every engine of this Holdfast.
 
-Engines start one after the other, because two that load at once mis-size each other, and only
-while their predicted bytes fit into the memory that was free before the first of them started.
+One loop (`run`) looks at all of it whenever something has changed, has `decide` say what to do, and
+begins that. Everybody else leaves wishes: a plan (`apply`), a request (`Member.request`), `load`,
+`unload`. What is under way is part of what the next decision sees.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import replace
 
+from server.engines.berth import Berth, starts
+from server.engines.decision import Action, Decision, Refusal, decide
 from server.engines.engine import Engine
-from server.engines.status import EngineStatus
-from server.errors import DoesNotFit, HoldfastError, ModelNotFound
-from server.units import format_bytes
+from server.engines.ladder import difference
+from server.engines.lifecycle import State
+from server.engines.member import Doing, Member, Tenure
+from server.engines.occupant import Memory, Occupant
+from server.engines.refusal import among_strangers, does_not_fit
+from server.engines.slots import SlotQueue
+from server.engines.transition import stays_wanted, transition
+from server.engines.yard import Yard
+from server.errors import DoesNotFit, EngineError, EngineUnready, HoldfastError, ModelNotFound
+from server.planning.rig import Rig
 
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """An engine of the fleet."""
-
-    engine: Engine
-    needs: int
-    """Bytes of memory that it is predicted to take."""
+log = logging.getLogger("holdfast")
 
 
 class Fleet:
-    """`available`: bytes of memory that the engines may take together."""
+    """`capacity`: bytes that engines may take of each memory pool. Belongs to one event loop."""
 
-    def __init__(self, members: Sequence[Member], available: int) -> None:
-        self._members = {member.engine.name: member for member in members}
-        if len(self._members) < len(members):
-            raise ValueError("two engines of a fleet have the same name")
-        self._available = available
+    def __init__(
+        self, yard: Yard, capacity: Memory, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.members: dict[str, Member] = {}
+        """By name, in the order in which they start."""
+        self.on_change: Callable[[], None] | None = None
+        """Called when other builds are served than before, or otherwise."""
+        self._yard = yard
+        self._capacity = capacity
+        self._clock = clock
+        self._leaving: list[Member] = []
+        self._event = asyncio.Event()
+        self._looked = asyncio.Event()
+        self._attentive = True
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._rig: Rig | None = None
+        self._surveyed = float("-inf")
 
-    def get(self, name: str) -> Engine:
-        """The engine called `name`. Raises ModelNotFound."""
-        try:
-            return self._members[name].engine
-        except KeyError:
-            raise ModelNotFound(f"no engine serves {name!r}", param="model") from None
+    # ---- Wishes ----
 
-    def status(self) -> tuple[EngineStatus, ...]:
-        """One look at every engine, in the order in which they start."""
-        return tuple(member.engine.status() for member in self._members.values())
-
-    async def start_all(self) -> None:
-        """Start each engine that fits, and wait until it is ready or failed.
-
-        A failure stays with its engine (`status`, `wait_ready`) and does not keep the others back.
-        """
-        free = self._available
-        for member in self._members.values():
-            refusal = fits(member.engine.name, member.needs, free)
-            if refusal is not None:
-                member.engine.refuse(refusal)
-                continue
-            with contextlib.suppress(HoldfastError):
-                await member.engine.start()
-                await member.engine.wait_ready()
-                free -= member.needs
-
-    async def stop_all(self, drain_timeout: float) -> None:
-        """End every engine; requests that run get `drain_timeout` seconds. May be called twice."""
-        await asyncio.gather(
-            *(member.engine.stop(drain_timeout) for member in self._members.values())
+    def get(self, name: str) -> Member:
+        """The member called `name`, or one that serves the model of that name. Raises
+        ModelNotFound."""
+        for member in self.members.values():
+            if name in (member.name, member.berth.deployment.model):
+                return member
+        served = ", ".join(self.members) or "nothing"
+        raise ModelNotFound(
+            f"no engine serves {name!r}", next_step=f"Served: {served}", param="model"
         )
 
+    def apply(self, berths: Sequence[Berth], capacity: Memory | None = None) -> None:
+        """Become what `berths` say, in memory of `capacity` bytes by pool if that has changed.
 
-def fits(name: str, needs: int, free: int) -> DoesNotFit | None:
-    """Why the engine `name`, of `needs` bytes, is not started with `free` bytes left; or None."""
-    if needs <= free:
-        return None
-    return DoesNotFit(
-        f"{name} does not fit",
-        why=f"it needs {format_bytes(needs)} of memory ({needs} bytes), "
-        f"and {format_bytes(max(free, 0))} ({max(free, 0)} bytes) is free",
-        next_step="Choose a smaller build, lower context or slots under [serve], or free memory",
+        What is planned as it runs goes on; all else ends as soon as nothing of it runs. Raises
+        HoldfastError, having changed nothing, if one of them cannot be launched here.
+        """
+        known = {member.name: member for member in self._everybody()}
+        made = [(berth, self._made(berth, known.get(berth.name))) for berth in berths]
+        self.members = {
+            berth.name: self._member(berth, engine, known.pop(berth.name, None))
+            for berth, engine in made
+        }
+        self._leaving = list(known.values())
+        for member in self._leaving:
+            member.planned = False
+        self._capacity = self._capacity if capacity is None else capacity
+        if self.on_change is not None:
+            self.on_change()
+        self._call()
+
+    def actions(
+        self, berths: Sequence[Berth], capacity: Memory | None = None
+    ) -> tuple[Action, ...]:
+        """What `apply` would lead to, in order; nothing is changed."""
+        return transition(self._under(berths), self._capacity if capacity is None else capacity)
+
+    async def look(self) -> Rig:
+        """What the machine has now for engines. Raises EngineError where nobody can tell."""
+        await self._survey()
+        if self._rig is None:
+            raise EngineError("this fleet cannot look at its machine")
+        return self._rig
+
+    async def load(self, name: str) -> Member:
+        """Have it loaded, others making room; return when it is ready. Raises what keeps it from
+        that: DoesNotFit, or what its engine failed for."""
+        member = self.get(name)
+        if member.engine.state is State.FAILED:
+            self._renew(member, member.berth)
+            member.tried.clear()
+        member.queue.open()
+        await member.want()
+        return member
+
+    async def unload(self, name: str) -> Member:
+        """End its engine when what runs has finished; return when it is gone. A request, or `load`,
+        brings it back."""
+        member = self.get(name)
+        member.unload, member.wanted = True, False
+        self._call()
+        while member.unload:
+            await self._looked.wait()
+        return member
+
+    async def settled(self) -> None:
+        """Return when nothing is under way: all that is to run and can does."""
+        while self._event.is_set() or self._tasks or not all(map(_rests, self._everybody())):
+            await self._looked.wait()
+
+    async def stop_all(self, drain_timeout: float) -> None:
+        """End every engine; requests that run get `drain_timeout` seconds. `run` is to be over."""
+        members = self._everybody()
+        stopped = EngineUnready("Holdfast is stopping")
+        for member in members:
+            member.queue.close(stopped)
+            member.queue.fail_waiting(stopped)
+            member.settle(stopped)
+        for task in self._tasks:
+            task.cancel()
+        tenures = [t for member in members for t in (member.tenure, member.former) if t]
+        for tenure in tenures:
+            _unwatch(tenure)
+        await asyncio.gather(*(tenure.engine.stop(drain_timeout) for tenure in tenures))
+
+    # ---- The loop ----
+
+    async def run(self) -> None:
+        """Act, until cancelled."""
+        while True:
+            self._event.clear()
+            decision = self._look()
+            for action in decision.actions:
+                self._begin(action)
+            self._drain(decision)
+            self._refuse(decision.refusals)
+            self._note(decision)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(decision.again):
+                    await self._event.wait()
+
+    def _look(self) -> Decision:
+        """See what has become of everything, and decide what to do about it."""
+        for member in self._everybody():
+            self._attend(member)
+        self._leaving = [member for member in self._leaving if not _gone(member)]
+        return decide(self._occupants(), self._capacity)
+
+    def _attend(self, member: Member) -> None:
+        former, tenure = member.former, member.tenure
+        if former is not None and former.phase in ("off", "failed"):
+            _unwatch(former)
+            member.former = None
+        if tenure.phase == "failed" and not tenure.buried:
+            tenure.buried = True
+            self._spawn(self._bury(member, tenure))
+        if tenure.phase == "ready" and not tenure.ready_since > tenure.begun:
+            self._greet(member)
+        if tenure.phase == "ready" and member.loading:
+            member.settle(None)
+        if member.unload and tenure.phase in ("off", "failed"):
+            member.unload = False
+        if not member.planned and tenure.phase in ("off", "failed"):
+            gone = EngineUnready(f"{member.name} is no longer served")
+            member.queue.close(gone)
+            member.queue.fail_waiting(gone)
+            member.settle(gone)
+
+    def _greet(self, member: Member) -> None:
+        """It has become ready."""
+        tenure, now = member.tenure, self._clock()
+        tenure.ready_since = now
+        if tenure.woken:
+            tenure.wake_seconds = now - tenure.begun
+        else:
+            tenure.load_seconds = now - tenure.begun
+        member.refusal = None
+        log.info("%s is ready", member.name)
+
+    def _begin(self, action: Action) -> None:
+        member = self._acting(action)
+        tenure = member.former if action.leaving and member.former else member.tenure
+        tenure.doing = action.kind
+        log.debug("%s", action)
+        if action.kind in ("start", "wake"):
+            tenure.begun, tenure.woken = self._clock(), action.kind == "wake"
+        elif action.kind == "stop" and not action.leaving:
+            (occupant,) = (one for one in member.occupants() if not one.leaving)
+            member.wanted = stays_wanted(occupant, action)
+        self._spawn(self._act(tenure, action.kind))
+
+    def _acting(self, action: Action) -> Member:
+        known = self.members.get(action.name)
+        if known is not None and (not action.leaving or known.former is not None):
+            return known
+        return next(m for m in self._leaving if m.name == action.name)
+
+    async def _act(self, tenure: Tenure, kind: Doing) -> None:
+        engine = tenure.engine
+        try:
+            if kind == "start":
+                engine.queue.resize(engine.launch.slots)
+                await engine.start()
+            elif kind == "wake":
+                await engine.wake()
+            elif kind == "sleep":
+                await engine.sleep()
+            else:
+                await engine.stop(0)
+        except HoldfastError as error:  # it stays with the engine, and is seen there
+            log.debug("%s: %s", engine.name, error)
+        finally:
+            tenure.doing = None
+
+    def _drain(self, decision: Decision) -> None:
+        for member in self._everybody():
+            drain = member.name in decision.draining
+            serving = (member.former or member.tenure).phase == "ready"
+            if drain and serving and not member.draining:
+                member.queue.pause()
+            elif member.draining and not drain and serving:
+                member.queue.resume()
+            member.draining = drain and serving
+
+    def _refuse(self, refusals: Sequence[Refusal]) -> None:
+        """Tell who waits that it is in vain, after another look at what there is."""
+        if not refusals:
+            return
+        if self._yard.survey is not None and self._clock() - self._surveyed > 1.0:
+            self._spawn(self._survey())
+            return
+        for refusal in refusals:
+            member = self.members[refusal.name]
+            error = does_not_fit(member.name, member.berth.needs, refusal, self._rig)
+            log.warning("%s", error.sentence)
+            member.refusal, member.wanted = error, False
+            member.queue.fail_waiting(error)
+            member.settle(error)
+
+    def _note(self, decision: Decision) -> None:
+        waits = dict(decision.waits)
+        for name, member in self.members.items():
+            member.waits_for = waits.get(name, "")
+        unsettled = any(m.unload or m.former for m in self.members.values()) or self._leaving
+        self._attentive = bool(waits or decision.draining or unsettled)
+        looked, self._looked = self._looked, asyncio.Event()
+        looked.set()
+
+    # ---- Failures ----
+
+    async def _bury(self, member: Member, tenure: Tenure) -> None:
+        """Decide what follows the failure of an engine that will not be launched again."""
+        error = tenure.engine.last_error or EngineError(f"{member.name} failed")
+        await self._survey()
+        if member.tenure is not tenure or not member.planned:
+            return
+        if isinstance(error, DoesNotFit):
+            member.tried.append(tenure.berth.deployment)
+            try:
+                if await self._step_down(member, error):
+                    return
+            except HoldfastError as further:
+                error = further
+        if isinstance(error, DoesNotFit):
+            error = among_strangers(error, member.berth.needs, self._rig)
+        log.error("%s failed: %s", member.name, error.sentence)
+        member.refusal = error
+        member.wanted = False
+        member.queue.close(error)
+        member.queue.fail_waiting(error)
+        member.settle(error)
+
+    async def _step_down(self, member: Member, error: DoesNotFit) -> bool:
+        """Try less memory, where there is a step left. Returns whether there was."""
+        berth = member.berth
+        if self._yard.lower is None:
+            return False
+        lower = await asyncio.to_thread(self._yard.lower, berth, tuple(member.tried))
+        if lower is None:
+            return False
+        step = difference(berth.deployment, lower.deployment)
+        log.warning("%s had too little memory (%s): trying %s", member.name, error.why, step)
+        self._renew(member, lower)
+        member.steps.append(step)
+        return True
+
+    async def _survey(self) -> None:
+        """Look at the machine again; a plan that uses a GPU which is gone is made anew."""
+        if self._yard.survey is None:
+            return
+        rig = await asyncio.to_thread(self._yard.survey, self._pids())
+        self._rig, self._surveyed = rig, self._clock()
+        self._capacity = rig.pools()
+        ids = {device.id for device in rig.gpus}
+        lost = sorted(
+            {
+                gpu
+                for member in self.members.values()
+                for gpu in member.berth.deployment.gpus
+                if gpu not in ids
+            }
+        )
+        if lost and self._yard.replan is not None:
+            log.error("%s cannot be used any more: planning without", " and ".join(lost))
+            running = tuple(
+                m.berth.deployment for m in self.members.values() if m.engine.state is State.READY
+            )
+            try:
+                self.apply(await asyncio.to_thread(self._yard.replan, rig, running), rig.pools())
+            except HoldfastError as error:
+                log.error("no plan without it: %s", error.sentence)
+        self._call()
+
+    def _pids(self) -> tuple[int, ...]:
+        """Of our engines' first processes."""
+        tenures = [t for m in self._everybody() for t in (m.tenure, m.former) if t]
+        pids = [tenure.engine.status().pid for tenure in tenures]
+        return tuple(pid for pid in pids if pid is not None)
+
+    # ---- What is there ----
+
+    def _everybody(self) -> list[Member]:
+        return [*self.members.values(), *self._leaving]
+
+    def _occupants(self) -> list[Occupant]:
+        return [one for member in self._everybody() for one in member.occupants()]
+
+    def _made(self, berth: Berth, known: Member | None) -> Engine | None:
+        """The engine of a berth that is new or other than before; None where what is can stay."""
+        stays = known is not None and known.berth.deployment == berth.deployment
+        if known is not None and stays and known.engine.state is not State.FAILED:
+            return None
+        queue = self._new_queue() if known is None else known.queue
+        return self._yard.engine(berth.deployment, queue)
+
+    def _new_queue(self) -> SlotQueue:
+        queue = SlotQueue(1, self._yard.queue_limit)
+        queue.pause()
+        return queue
+
+    def _member(self, berth: Berth, engine: Engine | None, member: Member | None) -> Member:
+        if member is None:
+            assert engine is not None
+            queue = engine.queue
+            queue.resize(engine.launch.slots)
+            member = Member(berth, queue, engine, self._call, self._clock)
+            queue.on_quiet = lambda: self._quiet(member)
+            self._watch(member.tenure)
+        elif engine is None:
+            member.tenure.berth = berth
+        else:
+            self._succeed(member, Tenure(berth, engine, load_seconds=berth.load_seconds))
+        member.planned = True
+        member.wanted = member.wanted or starts(berth)
+        return member
+
+    def _renew(self, member: Member, berth: Berth) -> None:
+        """Another engine for a member whose own has failed."""
+        engine = self._yard.engine(berth.deployment, member.queue)
+        self._succeed(member, Tenure(berth, engine, load_seconds=berth.load_seconds))
+        self._call()
+
+    def _succeed(self, member: Member, tenure: Tenure) -> None:
+        old = member.tenure
+        if old.phase in ("off", "failed"):
+            _unwatch(old)
+        elif member.former is None:
+            member.former = old
+        member.tenure = tenure
+        member.queue.open()
+        self._watch(tenure)
+
+    def _under(self, berths: Sequence[Berth]) -> list[Occupant]:
+        """What there would be under other berths, for a look ahead."""
+        planned = {berth.name: berth for berth in berths}
+        found = []
+        for member in self._everybody():
+            berth = planned.get(member.name)
+            stays = berth is not None and member.berth.deployment == berth.deployment
+            for one in member.occupants():
+                if stays or one.holds:
+                    found.append(one if stays else replace(one, leaving=True))
+            if stays:
+                del planned[member.name]
+        return found + [_off(berth) for berth in planned.values()]
+
+    def _watch(self, tenure: Tenure) -> None:
+        tenure.watchers = (
+            asyncio.create_task(self._follow(tenure.engine)),
+            asyncio.create_task(self._yard.watchdog.watch(tenure.engine)),
+        )
+
+    async def _follow(self, engine: Engine) -> None:
+        while True:
+            restarts = engine.restarts
+            await engine.changed()
+            if engine.restarts > restarts:
+                self._spawn(self._survey())  # it may have lost its GPU
+            self._call()
+
+    def _quiet(self, member: Member) -> None:
+        member.idle_since = self._clock()
+        if self._attentive:
+            self._call()
+
+    def _call(self) -> None:
+        self._event.set()
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (bug := task.exception()):
+            log.error("a bug in the fleet", exc_info=bug)
+        self._call()
+
+
+def _rests(member: Member) -> bool:
+    """Whether nothing is under way with it."""
+    tenure = member.tenure
+    known = (
+        tenure.buried if tenure.phase == "failed" else tenure.phase in ("off", "ready", "asleep")
+    )
+    return known and member.former is None and not member.unload
+
+
+def _gone(member: Member) -> bool:
+    return member.former is None and member.tenure.phase in ("off", "failed")
+
+
+def _unwatch(tenure: Tenure) -> None:
+    for watcher in tenure.watchers:
+        watcher.cancel()
+
+
+def _off(berth: Berth) -> Occupant:
+    """A berth of which nothing runs."""
+    return Occupant(
+        name=berth.name,
+        needs=berth.needs,
+        devices=berth.devices,
+        phase="off",
+        asleep=berth.asleep,
+        pinned=berth.pin,
+        resident=berth.residency == "resident",
+        wanted=starts(berth),
+        ttl=0.0 if berth.residency == "asleep" else berth.ttl,
+        load_seconds=berth.load_seconds,
     )

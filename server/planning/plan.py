@@ -32,6 +32,8 @@ class Option:
     """The model's mean benchmark score, 0 to 100."""
     retention: float = 1.0
     """The part of the capability that the build's quantization keeps, 0 to 1."""
+    token_seconds: float = 1.0
+    """Expected seconds for a token under all loads (planning/worth.py): what options compare by."""
     asleep: Footprint | None = None
     """What it holds while asleep; None: its engine cannot sleep."""
     estimated: bool = False
@@ -148,9 +150,14 @@ def _assignment(a: Assignment) -> dict[str, Any]:
     speed = a.option.speed
     return {
         "wish": a.wish.name,
+        "weight": a.wish.weight,
+        "pin": a.wish.pin,
+        "ttl": a.wish.ttl,
+        "least": {"context": a.wish.context, "slots": a.wish.slots},
         "residency": a.residency,
         "deployment": a.option.deployment.to_dict(),
         "bytes": a.option.footprint.to_dict(),
+        "bytes_asleep": a.option.asleep and a.option.asleep.to_dict(),
         "speed": {
             "prefill": speed.prefill,
             "decode": speed.decode,

@@ -7,6 +7,7 @@ connection, upon which the engine stops the work: that is how a client's departu
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -16,10 +17,9 @@ import aiohttp
 import orjson
 
 from server.chat import engine_error
-from server.engines.engine import Engine
-from server.engines.lifecycle import State
+from server.engines.member import Member
 from server.engines.slots import Lease
-from server.errors import EngineError, Overloaded
+from server.errors import EngineError, EngineUnready, HoldfastError, Overloaded
 from server.units import format_duration
 
 _HEADERS = {"content-type": "application/json"}
@@ -27,6 +27,7 @@ _HEADERS = {"content-type": "application/json"}
 # again, every other one fails (25 of 50 in a row; none with this header).
 _STREAM_HEADERS = _HEADERS | {"connection": "close"}
 _LOST = (aiohttp.ClientError, ConnectionError)
+_GONE = (*_LOST, EngineUnready)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +37,21 @@ class Patience:
     queue: float
     """For slots of an engine that is ready."""
     load: float
-    """For an engine that is loading, or being started again."""
+    """For an engine that is to be loaded, is loading, or is being started again."""
 
 
 class Attempt:
     """An asynchronous context: entered, the engine has accepted the request and begun to answer.
 
-    `slots`: how many the request needs at once. Entering raises Overloaded when the queue is full
-    or the wait too long, the engine's own error when it does not come up, EngineError when it
-    breaks twice, and what `chat.engine_error` makes of a refusal.
+    `slots`: how many the request needs at once. Entering has the model loaded if it is not. It
+    raises Overloaded when the queue is full or the wait too long, what keeps the model from being
+    loaded, EngineError when its engine breaks twice, and what `chat.engine_error` makes of a
+    refusal.
     """
 
     def __init__(
         self,
-        engine: Engine,
+        member: Member,
         path: str,
         body: dict[str, Any],
         *,
@@ -57,7 +59,7 @@ class Attempt:
         slots: int,
         patience: Patience,
     ) -> None:
-        self._engine = engine
+        self._member = member
         self._path = path
         self._body = body
         self._patience = patience
@@ -69,13 +71,7 @@ class Attempt:
 
     def describe(self) -> str:
         """What the request is waiting for, in words for people."""
-        if self._engine.state is not State.READY:
-            progress = self._engine.progress
-            done = "" if progress is None else f", {progress:.0%}"
-            return f"loading {self._engine.name}{done}"
-        return (
-            "processing the prompt" if self._asked else f"waiting for a slot of {self._engine.name}"
-        )
+        return "processing the prompt" if self._asked else self._member.describe()
 
     async def __aenter__(self) -> Attempt:
         again = True
@@ -83,13 +79,15 @@ class Attempt:
             lease = self._lease = await self._take_slots()
             try:
                 self._response = await self._ask()
-            except _LOST as error:
+            except _GONE as error:
                 lease.release()
                 if not again:
                     raise self._broken(error) from error
                 # No byte of an answer was seen: to ask once more repeats nothing for the client.
                 again = False
-                await self._engine.recovered(self._patience.load)
+                # If it does not come back, what follows is the fleet's to say: in the queue.
+                with contextlib.suppress(HoldfastError):
+                    await self._member.engine.recovered(self._patience.load)
             except BaseException:
                 lease.release()
                 raise
@@ -126,22 +124,22 @@ class Attempt:
 
     async def _take_slots(self) -> Lease:
         self._asked = False
-        lease = self._engine.queue.acquire(self._client, self._slots)
-        ready = self._engine.state is State.READY
-        limit = self._patience.queue if ready else self._patience.load
+        member = self._member
+        lease = member.request(self._client, self._slots)
+        limit = self._patience.queue if member.ready else self._patience.load
         try:
             async with asyncio.timeout(limit):
                 return await lease.__aenter__()
         except TimeoutError:
             raise Overloaded(
-                f"no slot of {self._engine.name} came free in {format_duration(limit)}",
+                f"no slot of {member.name} came free in {format_duration(limit)}",
                 next_step="Retry later",
-                retry_after=self._engine.queue.retry_after(),
+                retry_after=member.queue.retry_after(),
             ) from None
 
     async def _ask(self) -> aiohttp.ClientResponse:
         self._asked = True
-        response = await self._engine.session.post(
+        response = await self._member.engine.session.post(
             self._path,
             data=orjson.dumps(self._body),
             headers=_STREAM_HEADERS if self._body.get("stream") else _HEADERS,
@@ -152,7 +150,7 @@ class Attempt:
 
     def _broken(self, error: Exception) -> EngineError:
         return EngineError(
-            f"the engine of {self._engine.name} broke off",
+            f"the engine of {self._member.name} broke off",
             why=f"its connection ended ({type(error).__name__})",
             next_step="It is being started again; send the request once more",
             retry_after=1,

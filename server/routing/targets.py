@@ -7,23 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.catalogue import Build, Catalogue, Model
-from server.engines.engine import Engine
+from server.engines.member import Member
 from server.errors import ModelNotFound
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A build that is served, and the engine that serves it."""
+    """A build that is served, and the member of the fleet that serves it."""
 
     model: Model
     build: Build
-    engine: Engine
-    context: int
-    """Tokens a request may use: its prompt and its answer together."""
+    member: Member
     sees: bool
     """Whether images can be sent to it."""
     created: int
     """When this Holdfast began to serve it, in seconds since 1970."""
+
+    @property
+    def context(self) -> int:
+        """Tokens a request may use: its prompt and its answer together."""
+        return self.member.berth.deployment.context
 
 
 class Targets:
@@ -32,9 +35,14 @@ class Targets:
     Where several builds of a model are served its bare name means the first of them.
     """
 
-    def __init__(self, catalogue: Catalogue, targets: Sequence[Target]) -> None:
+    def __init__(self, catalogue: Catalogue, targets: Sequence[Target] = ()) -> None:
         self._catalogue = catalogue
         self._by_name: dict[str, Target] = {}
+        self.serve(targets)
+
+    def serve(self, targets: Sequence[Target]) -> None:
+        """Serve `targets` from now on, and nothing else."""
+        self._by_name = {}
         for target in targets:
             self._by_name.setdefault(target.model.id, target)
             self._by_name[target.build.name] = target

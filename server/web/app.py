@@ -67,7 +67,12 @@ def node_routes(openai: OpenAI, admin: Admin, mirror: Mirror) -> Routes:
             "/v1/completions": {"POST": openai.completions},
         },
         below={"/v1/models/": Branch({"GET": openai.model}), PREFIX: _hub(mirror)},
-        owner={"/admin/ps": {"GET": admin.ps}},
+        owner={
+            "/admin/ps": {"GET": admin.ps},
+            "/admin/load": {"POST": admin.load},
+            "/admin/unload": {"POST": admin.unload},
+            "/admin/plan/apply": {"POST": admin.apply},
+        },
     )
 
 

@@ -59,10 +59,12 @@ class OpenAI:
             request,
             model=target.model,
             has_mmproj=target.sees,
-            slots=target.engine.queue.slots,
+            slots=target.member.queue.slots,
+            context=target.context,
+            engine=target.build.engine,
         )
         attempt = Attempt(
-            target.engine,
+            target.member,
             request.path,
             body,
             client=client.id,
@@ -124,7 +126,7 @@ def describe_model(name: str, target: Target) -> dict[str, Any]:
         "created": target.created,
         "owned_by": "holdfast",
         "build": target.build.name,
-        "state": target.engine.state.value,
+        "state": target.member.engine.state.value,
         "context_length": target.context,
         "input_modalities": ["text", "image"] if target.sees else ["text"],
         "thinking_default": target.model.thinking_default,

@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from server import catalogue, settings
-from server.engines.engine import Engine
+from server.engines.member import Member
 from server.errors import ModelNotFound
 from server.routing.targets import Target, Targets
 
@@ -20,7 +20,7 @@ def targets() -> Targets:
     for name in ("qwen3.5-9b:q4_k_m", "qwen3.5-9b:q8_0", "qwen3.5-4b:q4_k_m"):
         model, build = CATALOGUE.resolve(name)
         assert build is not None
-        served.append(Target(model, build, cast(Engine, None), 4096, sees=False, created=0))
+        served.append(Target(model, build, cast(Member, None), sees=False, created=0))
     return Targets(CATALOGUE, served)
 
 

@@ -6,20 +6,14 @@ import asyncio
 import os
 import signal
 import time
-from pathlib import Path
 
 import aiohttp
 import psutil
 import pytest
 from supervised import QUICK, Make, answer, complete, failed
 
-from server.engines.fleet import Fleet, Member
 from server.engines.lifecycle import State
-from server.errors import (
-    DoesNotFit,
-    EngineError,
-    HoldfastError,
-)
+from server.errors import EngineError, HoldfastError
 
 pytestmark = pytest.mark.integration
 
@@ -176,17 +170,3 @@ async def test_a_hanging_process_can_be_replaced(make: Make) -> None:
     engine.replace("it hangs")
     assert await asyncio.wait_for(engine.changed(), 2) is State.STARTING
     await engine.wait_ready(10)
-
-
-async def test_a_fleet_starts_what_fits_and_says_what_does_not(make: Make) -> None:
-    small, large, broken = make("a"), make("b"), make("c", binary=Path("/nowhere"))
-    last = make("d")
-    members = [Member(small, 10), Member(large, 91), Member(broken, 5), Member(last, 90)]
-    fleet = Fleet(members, available=100)
-    await asyncio.wait_for(fleet.start_all(), 60)
-    states = [status.state for status in fleet.status()]
-    assert states == [State.READY, State.FAILED, State.FAILED, State.READY]
-    with pytest.raises(DoesNotFit, match=r"needs 91 B .* and 90 B"):
-        await fleet.get("b").wait_ready()
-    await fleet.stop_all(5)
-    assert {status.state for status in fleet.status()} == {State.STOPPED}

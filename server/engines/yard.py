@@ -1,0 +1,31 @@
+"""What the fleet needs of the world around it: engines, a look at the machine, another plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+
+from server.engines.berth import Berth
+from server.engines.engine import Engine
+from server.engines.slots import SlotQueue
+from server.engines.watchdog import Watchdog
+from server.planning.deployment import Deployment
+from server.planning.rig import Rig
+
+
+@dataclass(frozen=True, slots=True)
+class Yard:
+    """What the fleet needs of the world around it."""
+
+    engine: Callable[[Deployment, SlotQueue], Engine]
+    """Makes an engine whose requests wait in that queue. Raises HoldfastError."""
+    lower: Callable[[Berth, Collection[Deployment]], Berth | None] | None = None
+    """What to try when a berth's engine had too little memory (ladder.py): run in a thread."""
+    survey: Callable[[tuple[int, ...]], Rig] | None = None
+    """What the machine has for engines, where the processes with these pids are ours: I/O, run in a
+    thread."""
+    replan: Callable[[Rig, tuple[Deployment, ...]], tuple[Berth, ...]] | None = None
+    """A plan for a machine that has changed, from what runs: run in a thread."""
+    queue_limit: int = 64
+    """Requests that may wait for one build."""
+    watchdog: Watchdog = field(default_factory=Watchdog)

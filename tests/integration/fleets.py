@@ -1,0 +1,98 @@
+"""A fleet of the tests' own: real llama-servers, the demo model under several names."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from supervised import CONTEXT, QUICK
+
+from server.demo import GGUF
+from server.engines.berth import Berth
+from server.engines.engine import Engine
+from server.engines.fleet import Fleet
+from server.engines.llama_server import Launch
+from server.engines.member import Member
+from server.engines.slots import SlotQueue
+from server.engines.yard import Yard
+from server.planning.deployment import Deployment
+
+CHAT = {"prompt": "canary-prompt tell me something", "ignore_eos": True}
+
+
+def berth(name: str, size: int = 6, **changes: Any) -> Berth:
+    """Of `size` made-up bytes of RAM, so that what fits beside what is the test's to say."""
+    launch = {key: changes.pop(key) for key in ("gpus", "context", "slots") if key in changes}
+    wanted = {"gpus": (), "context": CONTEXT, "slots": 2} | launch
+    deployment = Deployment(name, f"{name}:f16", "llama-server", **wanted)
+    pools = wanted["gpus"] or ("ram",)
+    values: dict[str, Any] = {"needs": dict.fromkeys(pools, size), "least_context": 256} | changes
+    return Berth(deployment.build, deployment, **values)
+
+
+@dataclass
+class Harbour:
+    """Where the test's fleet gets its engines. By build, `programs` stand for llama-server, and
+    `files` for the demo's weights."""
+
+    program: Path
+    folder: Path
+    programs: dict[str, Path] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
+    made: list[Engine] = field(default_factory=list)
+
+    def engine(self, deployment: Deployment, queue: SlotQueue) -> Engine:
+        launch = Launch(
+            binary=self.programs.get(deployment.build, self.program),
+            model_file=self.files.get(deployment.build, GGUF),
+            alias=deployment.model,
+            socket=self.folder / "run" / f"{deployment.model}.sock",
+            context=deployment.context,
+            slots=deployment.slots,
+            threads=1,
+        )
+        logs = self.folder / "logs"
+        self.made.append(Engine(deployment.build, launch, logs=logs, policy=QUICK, queue=queue))
+        return self.made[-1]
+
+    @contextlib.asynccontextmanager
+    async def fleet(self, *berths: Berth, ram: int = 10, **yard: Any) -> AsyncIterator[Fleet]:
+        """A fleet of `berths` in `ram` bytes that acts until the block ends."""
+        pools = {"ram": ram} | {gpu: ram for one in berths for gpu in one.deployment.gpus}
+        fleet = Fleet(Yard(self.engine, **yard), pools)
+        fleet.apply(berths)
+        acting = asyncio.create_task(fleet.run())
+        try:
+            yield fleet
+        finally:
+            acting.cancel()
+            await fleet.stop_all(0)
+            with contextlib.suppress(asyncio.CancelledError):
+                await acting
+
+
+async def ask(member: Member, tokens: int = 4, client: str = "client") -> int:
+    """The tokens of an answer, had as requests have it: by a slot of the member's queue."""
+    async with member.request(client):
+        body = CHAT | {"n_predict": tokens}
+        async with member.engine.session.post("/completion", json=body) as response:
+            return int((await response.json())["tokens_predicted"])
+
+
+async def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    async with asyncio.timeout(seconds):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def moved(one: Berth, gpu: str) -> Berth:
+    """The same berth on another (made-up) GPU."""
+    return replace(
+        one,
+        deployment=replace(one.deployment, gpus=(gpu,)),
+        needs={gpu: sum(one.needs.values())},
+    )

@@ -136,7 +136,7 @@ class Incarnation:
             return False
 
     def _look(self) -> None:
-        progress = self._reader.progress(self.process.rss(), self._weights)
+        progress = self._reader.progress(self.process.first_rss(), self._weights)
         if progress > self.progress:
             self.progress = progress
             self._spoke = time.monotonic()

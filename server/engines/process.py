@@ -87,6 +87,10 @@ class EngineProcess:
         """
         return sum(_resident(pid) for pid in self.pids())
 
+    def first_rss(self) -> int:
+        """Bytes of RAM that its first process has resident: cheaper, as none is looked for."""
+        return _resident(self.pid)
+
     async def _follow(
         self, control: asyncio.StreamReader, logged: asyncio.Future[None], log: EngineLog
     ) -> None:

@@ -61,7 +61,10 @@ class LogReader(Protocol):
         ...
 
     def progress(self, resident: int, weights: int) -> float:
-        """How much of loading is done, 0 to 0.99; `resident` bytes of RAM, of `weights` bytes."""
+        """How much of loading is done, 0 to 0.99.
+
+        `resident`: bytes of RAM of its first process; `weights`: bytes of the weight files.
+        """
         ...
 
     def reserved(self) -> Reserved:

@@ -75,10 +75,11 @@ async def test_memory_is_that_of_all_that_it_started(log: EngineLog) -> None:
     process, found = await stubborn(log)
     assert process.pids()[0] == process.pid
     assert {*found} <= {*process.pids()}
-    assert process.rss() > psutil.Process(process.pid).memory_info().rss
+    assert process.rss() > process.first_rss() > 0
     process.kill()
     await process.wait()
     assert process.pids() == ()
+    assert (process.rss(), process.first_rss()) == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from server.catalogue import Model, Sampling
+from server.catalogue import EngineName, Model, Sampling
 from server.chat.checks import invalid
 from server.chat.request import ChatRequest, CompletionRequest
 from server.errors import RequestError
 
 _SEEDS = 2**32 - 1  # llama.cpp takes 2^32 - 1 itself for "no seed"; LLAMA_DEFAULT_SEED
-_ENGINE_NAMES = {"repetition_penalty": "repeat_penalty"}
 
 
 def engine_body(
@@ -25,26 +24,30 @@ def engine_body(
     model: Model,
     has_mmproj: bool,
     slots: int | None = None,
+    context: int | None = None,
+    engine: EngineName = "llama-server",
 ) -> dict[str, Any]:
-    """The body for llama-server's endpoint of the same path (`request.path`).
+    """The body for the `engine`'s endpoint of the same path (`request.path`).
 
     Where `request.folds` the engine streams what the client wants whole; finish_reply puts it
     together.
 
-    `slots`, where it is known, bounds `n`, as the engine generates all choices at once. Raises
-    RequestError for what this build cannot do: images without an mmproj, WebP, too large an `n`.
+    `slots` and `context` (tokens), where they are known, bound `n`, as the engine generates all
+    choices at once, and the length of the answer. Raises RequestError for what this build cannot
+    do: images without an mmproj, WebP, too large an `n`.
     """
     if slots is not None and request.n > slots:
         raise invalid("n", f"'{model.id}' runs with {slots} slots, so {slots} is the most")
     if isinstance(request, ChatRequest):
         thinking = model.thinking_default if request.thinking is None else request.thinking
-        body = _chat(request, model, has_mmproj, thinking)
+        if request.image_types:
+            _check_images(request.image_types, model, has_mmproj, engine)
+        body = _chat(request, thinking)
         defaults = _defaults(model, thinking, request.has_images)
     else:
         body = _completion(request, model, has_mmproj)
         defaults = _defaults(model, False, False)
     _fill_sampling(body, request.sampling, defaults)
-    body["cache_prompt"] = True
     if request.stream or request.folds:
         body["stream"] = True
         body["stream_options"] = {"include_usage": True}
@@ -58,16 +61,42 @@ def engine_body(
         body["seed"] = request.seed % _SEEDS
     if request.logit_bias:
         body["logit_bias"] = dict(request.logit_bias)
+    if engine == "vllm":
+        _say_to_vllm(body, model, context)
+    else:
+        _say_to_llama_server(body)
     return body
 
 
-def _chat(request: ChatRequest, model: Model, has_mmproj: bool, thinking: bool) -> dict[str, Any]:
-    if request.image_types:
-        _check_images(request.image_types, model, has_mmproj)
+def _say_to_llama_server(body: dict[str, Any]) -> None:
+    body["cache_prompt"] = True
+    if "messages" in body:
+        body["reasoning_format"] = "deepseek"  # thinking apart from the answer
+    if "repetition_penalty" in body:
+        body["repeat_penalty"] = body.pop("repetition_penalty")
+    if body.get("top_k") == -1:  # vLLM's way to switch it off
+        body["top_k"] = 0
+
+
+def _say_to_vllm(body: dict[str, Any], model: Model, context: int | None) -> None:
+    """It refuses four things that llama-server takes, and that mean something plain."""
+    if context is not None and body.get("max_tokens", 0) > context:
+        body["max_tokens"] = context
+    if body.get("n", 1) > 1 and body.get("temperature") == 0:
+        body |= {"temperature": 1, "top_k": 1}  # several greedy choices: the likeliest token each
+    if "logit_bias" in body:
+        vocabulary = model.architecture.vocab
+        known = {key: bias for key, bias in body["logit_bias"].items() if int(key) < vocabulary}
+        body["logit_bias"] = known
+    form = body.get("response_format", {})
+    if "json_schema" in form:
+        body["response_format"] = {**form, "json_schema": {"name": "answer", **form["json_schema"]}}
+
+
+def _chat(request: ChatRequest, thinking: bool) -> dict[str, Any]:
     body: dict[str, Any] = {
         "messages": list(request.messages),
         "chat_template_kwargs": {"enable_thinking": thinking},
-        "reasoning_format": "deepseek",  # thinking apart from the answer, as `reasoning_content`
     }
     if request.tool_use.tools:
         body["tools"] = list(request.tool_use.tools)
@@ -94,15 +123,17 @@ def _completion(request: CompletionRequest, model: Model, has_mmproj: bool) -> d
     return body
 
 
-def _check_images(types: frozenset[str], model: Model, has_mmproj: bool) -> None:
+def _check_images(
+    types: frozenset[str], model: Model, has_mmproj: bool, engine: EngineName
+) -> None:
     if not has_mmproj:
         raise RequestError(
             f"The build of '{model.id}' that serves this request cannot see images",
-            why="it has no vision projector (mmproj)",
+            why="it has no vision projector (mmproj)" if engine == "llama-server" else "",
             next_step="Send text only, or ask for a build with an mmproj",
             param="messages",
         )
-    if "webp" in types:
+    if "webp" in types and engine == "llama-server":
         raise invalid("messages", "this engine cannot decode WebP images", "Send PNG or JPEG")
 
 
@@ -120,8 +151,5 @@ def _fill_sampling(body: dict[str, Any], given: Mapping[str, float], defaults: S
         body["top_k"] = defaults.top_k
         body["min_p"] = defaults.min_p
         body["presence_penalty"] = defaults.presence_penalty
-        body["repeat_penalty"] = defaults.repetition_penalty
-    for name, value in given.items():
-        body[_ENGINE_NAMES.get(name, name)] = value
-    if body.get("top_k") == -1:  # vLLM's way to switch it off
-        body["top_k"] = 0
+        body["repetition_penalty"] = defaults.repetition_penalty
+    body.update(given)

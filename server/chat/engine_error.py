@@ -6,6 +6,7 @@ it says about the client's own request is, where it helps, shortened to one line
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import orjson
@@ -34,6 +35,18 @@ _COMPLAINTS: tuple[tuple[str, str, str, str | None], ...] = (
         "prompt",
     ),
     (
+        "is out of vocabulary",
+        "The prompt holds token ids that do not exist",
+        "Send text, or ids of this model's own vocabulary",
+        "prompt",
+    ),
+    (
+        "is not a multimodal model",
+        "This build cannot see images",
+        "Leave the images out, or ask for a build with an image encoder",
+        "messages",
+    ),
+    (
         "Cannot have 2 or more assistant",
         "The last two messages are both the assistant's",
         "Join them into one",
@@ -52,9 +65,19 @@ _COMPLAINTS: tuple[tuple[str, str, str, str | None], ...] = (
         "n",
     ),
 )
-"""Part of llama-server's message, what the client is told, what to do, and the field at fault."""
+"""Part of an engine's message, what the client is told, what to do, and the field at fault."""
 
-_SCHEMA_COMPLAINTS = ("JSON schema", "Failed to parse grammar", "failed to parse grammar")
+_SCHEMA_COMPLAINTS = (
+    "JSON schema",
+    "Failed to parse grammar",
+    "failed to parse grammar",
+    "json schema",  # this and the next are vLLM's
+    "Grammar error",
+)
+_SOURCE_LINE = re.compile(r"\[[\d:]+\] \S+:\d+: ")  # xgrammar says where in its code it was
+_TOO_LONG = re.compile(
+    r"maximum context length is (\d+) tokens.*?contains at least (\d+)", re.DOTALL
+)
 
 
 def engine_error(status: int, body: bytes) -> HoldfastError:
@@ -75,7 +98,9 @@ def error_of(status: Any, error: Any) -> HoldfastError:
     message = fields.get("message")
     message = message if isinstance(message, str) else ""
     if fields.get("type") == "exceed_context_size_error":
-        return _context_exceeded(fields)
+        return _context_exceeded(fields.get("n_ctx"), fields.get("n_prompt_tokens"))
+    if too_long := _TOO_LONG.search(message):  # vLLM, which stops counting once it is too much
+        return _context_exceeded(int(too_long[1]), int(too_long[2]), "at least ")
     if status == 503:
         return EngineUnready(
             "The model is not ready", why="its engine is loading", next_step="Try again shortly"
@@ -84,7 +109,7 @@ def error_of(status: Any, error: Any) -> HoldfastError:
         if part in message:
             return RequestError(what, next_step=next_step, param=param)
     if any(part in message for part in _SCHEMA_COMPLAINTS):
-        why = " ".join(message.split())[:_SHOWN]
+        why = " ".join(_SOURCE_LINE.sub("", message).split())[:_SHOWN]
         return RequestError(
             "A JSON schema of the request cannot be enforced",
             why=why,
@@ -106,14 +131,13 @@ def error_of(status: Any, error: Any) -> HoldfastError:
     )
 
 
-def _context_exceeded(fields: dict[str, Any]) -> ContextExceeded:
+def _context_exceeded(limit: Any, needed: Any, about: str = "") -> ContextExceeded:
     """The numbers, in the words that OpenAI's clients look for."""
-    limit, needed = fields.get("n_ctx"), fields.get("n_prompt_tokens")
     if type(limit) is not int or type(needed) is not int:
         return ContextExceeded("The prompt exceeds the model's maximum context length")
     return ContextExceeded(
         f"This model's maximum context length is {limit} tokens",
-        why=f"the prompt has {needed}",
+        why=f"the prompt has {about}{needed}",
         next_step="Shorten the prompt, or have the model served with a larger context",
         param="messages",
     )

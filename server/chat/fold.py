@@ -63,9 +63,9 @@ def _take(part: dict[str, Any], choice: dict[str, Any]) -> None:
     """Adds what one event says of a choice to what is known of it."""
     choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
     choice.setdefault("logprobs", None)
-    if part.get("logprobs"):
-        choice["logprobs"] = choice["logprobs"] or {"content": []}
-        choice["logprobs"]["content"] += part["logprobs"]["content"]
+    for key, values in (part.get("logprobs") or {}).items():
+        choice["logprobs"] = choice["logprobs"] or {}
+        choice["logprobs"][key] = choice["logprobs"].get(key, []) + values
     if "text" in part:
         choice["text"] = choice.get("text", "") + part["text"]
     if "delta" in part:
@@ -74,7 +74,7 @@ def _take(part: dict[str, Any], choice: dict[str, Any]) -> None:
 
 
 def _take_delta(delta: dict[str, Any], message: dict[str, Any]) -> None:
-    for key in ("content", "reasoning_content"):
+    for key in ("content", "reasoning_content", "reasoning"):
         if delta.get(key):
             message[key] = message.get(key, "") + delta[key]
     for part in delta.get("tool_calls") or ():
@@ -84,4 +84,4 @@ def _take_delta(delta: dict[str, Any], message: dict[str, Any]) -> None:
             calls.append({"id": part.get("id"), "type": "function", "function": function})
         function = calls[part["index"]]["function"]
         for key, text in part.get("function", {}).items():
-            function[key] += text
+            function[key] += text or ""

@@ -1,4 +1,7 @@
-"""Log probabilities: llama-server gives both endpoints the chat's shape; this makes OpenAI's."""
+"""Log probabilities: llama-server gives both endpoints the chat's shape; this makes OpenAI's.
+
+vLLM gives each endpoint its own.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,10 @@ def make_legacy(choice: dict[str, Any], top: int, offset: int) -> int:
     text already sent. Returns the offset after it.
     """
     if choice.get("logprobs") is None:
+        return offset + len(choice.get("text") or "")
+    if "tokens" in choice["logprobs"]:  # vLLM's, which for no alternatives lists the chosen ones
+        if not top:
+            choice["logprobs"]["top_logprobs"] = None
         return offset + len(choice.get("text") or "")
     tokens, values, alternatives, offsets = [], [], [], []
     for entry in _entries(choice):

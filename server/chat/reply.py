@@ -1,4 +1,4 @@
-"""A complete (not streamed) answer: what llama-server says -> what OpenAI's clients expect."""
+"""A complete (not streamed) answer: what an engine says -> what OpenAI's clients expect."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import orjson
 from server.chat.fold import fold_stream
 from server.chat.logprobs import chosen_only, make_legacy
 from server.chat.request import ChatRequest, CompletionRequest
+from server.chat.thinking import say_thinking
 from server.chat.usage import Usage, usage_of
 from server.errors import EngineError
 
@@ -25,7 +26,7 @@ def finish_reply(body: bytes, request: ChatRequest | CompletionRequest) -> Reply
 
     The engine's body is one JSON object, or where `request.folds` its whole event stream.
 
-    Thinking is given as `reasoning` beside `reasoning_content`, tool calls alone have null for
+    Thinking is given as `reasoning` and as `reasoning_content`, tool calls alone have null for
     content, log probabilities have their endpoint's shape. Raises EngineError if `body` is not a
     JSON object with choices, and for a stream what it broke off with.
     """
@@ -50,12 +51,11 @@ def _finish_choice(choice: dict[str, Any], request: ChatRequest | CompletionRequ
             make_legacy(choice, request.logprobs, 0)
         return request.logprobs is not None
     message = choice["message"]
-    changed = False
-    if "reasoning_content" in message:
-        message["reasoning"] = message["reasoning_content"]
-        changed = True
-    if message.get("content") == "" and message.get("tool_calls"):
-        message["content"] = None
+    changed = say_thinking(message)
+    # vLLM has null for an answer that is empty, too.
+    wanted = None if message.get("tool_calls") else ""
+    if not message.get("content") and message.get("content") != wanted:
+        message["content"] = wanted
         changed = True
     if request.top_logprobs == 0:
         chosen_only(choice)

@@ -1,14 +1,13 @@
 """Server-sent events: an engine's stream -> the client's, without I/O.
 
-Bytes are passed on as they come. Only three kinds of event are opened: those with thinking (a
-`reasoning` is added by one substitution, unparsed), those with log probabilities that need another
-shape, and the few with `usage` or `error`. That is sound because inside a JSON string a quote is
-always written `\\"`, so that `"usage":` can only be a key.
+Bytes are passed on as they come. Opened are only vLLM's events with thinking, up to the first word
+of the answer, those with log probabilities that need another shape, and the few with `usage` or
+`error`; llama-server's thinking gets its second name by one substitution, unparsed. That is sound
+because inside a JSON string a quote is always written `\\"`, so that `"usage":` can only be a key.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import orjson
@@ -16,6 +15,7 @@ import orjson
 from server.chat.engine_error import error_of
 from server.chat.logprobs import chosen_only, make_legacy
 from server.chat.request import ChatRequest, CompletionRequest
+from server.chat.thinking import VLLM_MARK, Trim, with_both_names
 from server.chat.usage import Usage, usage_of
 from server.errors import EngineError, HoldfastError
 
@@ -25,7 +25,6 @@ MAX_EVENT = 16 * 1024 * 1024
 
 _END = b"\n\n"
 _REASONING = b'"reasoning_content":'
-_JSON_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"')
 
 
 def sse_event(data: Any) -> bytes:
@@ -62,6 +61,7 @@ class StreamFilter:
         self._legacy = request.logprobs if isinstance(request, CompletionRequest) else None
         self._chosen_only = isinstance(request, ChatRequest) and request.top_logprobs == 0
         self._reshape = self._chosen_only or self._legacy is not None
+        self._trim = Trim()
         self._pending = b""
         self._offsets: dict[int, int] = {}
         self._last: dict[str, Any] = {}
@@ -72,10 +72,10 @@ class StreamFilter:
             chunk = self._whole(chunk)
         if self.done or self.error is not None:
             return b""
-        if self._reshape or b'"usage":' in chunk or b'"error":' in chunk or chunk.endswith(DONE):
+        if chunk.endswith(DONE) or self._is_opened(chunk):
             return b"".join([self._event(event) for event in chunk.split(_END) if event])
         if _REASONING in chunk:
-            return _with_reasoning(chunk)
+            return with_both_names(chunk)
         return chunk
 
     def _whole(self, chunk: bytes) -> bytes:
@@ -91,15 +91,23 @@ class StreamFilter:
             raise EngineError("The engine sent an event without end", next_step="Try again")
         return chunk[:end]
 
+    def _is_opened(self, events: bytes) -> bool:
+        return (
+            self._reshape
+            or self._trim.active
+            or b'"usage":' in events
+            or b'"error":' in events
+            or VLLM_MARK in events
+        )
+
     def _event(self, event: bytes) -> bytes:
         if self.done or self.error is not None:
             return b""
         if event == DONE[: -len(_END)]:
             self.done = True
             return self._usage_event() + DONE
-        opened = self._reshape or b'"usage":' in event or b'"error":' in event
-        if not opened or not event.startswith(b"data: "):
-            return _with_reasoning(event) + _END
+        if not self._is_opened(event) or not event.startswith(b"data: "):
+            return with_both_names(event) + _END
         try:
             data = orjson.loads(event[6:])
         except orjson.JSONDecodeError:
@@ -126,28 +134,16 @@ class StreamFilter:
             if not choices:
                 return b""
         for choice in choices:
+            self._trim.feed(choice)
             if self._legacy is not None:
                 index = choice.get("index", 0)
                 offset = self._offsets.get(index, 0)
                 self._offsets[index] = make_legacy(choice, self._legacy, offset)
             elif self._chosen_only:
                 chosen_only(choice)
-        return _with_reasoning(sse_event(data))
+        return with_both_names(sse_event(data))
 
     def _usage_event(self) -> bytes:
         if self.usage is None or not self._request.include_usage:
             return b""
         return sse_event({**self._last, "usage": self.usage.as_json()})
-
-
-def _with_reasoning(events: bytes) -> bytes:
-    """`events` with `"reasoning":` beside every `"reasoning_content":`, both of the same text."""
-    at = events.find(_REASONING)
-    while at >= 0:
-        text = _JSON_STRING.match(events, at + len(_REASONING))
-        end = at + len(_REASONING)
-        if text is not None:  # null stays alone
-            end = text.end()
-            events = b'%b,"reasoning":%b%b' % (events[:end], text[0], events[end:])
-        at = events.find(_REASONING, end)
-    return events

@@ -162,3 +162,65 @@ def test_token_ids_need_a_text_only_engine(model: Model) -> None:
     assert engine_body(request, model=model, has_mmproj=False)["prompt"] == [1, 2]
     with pytest.raises(RequestError, match="takes no token ids"):
         engine_body(request, model=model, has_mmproj=True)
+
+
+# ---- vLLM's words for the same ----
+
+
+def for_vllm(request: ChatRequest | CompletionRequest, model: Model, **more: Any) -> dict[str, Any]:
+    return engine_body(request, model=model, has_mmproj=False, engine="vllm", **more)
+
+
+def test_vllm_gets_no_field_that_it_would_not_know(model: Model) -> None:
+    defaults = model.sampling["thinking"]
+    assert for_vllm(chat(max_tokens=16), model) == {
+        "messages": [{"role": "user", "content": "hi"}],
+        "max_tokens": 16,
+        "chat_template_kwargs": {"enable_thinking": True},
+        "temperature": defaults.temperature,
+        "top_p": defaults.top_p,
+        "top_k": defaults.top_k,
+        "min_p": defaults.min_p,
+        "presence_penalty": defaults.presence_penalty,
+        "repetition_penalty": defaults.repetition_penalty,
+    }
+    assert for_vllm(completion(top_k=-1), model)["top_k"] == -1
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"max_tokens": 10_000}, {"max_tokens": 2048}),
+        ({"max_tokens": 7}, {"max_tokens": 7}),
+        ({"temperature": 0, "n": 2}, {"temperature": 1, "top_k": 1, "n": 2}),
+        ({"temperature": 0}, {"temperature": 0}),
+        ({"logit_bias": {"7": 1, "2000000000": 5}}, {"logit_bias": {"7": 1}}),
+        (
+            {
+                "response_format": {
+                    "type": "json_schema",
+                    "json_schema": {"schema": {}, "name": "x"},
+                }
+            },
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "answer"}}},
+        ),
+        (
+            {"response_format": {"type": "json_object"}},
+            {"response_format": {"type": "json_object"}},
+        ),
+    ],
+)
+def test_what_vllm_would_refuse_is_said_otherwise(
+    model: Model, fields: dict[str, Any], told: dict[str, Any]
+) -> None:
+    body = for_vllm(chat(**fields), model, context=2048)
+    if "json_schema" in (form := body.get("response_format", {})):
+        assert form["json_schema"].pop("schema") == {}
+    assert {key: body[key] for key in told} == told
+
+
+def test_vllm_decodes_webp(model: Model) -> None:
+    picture = looking(url(webp_lossy(8, 8), "webp"))
+    assert engine_body(picture, model=model, has_mmproj=True, engine="vllm")["messages"]
+    with pytest.raises(RequestError, match="cannot see images"):
+        for_vllm(picture, model)

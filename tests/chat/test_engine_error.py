@@ -77,3 +77,60 @@ def test_what_is_wrong_with_a_schema_is_said_on_one_short_line() -> None:
     assert "#/properties/a: unrecognized type nope" in error.sentence
     assert "\n" not in error.sentence
     assert len(error.sentence) < 500
+
+
+# ---- vLLM's words (0.32) ----
+
+
+def test_vllm_tells_a_prompt_that_is_too_long() -> None:
+    message = (
+        "This model's maximum context length is 2048 tokens. However, your prompt contains at "
+        "least 2049 input tokens, which exceeds this limit even without any output tokens. Please "
+        "reduce the length of the input prompt. (parameter=input_tokens, value=2049)"
+    )
+    error = engine_error(400, answer(400, message, "BadRequestError", param="input_tokens"))
+    assert type(error) is ContextExceeded
+    assert error.what == "This model's maximum context length is 2048 tokens"
+    assert error.why == "the prompt has at least 2049"
+    assert error.param == "messages"
+
+
+@pytest.mark.parametrize(
+    ("message", "what", "why"),
+    [
+        (
+            "Failed to transform json schema into a grammar: [07:51:28] /project/cpp/a.cc:4944: "
+            'Unsupported type "nope"',
+            "A JSON schema of the request cannot be enforced",
+            'Failed to transform json schema into a grammar: Unsupported type "nope"',
+        ),
+        (
+            "The provided JSON schema contains features not supported by xgrammar.",
+            "A JSON schema of the request cannot be enforced",
+            "The provided JSON schema contains features not supported by xgrammar.",
+        ),
+        (
+            "Grammar error: Pointer '/nope' does not exist",
+            "A JSON schema of the request cannot be enforced",
+            "Grammar error: Pointer '/nope' does not exist",
+        ),
+        (
+            "Token id 2147483647 is out of vocabulary",
+            "The prompt holds token ids that do not exist",
+            "",
+        ),
+        ("demo is not a multimodal model", "This build cannot see images", ""),
+        (f"1 validation error: {CANARY}", "The engine refused this request", ""),
+    ],
+)
+def test_vllm_complains_of_a_request(message: str, what: str, why: str) -> None:
+    error = engine_error(400, answer(400, message, "BadRequestError"))
+    assert type(error) is RequestError
+    assert (error.what, error.why) == (what, why)
+
+
+def test_vllm_fails() -> None:
+    message = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+    error = engine_error(500, answer(500, message, "InternalServerError"))
+    assert type(error) is EngineError
+    assert "EngineCore" not in error.sentence

@@ -82,3 +82,19 @@ def test_what_cannot_be_read_is_the_engines_fault(data: bytes) -> None:
     request = recording("two").request()
     with pytest.raises(EngineError, match="cannot be read"):
         finish_reply(b"data: " + data + b"\n\n", request)
+
+
+def test_vllms_log_probabilities_of_a_completion() -> None:
+    parts = [
+        {"index": 0, "text": text, "finish_reason": None,
+         "logprobs": {"tokens": [text], "text_offset": [offset], "top_logprobs": [{text: -1.0}]}}
+        for offset, text in ((0, "Hi"), (2, " x"))
+    ]  # fmt: skip
+    chunks = [sse_event({"object": "text_completion", "choices": [part]}) for part in parts]
+    (choice,) = fold_stream(b"".join(chunks) + b"data: [DONE]\n\n")["choices"]
+    assert choice["text"] == "Hi x"
+    assert choice["logprobs"] == {
+        "tokens": ["Hi", " x"],
+        "text_offset": [0, 2],
+        "top_logprobs": [{"Hi": -1.0}, {" x": -1.0}],
+    }

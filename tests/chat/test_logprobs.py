@@ -40,3 +40,17 @@ def test_chosen_only() -> None:
     assert [one["top_logprobs"] for one in choice["logprobs"]["content"]] == [[], []]
     for nothing in ({}, {"logprobs": None}, {"logprobs": {"content": None}}):
         chosen_only(nothing)
+
+
+def test_vllms_are_of_that_shape_already() -> None:
+    given = {
+        "text_offset": [3, 5],
+        "token_logprobs": [-1.0, -2.0],
+        "tokens": ["Hi", " x"],
+        "top_logprobs": [{"Hi": -1.0}, {" x": -2.0}],
+    }
+    choice: dict[str, Any] = {"text": "Hi x", "logprobs": dict(given)}
+    assert make_legacy(choice, 1, 3) == 7
+    assert choice["logprobs"] == given
+    make_legacy(choice, 0, 3)
+    assert choice["logprobs"] == given | {"top_logprobs": None}

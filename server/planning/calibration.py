@@ -14,8 +14,8 @@ from statistics import median
 
 from server.catalogue import EngineName
 from server.planning.deployment import Deployment
-from server.planning.footprint.component import EXACT, RAM, Component, Footprint
-from server.planning.footprint.correction import NONE, Correction, Corrections
+from server.planning.footprint.component import RAM, Component, Footprint
+from server.planning.footprint.correction import NONE, Correction, Corrections, is_estimate
 
 __all__ = ["NONE", "Correction", "Corrections", "Observation", "learn", "observe"]
 
@@ -60,7 +60,7 @@ def learn(
     """
     ratios: dict[tuple[EngineName, str, str, Component], list[float]] = {}
     for one in observations:
-        if one.component in EXACT or one.predicted <= 0 or one.actual <= 0:
+        if not is_estimate(one.engine, one.component) or min(one.predicted, one.actual) <= 0:
             continue
         key = (one.engine, one.version, one.device, one.component)
         ratios.setdefault(key, []).append(one.actual / one.predicted)

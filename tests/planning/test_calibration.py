@@ -79,7 +79,9 @@ def test_devices_of_a_kind_share_what_was_learnt() -> None:
     assert factor(seen, device="GPU-2") == 1
 
 
-@pytest.mark.parametrize("component", ["kv_cache", "state", "checkpoints", "prompt_cache"])
+@pytest.mark.parametrize(
+    "component", ["weights", "kv_cache", "state", "checkpoints", "prompt_cache"]
+)
 def test_what_is_exact_is_never_corrected(component: Component) -> None:
     assert factor(replace(ONE, component=component), component=component) == 1
 

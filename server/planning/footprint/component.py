@@ -55,8 +55,7 @@ class Footprint:
         sums: dict[tuple[str, Component], int] = {}
         for device, component, size in parts:
             sums[device, component] = sums.get((device, component), 0) + size
-        found = (Share(*key, size) for key, size in sums.items() if size)
-        return cls(tuple(sorted(found)))
+        return cls(tuple(Share(*key, size) for key, size in sorted(sums.items()) if size))
 
     @property
     def total(self) -> int:

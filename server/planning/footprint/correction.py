@@ -8,6 +8,15 @@ from server.catalogue import EngineName
 from server.planning.footprint.component import EXACT, Component
 
 
+def is_estimate(engine: EngineName, component: Component) -> bool:
+    """Whether a component may be corrected at all.
+
+    llama-server's weights are the tensors' bytes: what a build's name made us expect says nothing
+    of another build, and the file's header tells.
+    """
+    return component not in EXACT and (engine, component) != ("llama-server", "weights")
+
+
 @dataclass(frozen=True, slots=True)
 class Correction:
     engine: EngineName
@@ -31,7 +40,7 @@ class Corrections:
 
     def factor(self, engine: EngineName, device: str, component: Component) -> float:
         """What a formula's bytes are multiplied by; 1 where nothing is known, or it is exact."""
-        if not self.corrections or component in EXACT:
+        if not self.corrections or not is_estimate(engine, component):
             return 1.0
         kind = dict(self.kinds).get(device, device)
         version = dict(self.versions).get(engine)

@@ -7,6 +7,7 @@ the hundredth of a MiB; what the process and the CUDA driver take besides is an 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import accumulate
@@ -27,10 +28,13 @@ CUDA_CONTEXT = 457 * MIB
 # slots of 4,096 to 262,144 tokens, and the demo; CPU build of llama-cpp-python 0.3.36).
 _CODE = 15 * MIB
 _HEAP = 23 * MIB
-_TOKEN = 296
+_TOKEN = 305
 """For each token of the vocabulary: its text, its merge and the tables to find them by."""
-_CELL = 48
-"""For each token of context: position, shift and the set of its sequences (llama-kv-cells.h)."""
+_CELL = 30
+"""For each token of context: position, shift and the set of its sequences (llama-kv-cells.h), as
+far as they are written to."""
+_HEAP_GAP = 6 * MIB
+"""Reading the vocabulary leaves so much free in the heap; logits that fit in it take no more."""
 _CUDA_PROCESS = 350 * MIB
 """What the CUDA libraries keep in RAM. Not measured here."""
 _F32 = 4
@@ -82,13 +86,16 @@ def _weights(d: Deployment, a: Architecture, weights: WeightMap) -> Iterator[Par
     """Mapped files count whole: a copy in another layout (CPU_REPACK) takes the place of pages
     that are not read again and that the kernel may drop."""
     *devices, output = layer_devices(d, len(weights.layers))
+    sums = dict.fromkeys((RAM, *devices), 0)
+    for number, (device, layer) in enumerate(zip(devices, weights.layers, strict=True)):
+        sums[device] += layer.dense
+        sums[_expert_device(d, number, device)] += layer.experts
+    for device, size in sums.items():
+        yield device, "weights", size
     # The embeddings are looked up on the CPU. A tied head is the same bytes there, and a copy of
     # them on a GPU (llama-model-loader.cpp, TENSOR_DUPLICATED).
     yield RAM, "weights", weights.embeddings
     yield output, "weights", weights.output + (weights.embeddings if _copied(a, output) else 0)
-    for number, (device, layer) in enumerate(zip(devices, weights.layers, strict=True)):
-        yield device, "weights", layer.dense
-        yield _expert_device(d, number, device), "weights", layer.experts
     if d.draft_tokens:
         yield output, "weights", weights.mtp
 
@@ -104,13 +111,13 @@ def _expert_device(d: Deployment, layer: int, device: str) -> str:
 def _caches(d: Deployment, a: Architecture) -> Iterator[Part]:
     *devices, _ = layer_devices(d, a.layers)
     tokens = padded_context(d.context) * d.slots
-    cache, state = kv_bytes(a, tokens, d.kv_type), layer_state_bytes(a) * d.slots
-    for number, device in enumerate(devices):
-        if (number + 1) % a.full_attention_interval == 0:
-            yield device, "kv_cache", cache
-        else:
-            # Each drafted token keeps a state to go back to (llama-memory-recurrent.cpp).
-            yield device, "state", state * (1 + d.draft_tokens)
+    full = Counter(devices[a.full_attention_interval - 1 :: a.full_attention_interval])
+    cache = kv_bytes(a, tokens, d.kv_type)
+    # Each drafted token keeps a state to go back to (llama-memory-recurrent.cpp).
+    state = layer_state_bytes(a) * d.slots * (1 + d.draft_tokens)
+    for device, layers in Counter(devices).items():
+        yield device, "kv_cache", cache * full[device]
+        yield device, "state", state * (layers - full[device])
 
 
 def _batch(d: Deployment, *, drafted: int, offloaded: bool) -> Batch:
@@ -146,6 +153,8 @@ def _visiting(d: Deployment, a: Architecture, weights: WeightMap) -> int:
     """Room on the first GPU for the largest matrix that stays in RAM: long prompts are computed
     there all the same (ggml-backend.cpp, op_offload)."""
     *devices, _ = layer_devices(d, len(weights.layers))
+    if not d.cpu_experts and RAM not in devices:
+        return 0
     largest = 0
     for number, (device, layer) in enumerate(zip(devices, weights.layers, strict=True)):
         if _expert_device(d, number, device) == RAM:
@@ -169,8 +178,9 @@ def _prediction(d: Deployment, a: Architecture) -> Iterator[Part]:
 
 
 def _host(d: Deployment, a: Architecture) -> Iterator[Part]:
-    context = padded_context(d.context)
-    yield RAM, "process", _CODE + _HEAP + _TOKEN * a.vocab + _CELL * context * d.slots
+    context, logits = padded_context(d.context), d.slots * a.vocab * _F32
+    heap = _HEAP + _TOKEN * a.vocab - (logits if logits <= _HEAP_GAP else 0)
+    yield RAM, "process", _CODE + heap + _CELL * context * d.slots
     yield RAM, "checkpoints", a.linear_layers * layer_state_bytes(a) * d.slots * d.checkpoints
     yield RAM, "prompt_cache", d.prompt_cache
     for gpu in d.gpus:

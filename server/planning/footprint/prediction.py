@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from server.catalogue import Architecture
 from server.planning.deployment import Deployment
 from server.planning.footprint import llama_cpp, vllm
@@ -17,15 +19,17 @@ def footprint(
     corrections: Corrections = NONE,
 ) -> Footprint:
     """Bytes on each device when the engine is in full use, corrected by what was once measured."""
-    engine = llama_cpp if deployment.engine == "llama-server" else vllm
-    predicted = engine.footprint(deployment, architecture, weights)
-    return Footprint.of_bytes(
-        (
-            share.device,
-            share.component,
-            round(
-                share.bytes * corrections.factor(deployment.engine, share.device, share.component)
-            ),
+    by_engine = {"llama-server": llama_cpp.footprint, "vllm": vllm.footprint}
+    predicted = by_engine[deployment.engine](deployment, architecture, weights)
+    if not corrections.corrections:
+        return predicted
+    engine = deployment.engine
+    return Footprint(
+        tuple(
+            replace(
+                one,
+                bytes=round(one.bytes * corrections.factor(engine, one.device, one.component)),
+            )
+            for one in predicted.shares
         )
-        for share in predicted.shares
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,12 @@ def ask(path: Path, method: str, route: str, body: bytes | None, timeout: float 
         connection.request(method, route, body, {"Content-Type": "application/json"})
         response = connection.getresponse()
         answer = response.read()
-    except OSError as error:
+    except TimeoutError as error:
+        raise EngineUnready(
+            f"the running Holdfast has not answered within {timeout:g} s",
+            next_step="Look at its log",
+        ) from error
+    except (OSError, HTTPException) as error:
         raise EngineUnready(
             "no Holdfast is running for this home",
             why=f"nothing answers on {path}",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import orjson
@@ -13,52 +11,25 @@ import pytest
 
 from server.cli import admin
 from server.errors import EngineError, EngineUnready
+from tests.cli.unix_server import unix_server
+
+SLOW = threading.Event()
 
 
-class _Handler(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self._answer(200, b'{"engines":[]}')
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        if self.path == "/refuse":
-            self._answer(404, b'{"error":{"message":"There is no model \\"x\\"."}}')
-        elif self.path == "/break":
-            self._answer(500, b"no JSON")
-        else:
-            self._answer(200, body)
-
-    def _answer(self, status: int, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def address_string(self) -> str:
-        return "unix"
-
-
-class _UnixServer(HTTPServer):
-    address_family = socket.AF_UNIX
-
-    def server_bind(self) -> None:
-        self.socket.bind(self.server_address)
-        self.server_name, self.server_port = "unix", 0
+def answer(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+    if path == "/refuse":
+        return 404, b'{"error":{"message":"There is no model \\"x\\"."}}'
+    if path == "/break":
+        return 500, b"no JSON"
+    if path == "/slow":
+        SLOW.wait(10)
+    return 200, body if method == "POST" else b'{"engines":[]}'
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Iterator[Path]:
-    found = tmp_path / "admin.sock"
-    server = _UnixServer(str(found), _Handler)  # type: ignore[arg-type]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with unix_server(tmp_path / "admin.sock", answer):
+        yield tmp_path / "admin.sock"
 
 
 def test_an_answer(path: Path) -> None:
@@ -75,6 +46,12 @@ def test_a_refusal_is_told_in_its_own_words(path: Path) -> None:
 def test_a_refusal_without_words(path: Path) -> None:
     with pytest.raises(EngineError, match="answered 500"):
         admin.post(path, "/break", {})
+
+
+def test_no_answer_is_not_taken_for_no_holdfast(path: Path) -> None:
+    with pytest.raises(EngineUnready, match=r"has not answered within 0\.05 s"):
+        admin.post(path, "/slow", {}, timeout=0.05)
+    SLOW.set()
 
 
 def test_nobody_there(tmp_path: Path) -> None:

@@ -401,10 +401,11 @@ class Fleet:
         return found + [_off(berth) for berth in planned.values()]
 
     def _watch(self, tenure: Tenure) -> None:
-        tenure.watchers = (
-            asyncio.create_task(self._follow(tenure.engine)),
-            asyncio.create_task(self._yard.watchdog.watch(tenure.engine)),
-        )
+        engine = tenure.engine
+        watching = [self._follow(engine), self._yard.watchdog.watch(engine)]
+        if self._yard.record is not None:
+            watching.append(self._yard.record(engine, tenure.berth.deployment))
+        tenure.watchers = tuple(asyncio.create_task(one) for one in watching)
 
     async def _follow(self, engine: Engine) -> None:
         while True:

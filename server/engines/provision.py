@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from server.catalogue import Build, Catalogue, Model
 from server.engines.berth import Berth, by_pool
+from server.engines.bookkeeping import Bookkeeper
 from server.engines.engine import Engine
 from server.engines.inventory import read_weights
 from server.engines.ladder import Footing, step_down
@@ -42,6 +43,7 @@ class Provision:
             survey=lambda pids: survey(self.settings.home, pids),
             replan=replan,
             queue_limit=self.catalogue.serve.queue,
+            record=Bookkeeper(self.settings, self.catalogue, self.rig, self.look).follow,
         )
 
     def engine(self, deployment: Deployment, queue: SlotQueue) -> Engine:

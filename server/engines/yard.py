@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass, field
 
 from server.engines.berth import Berth
@@ -29,3 +29,5 @@ class Yard:
     queue_limit: int = 64
     """Requests that may wait for one build."""
     watchdog: Watchdog = field(default_factory=Watchdog)
+    record: Callable[[Engine, Deployment], Coroutine[None, None, None]] | None = None
+    """Keeps what an engine teaches, for as long as it is planned (bookkeeping.py)."""

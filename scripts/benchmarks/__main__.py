@@ -22,6 +22,7 @@ from scripts.benchmarks import (
     soak,
     startup,
     streams,
+    swap,
     throughput,
     verify,
 )
@@ -58,9 +59,10 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         description="Measures Holdfast side by side with its peers, all on this machine: "
         "throughput (tokens per second against the engine alone), overhead (of a small request, "
         "against a direct call and LiteLLM), streams (1,000 at once), startup (to the first "
-        "answer), pull (4 GB, against hf), planning (a pull of 800 GB, against hf), verify (8 GB, "
-        "against sha256sum), footprint (predicted memory against what llama-server takes). Prints "
-        "medians, each against its target.",
+        "answer), swap (one model for another, against the engine's own load), pull (4 GB, against "
+        "hf), planning (a pull of 800 GB, against hf), verify (8 GB, against sha256sum), footprint "
+        "(predicted memory against what llama-server takes). Prints medians, each against its "
+        "target.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -69,6 +71,7 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         "overhead",
         "streams",
         "startup",
+        "swap",
         "pull",
         "planning",
         "verify",
@@ -103,6 +106,7 @@ def _measure(asked: argparse.Namespace, work: Path, cache: Path) -> list[Report]
         ),
         "streams": lambda: streams.measure(streams.QUICK if quick else streams.FULL, work),
         "startup": lambda: startup.measure(startup.QUICK if quick else startup.FULL, work),
+        "swap": lambda: swap.measure(swap.QUICK if quick else swap.FULL, work, cache),
         "pull": lambda: pull.measure(pull.QUICK if quick else pull.FULL, work),
         "planning": lambda: planning.measure(planning.QUICK if quick else planning.FULL, work),
         "verify": lambda: verify.measure(verify.QUICK if quick else verify.FULL, work),

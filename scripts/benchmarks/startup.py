@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def measure(effort: Effort, work: Path) -> Report:
         accepted, answered = _holdfast(work / f"startup-{run}", program)
         accepts.append(accepted)
         answers.append(answered)
-        alone.append(_engine_alone(work / f"alone-{run}.sock", program, own))
+        alone.append(engine_alone(_demo(work / f"alone-{run}.sock", program, own), _chat))
         log.info(
             "startup, run %d: accepts after %.2f s, answers after %.2f s, engine alone %.2f s",
             run + 1, accepted, answered, alone[-1],
@@ -83,12 +84,11 @@ def _holdfast(home: Path, program: Path) -> tuple[float, float]:
         return accepted, time.perf_counter() - served.program.begun
 
 
-def _engine_alone(path: Path, program: Path, own: settings.Settings) -> float:
-    """Seconds from the execution of llama-server with the demo until a chat is answered."""
+def _demo(path: Path, program: Path, own: settings.Settings) -> llama_server.Launch:
     build = catalogue.load(own).models["demo"].build("f16")
     assert build is not None
     assert build.path is not None
-    launch = llama_server.Launch(
+    return llama_server.Launch(
         binary=program,
         model_file=build.path,
         alias="demo",
@@ -97,12 +97,18 @@ def _engine_alone(path: Path, program: Path, own: settings.Settings) -> float:
         slots=4,
         threads=len(os.sched_getaffinity(0)),
     )
-    with running(llama_server.argv(launch), path.with_suffix(".log")) as engine:
+
+
+def engine_alone(launch: llama_server.Launch, ask: Callable[[load.Address], None]) -> float:
+    """Seconds from the execution of llama-server until `ask` gets its answer."""
+    path = launch.socket
+    path.unlink(missing_ok=True)
+    with running(launch.argv(), path.with_suffix(".log")) as engine:
         _wait_for_accept(socket.AF_UNIX, str(path), engine)
         while True:
             engine.check()
             try:
-                _chat(path)
+                ask(path)
             except load.LoadError as error:
                 if "503" not in str(error):
                     raise

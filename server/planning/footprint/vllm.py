@@ -15,7 +15,7 @@ from server.planning.footprint.blocks import blocks
 from server.planning.footprint.component import RAM, Component, Footprint
 from server.planning.parameters import conv_width
 from server.planning.weights import WeightMap
-from server.units import GIB, MIB
+from server.units import MIB
 
 BATCHED_TOKENS = 8192
 """Tokens computed at a time: what Holdfast launches it with as --max-num-batched-tokens."""
@@ -27,10 +27,14 @@ _GRAPHS = 260 * MIB
 """The least that captured graphs were seen to take; the most was 3 GiB, with 67 sizes."""
 _GRAPH = 42 * MIB
 """For each captured size: the rest of those 3 GiB."""
-_SERVER = 3 * GIB
-"""RAM of the API server and the engine's core: Python, PyTorch, tokenizer."""
-_WORKER = 2 * GIB
-"""RAM of each further rank. Neither was measured on a machine with GPUs."""
+_SERVER = 1000 * MIB
+"""RAM of the API server, the engine's core and their libraries (measured: demo, CPU build)."""
+_WORKER = 420 * MIB
+"""RAM of each rank (measured likewise)."""
+_CUDA_WORKER = 1536 * MIB
+"""What the CUDA libraries and pinned buffers add to it. Not measured here."""
+_TOKEN = 2048
+"""For each token of the vocabulary: its places in two tokenizers. Not measured here."""
 _BF16, _F32 = 2, 4
 _LARGEST_IMAGE = 16_384
 """Tokens of the largest image that Qwen's processor makes (its max_pixels / 32**2)."""
@@ -54,7 +58,8 @@ def stage_layers(layers: int, stages: int) -> tuple[range, ...]:
 
 def _parts(d: Deployment, a: Architecture, weights: WeightMap) -> Iterator[Part]:
     ranks = d.gpus or (RAM,)
-    yield RAM, "process", _SERVER + _WORKER * (len(ranks) - 1)
+    worker = _WORKER + (_CUDA_WORKER if d.gpus else 0)
+    yield RAM, "process", _SERVER + worker * len(ranks) + _TOKEN * a.vocab
     for number, device in enumerate(ranks):
         # Ranks of one stage are neighbours; a machine of a cluster holds whole stages.
         stage = number // d.tensor_parallel if d.nodes == 1 else 0

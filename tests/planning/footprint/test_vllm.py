@@ -109,6 +109,16 @@ def test_what_only_gpus_take(models: Mapping[str, Model]) -> None:
     assert cpu.of("context") == cpu.of("graphs") == 0
 
 
+def test_the_processes_of_a_start_on_a_cpu(models: Mapping[str, Model]) -> None:
+    """vLLM 0.32 of the demo: an API server, the engine's core and one worker held 1,439 MiB."""
+    a = models["demo"].architecture
+    found = footprint(deployment(gpus=()), a, WeightMap(0, 0, (LayerWeights(0),) * a.layers))
+    assert found.of("process") / MIB == pytest.approx(1439, rel=0.03)
+    ranks = [deployment(gpus=EIGHT[:n], tensor_parallel=n) for n in (1, 2)]
+    one, two = (footprint(r, a, WeightMap(0, 0, (LayerWeights(0),) * a.layers)) for r in ranks)
+    assert two.of("process") - one.of("process") > 0.4 * GIB
+
+
 def test_scratch_space_grows_with_the_model_and_shrinks_with_ranks(
     models: Mapping[str, Model],
 ) -> None:

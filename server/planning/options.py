@@ -1,0 +1,224 @@
+"""Every way to serve what is wanted that can be the best one; and what was turned down, and why.
+
+Builds that cannot be launched go first, then those that another build of the model, or under
+`auto` another model, beats in everything. Of the shapes and sizes of the rest those are kept that
+fit, are fast enough, and are not dominated. More memory only ever adds options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from server.catalogue import Catalogue, EngineName
+from server.planning.alike import groups
+from server.planning.available import available, beaten, wanted
+from server.planning.calibration import NONE, Corrections
+from server.planning.contradiction import check
+from server.planning.demand import Demand, Wish
+from server.planning.deployment import Deployment
+from server.planning.footprint import Footprint, footprint
+from server.planning.footprint.component import RAM
+from server.planning.measured import NOTHING_MEASURED, Measured
+from server.planning.plan import Option, Rejection
+from server.planning.quality import SOUND
+from server.planning.rig import Rig
+from server.planning.selection import Look, capability
+from server.planning.shape import shapes
+from server.planning.sketch import Available, Ground, Sketch, Sketchbook, sizes
+from server.planning.speed import speed
+from server.planning.weights import WeightMap
+from server.planning.worth import TYPICAL_CONTEXT, seconds_per_token
+from server.units import MIB, format_bytes
+
+_START: Mapping[EngineName, float] = {"llama-server": 2.0, "vllm": 45.0}
+"""Seconds until an engine is ready, beside reading its weights: vLLM imports PyTorch, compiles and
+captures graphs."""
+_ALIKE = 0.05
+"""Of two options, the larger is dropped where it gains less than this part of the seconds for a
+token: nobody notices, and the solver has half the choices."""
+
+
+def options(
+    catalogue: Catalogue,
+    demand: Demand,
+    rig: Rig,
+    look: Look,
+    *,
+    held_only: bool,
+    engines: Collection[EngineName],
+    cuda: bool,
+    exact: Mapping[str, WeightMap] | None = None,
+    running: Sequence[Deployment] = (),
+    corrections: Corrections = NONE,
+    measured: Measured = NOTHING_MEASURED,
+) -> tuple[tuple[Option, ...], tuple[Rejection, ...]]:
+    """The options for `demand` on `rig`, and the builds that have none.
+
+    `held_only`: plan with what is in the store only, as for serving; else with all builds that the
+    catalogue names, as for a machine that one does not have. `engines`: those installed. `cuda`:
+    whether llama-server can use NVIDIA GPUs. `exact`: weights by build, as read from the files'
+    headers. `running`: deployments that stay options as they are.
+
+    Raises ConfigError for a demand that contradicts itself.
+    """
+    check(catalogue, demand)
+    usable, unusable = available(
+        catalogue, demand, look, held_only=held_only, engines=engines, exact=exact or {}
+    )
+    builds, worse = beaten(usable, demand)
+    ground = Ground(rig, groups(rig), corrections, measured)
+    found: dict[str, Option] = {}
+    unfit: dict[str, Rejection] = {}
+    for wish in demand.wishes:
+        for result in _for_wish(wish, list(wanted(builds, wish)), ground, cuda=cuda):
+            if isinstance(result, Rejection):
+                unfit[result.name] = result
+            else:
+                found[result.deployment.key] = result
+    by_name = {a.build.name: a for a in usable}
+    for deployment in running:
+        if (a := by_name.get(deployment.build)) and _is_there(deployment, rig):
+            found.setdefault(deployment.key, _option(a, deployment, ground))
+    ordered = tuple(found[key] for key in sorted(found))
+    return ordered, (*unusable, *worse, *unfit.values())
+
+
+def _is_there(deployment: Deployment, rig: Rig) -> bool:
+    return set(deployment.gpus) <= {gpu.id for gpu in rig.gpus}
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What came of the sketches of one build: `best` are those that can be used."""
+
+    usable: tuple[Sketch, ...]
+    rejection: Rejection | None
+
+
+def _for_wish(
+    wish: Wish, builds: Sequence[Available], ground: Ground, *, cuda: bool
+) -> Iterator[Option | Rejection]:
+    if not builds:
+        return
+    reference: dict[str, Available] = {}
+    for a in sorted(builds, key=lambda a: (a.retention < SOUND, a.bytes)):
+        reference.setdefault(a.build.engine, a)
+    book = Sketchbook(ground, wish, reference)
+    usable: list[Sketch] = []
+    for a in builds:
+        outcome = _sketched(wish, a, book, ground, cuda=cuda)
+        usable += outcome.usable
+        if outcome.rejection is not None:
+            yield outcome.rejection
+    for sketch in undominated(usable):
+        d = sketch.shape.deployment(
+            sketch.available.build,
+            sketch.size.context,
+            sketch.size.slots,
+            vision=sketch.size.vision,
+        )
+        yield _option(sketch.available, d, ground)
+
+
+def _sketched(
+    wish: Wish, a: Available, book: Sketchbook, ground: Ground, *, cuda: bool
+) -> _Outcome:
+    wanted_sizes = sizes(wish, a.model, images=bool(a.weights.vision))
+    usable: list[Sketch] = []
+    slow: Sketch | None = None
+    large: Sketch | None = None
+    for shape in shapes(
+        a.model.architecture, a.build, a.weights.total, ground.rig, ground.alike, cuda=cuda
+    ):
+        for sketch in book.draw(a, shape, wanted_sizes):
+            short = sketch.short(ground.rig)
+            if short:
+                if large is None or sum(short.values()) < sum(large.short(ground.rig).values()):
+                    large = sketch
+            elif sketch.decode < wish.speed:
+                slow = sketch if slow is None or sketch.decode > slow.decode else slow
+            else:
+                usable.append(sketch)
+    if usable:
+        return _Outcome(tuple(usable), None)
+    return _Outcome((), _rejection(wish, a, slow, large, ground.rig))
+
+
+def _rejection(
+    wish: Wish, a: Available, slow: Sketch | None, large: Sketch | None, rig: Rig
+) -> Rejection:
+    if slow is not None:
+        where = " and ".join(rig.device(gpu).name for gpu in slow.shape.gpus) or "the CPU"
+        return Rejection(
+            a.build.name,
+            f"too slow: {slow.decode:.1f} tokens/s at best, on {where}, and "
+            f"{wish.speed:g} are asked for",
+        )
+    if large is None:
+        return Rejection(a.build.name, "no GPU here can run it with its engine")
+    missing = {pool: count * MIB for pool, count in large.short(rig).items()}
+    free = rig.pools()
+    told = " and ".join(
+        f"{format_bytes(free[pool] + size)} on {rig.device(pool).name}, {format_bytes(size)} more "
+        "than are free"
+        for pool, size in missing.items()
+    )
+    size = f"{large.size.slots} x {large.size.context} tokens of context"
+    return Rejection(a.build.name, f"too large: with {size} it needs {told}", missing)
+
+
+def undominated(sketches: Sequence[Sketch]) -> list[Sketch]:
+    """Without those that another one beats: as good in everything, and no larger anywhere.
+
+    The smallest are looked at first, so that what is kept of those that fit does not depend on how
+    much memory there is.
+    """
+
+    def key(s: Sketch) -> tuple[int, float, str]:
+        taken = s.ram + sum(count * size for _, count, size in s.needs)
+        return taken, s.merit[2], s.available.build.name
+
+    kept: list[Sketch] = []
+    for sketch in sorted(sketches, key=key):
+        if not any(other.dominates(sketch, _ALIKE) for other in kept):
+            kept.append(sketch)
+    return kept
+
+
+def _option(a: Available, deployment: Deployment, ground: Ground) -> Option:
+    """The option with its figures in full."""
+    architecture, weights = a.model.architecture, a.weights
+    taken = footprint(deployment, architecture, weights, ground.corrections)
+    typical = Deployment.from_dict(deployment.to_dict() | {"context": TYPICAL_CONTEXT})
+    compared = speed(typical, architecture, weights, ground.rig, ground.measured)
+    return Option(
+        deployment=deployment,
+        footprint=taken,
+        speed=speed(deployment, architecture, weights, ground.rig, ground.measured),
+        weights_bytes=a.bytes,
+        load_seconds=a.bytes / ground.rig.disk_speed + _START[deployment.engine],
+        held=a.held,
+        capability=capability(a.model),
+        retention=a.retention,
+        token_seconds=seconds_per_token(
+            compared,
+            deployment.context,
+            deployment.slots,
+            vision=deployment.vision,
+            retention=a.retention,
+        ),
+        asleep=_asleep(taken) if deployment.engine == "vllm" and deployment.gpus else None,
+        estimated=a.estimated,
+    )
+
+
+def _asleep(awake: Footprint) -> Footprint:
+    """vLLM's sleep level 1: weights go to RAM, caches are given up, graphs and context stay."""
+    weights = sum(awake.of(component) for component in ("weights", "vision", "mtp"))
+    stays = [
+        (share.device, share.component, share.bytes)
+        for share in awake.shares
+        if share.component in ("context", "graphs", "process")
+    ]
+    return Footprint.of_bytes([*stays, (RAM, "weights", weights)])

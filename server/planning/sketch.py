@@ -1,0 +1,232 @@
+"""Options in outline: cheap figures for thousands of them, by which most are dropped.
+
+Bytes and seconds of one build in one shape are computed for a few sizes; from a size to another,
+caches and scratch space grow by the same bytes in every build of a model, and the time for a token
+by the same factor. What is left in the end is computed in full (planning/options.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from server.catalogue import Build, Model
+from server.planning.alike import Group
+from server.planning.calibration import Corrections
+from server.planning.demand import Wish
+from server.planning.device import RAM_ID
+from server.planning.footprint import footprint
+from server.planning.measured import Measured
+from server.planning.quality import retention
+from server.planning.rig import Rig
+from server.planning.shape import Shape
+from server.planning.speed import Speed, speed
+from server.planning.weights import WeightMap
+from server.planning.worth import TYPICAL_CONTEXT, comfort, points, seconds_per_token
+from server.units import MIB
+
+SIZES = (
+    (4_096, 1), (8_192, 1), (16_384, 1), (32_768, 1), (32_768, 2), (65_536, 1), (65_536, 2),
+    (131_072, 2), (131_072, 4), (262_144, 4), (262_144, 8), (262_144, 32),
+)  # fmt: skip
+"""(tokens of a slot, slots): from the least that is of use to all that a few people could ask for.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Available:
+    """A build that could be launched."""
+
+    model: Model
+    build: Build
+    weights: WeightMap
+    held: bool
+    bytes: int
+    """Of its weights, on disk and in memory alike."""
+    estimated: bool
+
+    @property
+    def retention(self) -> float:
+        return retention(self.build.quant)
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What options are placed on, and what was measured there before."""
+
+    rig: Rig
+    alike: tuple[Group, ...]
+    corrections: Corrections
+    measured: Measured
+
+    def footprint(self, a: Available, shape: Shape, size: Size) -> dict[str, int]:
+        """Bytes by device."""
+        deployment = shape.deployment(a.build, size.context, size.slots, vision=size.vision)
+        found = footprint(deployment, a.model.architecture, a.weights, self.corrections)
+        return dict(found.by_device())
+
+    def speed(self, a: Available, shape: Shape, context: int, slots: int) -> Speed:
+        deployment = shape.deployment(a.build, context, slots)
+        return speed(deployment, a.model.architecture, a.weights, self.rig, self.measured)
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    context: int
+    slots: int
+    vision: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    available: Available
+    shape: Shape
+    size: Size
+    needs: tuple[tuple[Group, int, int], ...]
+    """(group, GPUs of it, MiB on each)."""
+    ram: int
+    decode: float
+    """Tokens/s of one request at half of the context."""
+    merit: tuple[int, int, float, bool]
+    """Comfort, tenths of points, minus the seconds for a token, whether it can sleep: all of them
+    the more the better."""
+
+    def dominates(self, other: Sketch, slack: float) -> bool:
+        """Whether it is as good in everything and takes no more of anything.
+
+        `slack`: the part of the seconds for a token by which it may be slower.
+        """
+        mine, others = self.merit, other.merit
+        if (
+            self.ram > other.ram
+            or mine[2] < others[2] * (1 + slack)
+            or mine[0] < others[0]
+            or mine[1] < others[1]
+            or mine[3] < others[3]
+        ):
+            return False
+        theirs = {group: (count, size) for group, count, size in other.needs}
+        for group, count, size in self.needs:
+            most = theirs.get(group, (0, 0))
+            if count > most[0] or size > most[1]:
+                return False
+        return True
+
+    def short(self, rig: Rig) -> dict[str, int]:
+        """MiB missing by pool, on the GPUs with the most free; empty: it fits alone."""
+        free = {pool: size // MIB for pool, size in rig.pools().items()}
+        missing = {}
+        for group, count, size in self.needs:
+            roomiest = sorted(group, key=lambda gpu: -free.get(gpu, 0))[:count]
+            missing |= {
+                gpu: size - free[gpu] for gpu in roomiest if gpu in free and size > free[gpu]
+            }
+        if self.ram > free[RAM_ID]:
+            missing[RAM_ID] = self.ram - free[RAM_ID]
+        return missing
+
+
+def sizes(wish: Wish, model: Model, *, images: bool) -> tuple[Size, ...]:
+    """What the wish and the model allow, each once, the smallest first."""
+    most = min(model.context, wish.context_limit or model.context)
+    allowed = {
+        (
+            max(wish.context, min(context, most)),
+            min(max(wish.slots, slots), wish.slots_limit or max(wish.slots, slots)),
+        )
+        for context, slots in SIZES
+    }
+    return tuple(
+        Size(context, slots, vision)
+        for context, slots in sorted(allowed)
+        for vision in ((True, False) if images else (False,))
+    )
+
+
+class Sketchbook:
+    """The sketches of one model's builds for one wish."""
+
+    def __init__(self, ground: Ground, wish: Wish, reference: Mapping[str, Available]) -> None:
+        self._ground = ground
+        self._wish = wish
+        self._reference = reference
+        """By engine, the build whose caches stand for those of all."""
+        self._of_reference = cache(self._footprint)
+        self._speed_of = cache(self._typical)
+
+    def draw(self, a: Available, shape: Shape, wanted: Sequence[Size]) -> Iterator[Sketch]:
+        """The build in the shape at each size; `wanted` begins with the smallest."""
+        base = self._ground.footprint(a, shape, wanted[0])
+        alone = self._ground.speed(a, shape, TYPICAL_CONTEXT, 1)
+        for size in wanted:
+            growth = self._growth(shape, wanted, size)
+            needs, ram = self._needs(shape, {d: base.get(d, 0) + more for d, more in growth})
+            busy = alone.decode * self._together(shape, size.slots)
+            seconds = seconds_per_token(
+                Speed(alone.prefill, alone.decode, busy, alone.binds),
+                size.context, size.slots, vision=size.vision, retention=a.retention,
+            )  # fmt: skip
+            comforts = comfort(
+                size.context, size.slots, self._wish, vision=size.vision, retention=a.retention
+            )
+            kept = points(100.0, a.retention)
+            decode = 1 / (1 / alone.decode + self._slower(shape, size.context))
+            merit = (comforts, kept, -seconds, shape.engine == "vllm")
+            yield Sketch(a, shape, size, needs, ram, decode, merit)
+
+    def _growth(self, shape: Shape, wanted: Sequence[Size], size: Size) -> list[tuple[str, int]]:
+        """Bytes by device that `size` takes beside the smallest, from the four corners of what is
+        wanted: caches grow with context times slots, states with slots, masks with context."""
+        (c0, s0), (c1, s1) = [(each.context, each.slots) for each in (wanted[0], wanted[-1])]
+        x = (size.context - c0) / max(1, c1 - c0)
+        y = (size.slots - s0) / max(1, s1 - s0)
+        vision = wanted[0].vision
+        low, wide, many, high, blind = [
+            self._of_reference(shape, Size(context, slots, images))
+            for context, slots, images in (
+                (c0, s0, vision), (c1, s0, vision), (c0, s1, vision), (c1, s1, vision),
+                (c0, s0, size.vision),
+            )
+        ]  # fmt: skip
+        return [
+            (
+                device,
+                round(
+                    (wide.get(device, 0) - low[device]) * x * (1 - y)
+                    + (many.get(device, 0) - low[device]) * (1 - x) * y
+                    + (high.get(device, 0) - low[device]) * x * y
+                )
+                + blind.get(device, 0) - low[device],
+            )
+            for device in low
+        ]  # fmt: skip
+
+    def _footprint(self, shape: Shape, size: Size) -> dict[str, int]:
+        return self._ground.footprint(self._reference[shape.engine], shape, size)
+
+    def _typical(self, shape: Shape, context: int, slots: int) -> Speed:
+        return self._ground.speed(self._reference[shape.engine], shape, context, slots)
+
+    def _together(self, shape: Shape, slots: int) -> float:
+        """How much more all slots do than one does alone."""
+        alone = self._speed_of(shape, TYPICAL_CONTEXT, 1)
+        return self._speed_of(shape, TYPICAL_CONTEXT, slots).decode_all / alone.decode
+
+    def _slower(self, shape: Shape, context: int) -> float:
+        """Seconds that a token takes longer at half of this context than at half of the typical."""
+        alone = self._speed_of(shape, TYPICAL_CONTEXT, 1)
+        return 1 / self._speed_of(shape, context, 1).decode - 1 / alone.decode
+
+    def _needs(
+        self, shape: Shape, sizes: Mapping[str, int]
+    ) -> tuple[tuple[tuple[Group, int, int], ...], int]:
+        own = {gpu.id for gpu in self._ground.rig.gpus if gpu.pool == gpu.id}
+        needs = []
+        for group in self._ground.alike:
+            used = [gpu for gpu in shape.gpus if gpu in group]
+            if used:
+                most = max(sizes.get(gpu, 0) if gpu in own else 0 for gpu in used)
+                needs.append((group, len(used), -(-most // MIB)))
+        ram = sum(size for device, size in sizes.items() if device not in own)
+        return tuple(needs), -(-ram // MIB)

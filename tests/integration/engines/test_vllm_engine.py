@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -218,6 +219,53 @@ async def test_a_cache_that_is_one_block_too_small_is_refused_as_computed(
     with pytest.raises(DoesNotFit) as caught:
         await engine.wait_ready(LOADED)
     assert "larger than the available KV cache memory" in caught.value.why
+
+
+READ_FLAGS = """
+import json, sys
+from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+from vllm.utils.argparse_utils import FlexibleArgumentParser
+known = make_arg_parser(FlexibleArgumentParser()).parse_args(sys.argv[1:])
+validate_parsed_serve_args(known)
+print(json.dumps({name: str(value) for name, value in vars(known).items()}))
+"""
+
+
+def test_it_understands_the_flags_that_only_gpus_get(launch: vllm.Launch) -> None:
+    many = replace(
+        launch, gpus=("GPU-a", "GPU-b"), tensor_parallel=2, pipeline_parallel=2, nodes=2,
+        expert_parallel=True, kv_type="fp8", draft_tokens=2, vision=True, sleeps=True,
+    )  # fmt: skip
+    python, _, _, *flags = many.argv()
+    done = subprocess.run(
+        [python, "-c", READ_FLAGS, *flags],
+        env=many.environment(os.environ),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    known = json.loads(done.stdout.splitlines()[-1])
+    expected = {
+        "uds": str(launch.socket),
+        "tensor_parallel_size": "2",
+        "pipeline_parallel_size": "2",
+        "distributed_executor_backend": "ray",
+        "enable_expert_parallel": "True",
+        "kv_cache_dtype": "fp8",
+        "kv_cache_memory_bytes": str(launch.kv_cache_bytes),
+        "cudagraph_capture_sizes": "[3, 6]",
+        "enable_sleep_mode": "True",
+        "enable_prefix_caching": "True",
+        "enforce_eager": "False",
+        "language_model_only": "False",
+        "limit_mm_per_prompt": "{'video': 0}",
+        "speculative_config": "{'method': 'mtp', 'num_speculative_tokens': 2}",
+        "reasoning_parser": "qwen3",
+        "tool_call_parser": "qwen3_coder",
+        "generation_config": "vllm",
+    }
+    assert {name: known[name] for name in expected} == expected
 
 
 @pytest.mark.parametrize(

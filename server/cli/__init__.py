@@ -16,11 +16,14 @@ from server import __version__
 from server.cli.check_config import check_config
 from server.cli.doctor import doctor
 from server.cli.keys import keys
+from server.cli.load import load
 from server.cli.mirror import mirror
+from server.cli.plan import plan
 from server.cli.ps import ps
 from server.cli.pull import pull
 from server.cli.serve import serve
 from server.cli.store import store
+from server.cli.unload import unload
 from server.cli.verify import verify
 from server.errors import ConfigError, HoldfastError
 
@@ -50,7 +53,7 @@ def _verb(function: Callable[..., Any], name: str | None = None) -> None:
     app.command(name or function.__name__)(function)
 
 
-for _function in (serve, doctor, ps, pull, verify):
+for _function in (serve, doctor, plan, ps, load, unload, pull, verify):
     _verb(_function)
 _verb(check_config, "check-config")
 app.add_typer(keys, name="keys")
@@ -67,7 +70,7 @@ def main() -> None:
         for problem in error.problems:
             _tell(f"  {problem}")
         if error.next_step:
-            _tell(f"  {error.next_step}.")
+            _tell(f"  {error.next_step}" + ("" if error.next_step.endswith("?") else "."))
         sys.exit(error.exit_code)
     except HoldfastError as error:
         _tell(f"holdfast: {error.sentence}")

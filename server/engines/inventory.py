@@ -6,7 +6,7 @@ second or so: call it in a thread where others wait.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from server.catalogue import Build, Catalogue, EngineName, Model
@@ -18,7 +18,11 @@ from server.engines.speeds import read_speeds
 from server.engines.vllm_binary import find_vllm
 from server.errors import EngineMissing, StoreError
 from server.planning.calibration import NONE, Corrections, learn
+from server.planning.demand import Demand
+from server.planning.deployment import Deployment
 from server.planning.measured import NOTHING_MEASURED, Measured
+from server.planning.options import options
+from server.planning.plan import Option, Rejection
 from server.planning.rig import RAM_ID, Rig
 from server.planning.weights import WeightMap, from_gguf_headers, from_safetensors_headers
 from server.settings import Settings
@@ -61,6 +65,29 @@ class Inventory:
     @property
     def held(self) -> tuple[Installed, ...]:
         return tuple(one for one in self.builds.values() if isinstance(one, Installed))
+
+    def options(
+        self,
+        catalogue: Catalogue,
+        demand: Demand,
+        *,
+        held_only: bool,
+        running: Sequence[Deployment] = (),
+    ) -> tuple[tuple[Option, ...], tuple[Rejection, ...]]:
+        """See planning.options.options."""
+        return options(
+            catalogue,
+            demand,
+            self.rig,
+            self.look,
+            held_only=held_only,
+            engines=self.engines,
+            cuda=self.cuda,
+            exact=self.exact,
+            running=running,
+            corrections=self.corrections,
+            measured=self.measured,
+        )
 
 
 def inventory(catalogue: Catalogue, settings: Settings, rig: Rig) -> Inventory:

@@ -30,7 +30,7 @@ def shell(command: Command, width: int | None) -> list[str]:
     """
     setting = [f"{name}={shlex.quote(value)}" for name, value in command.environment.items()]
     first, *words = [shlex.quote(word) for word in command.argv]
-    parts = [[*setting, first]]
+    parts = [setting, [first]] if setting else [[first]]
     for word in words:
         if word.startswith("-"):
             parts.append([word])

@@ -13,8 +13,11 @@ SCHEMA = 1
 
 
 def document(draft: Draft) -> dict[str, Any]:
-    """All of the plan, every rejection and every command included."""
-    rig = draft.rig
+    """All of the plan, every rejection and every command included; what --apply sends."""
+    rig, plan = draft.rig, draft.plan.to_dict()
+    for one in plan["assignments"]:
+        deployment = one["deployment"]
+        one["preload"] = bool(draft.preload & {deployment["model"], deployment["build"]})
     return {
         "schema": SCHEMA,
         "holdfast": server.__version__,
@@ -23,13 +26,14 @@ def document(draft: Draft) -> dict[str, Any]:
         "devices": [asdict(device) for device in (*rig.gpus, rig.ram)],
         "devices_left_out": list(rig.left_out),
         "demand": asdict(draft.demand),
-        **draft.plan.to_dict(),
+        **plan,
         "commands": [
             {"build": one.build, "environment": dict(one.environment), "argv": list(one.argv)}
             for one in draft.commands
         ],
         "left_out": list(draft.left_out),
-        "notes": list(draft.notes),
+        "not_in_store": sorted(draft.unheld),
+        "next_steps": [asdict(step) for step in draft.steps],
     }
 
 

@@ -25,22 +25,33 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """Something that somebody may want to do next."""
+
+    purpose: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     subject: str
     """What it is for: `this machine`, or what --hardware said."""
-    here: bool
-    """Whether it is for this machine, so that it can be run."""
+    command: str
+    """What makes it again: `holdfast plan` with the flags that change the plan."""
     rig: Rig
     demand: Demand
     plan: Plan
     options: tuple[Option, ...] = ()
     """All that were weighed against each other."""
     commands: tuple[Command, ...] = ()
-    held_only: bool = False
-    """Whether only what is in the store was considered."""
-    notes: tuple[str, ...] = ()
-    missing_engines: tuple[tuple[str, str], ...] = ()
-    """What is gained by installing an engine, and the command that does it."""
+    here: bool = False
+    """Whether it is for this machine, so that it can be run."""
+    preload: frozenset[str] = frozenset()
+    """Names of models or builds that are to be loaded at the start."""
+    unheld: frozenset[str] = frozenset()
+    """Models that had no chance because no build of them is in the store."""
+    steps: tuple[Step, ...] = ()
+    """What to do next."""
 
     @property
     def ordered(self) -> tuple[Assignment, ...]:

@@ -10,11 +10,14 @@ from server.cli.columns import columns
 from server.cli.plan.draft import Draft
 from server.cli.plan.report import model_of
 from server.cli.plan.screen import Screen, heading
-from server.cli.plan.table import rate, tokens, where
-from server.planning.footprint.component import COMPONENTS
+from server.cli.plan.table import filled, gib, rate, tokens, where
+from server.cli.plan.verdict import ways
+from server.planning.footprint.component import COMPONENTS, Component
 from server.planning.plan import Assignment, Option
 from server.units import format_bytes, format_duration
 
+_HEADINGS = ("", "BUILD", "ON", "SLOTS", "GPU GIB", "RAM GIB", "TOK/S", "KEEPS")
+_FIRST_NUMBER = 3
 _LABELS = {"kv_cache": "KV cache", "mtp": "MTP", "prompt_cache": "prompt cache"}
 
 
@@ -26,16 +29,23 @@ def explain(draft: Draft, model: str, screen: Screen) -> Iterator[Text]:
         yield from screen.paragraph("It is not in the plan.")
     else:
         yield from _assignment(draft, assignment, screen)
-    others = [o for o in draft.options if o.deployment.model == model]
-    if others:
-        yield from heading(f"Ways that were weighed: {len(others)}")
-        yield from _options(draft, others, assignment.option if assignment else None)
+    count = sum(option.deployment.model == model for option in draft.options)
+    if count:
+        yield from heading(f"Ways to run it: {count}, of each build and place the best")
+        yield from screen.paragraph("Short: beside the other models of the plan.", style="dim")
+        yield from _ways(draft, model, screen)
     rejections = [r for r in draft.plan.rejections if model_of(r) == model]
     if rejections:
         yield from heading(f"Turned down: {len(rejections)}")
     for rejection in rejections:
-        lead = Text.assemble("   ", (rejection.name, "bold"), ": ")
+        name = rejection.name.removeprefix(f"{model}:")
+        lead = Text.assemble("   ", (name, "bold"), ": ")
         yield from screen.paragraph(rejection.reason + ".", lead=lead)
+
+
+def component_label(component: Component) -> str:
+    """A component's name for people."""
+    return _LABELS.get(component, component)
 
 
 def _assignment(draft: Draft, assignment: Assignment, screen: Screen) -> Iterator[Text]:
@@ -53,8 +63,10 @@ def _assignment(draft: Draft, assignment: Assignment, screen: Screen) -> Iterato
             f"prompts {rate(speed.prefill)}; bound by {speed.binds}",
         ),
         ("loads in", format_duration(option.load_seconds)),
-        ("keeps", f"{option.retention:.1%} of a score of {option.capability:.1f}"),
     ]
+    if option.capability:
+        score = f"{option.retention:.1%} of a mean benchmark score of {option.capability:.1f}"
+        facts.append(("keeps", score))
     if option.estimated:
         facts.append(("size", "estimated from the quantization: nobody has told it yet"))
     yield Text()
@@ -72,30 +84,35 @@ def _components(draft: Draft, option: Option) -> Iterator[Text]:
     rows = [("", *names)]
     for component in used:
         sizes = [shares[device].get(component) for device in devices]
-        label = _LABELS.get(component, component)
+        label = component_label(component)
         rows.append((label, *(format_bytes(size) if size else "-" for size in sizes)))
     rows.append(("in all", *(format_bytes(option.footprint.on(device)) for device in devices)))
     for line in columns(rows, frozenset(range(1, len(names) + 1))):
         yield Text("   " + line)
 
 
-def _options(draft: Draft, options: list[Option], chosen: Option | None) -> Iterator[Text]:
-    rows = [("", "BUILD", "ENGINE", "ON", "SLOTS", "MEMORY", "TOK/S", "KEEPS")]
-    for option in options:
-        deployment = option.deployment
+def _ways(draft: Draft, model: str, screen: Screen) -> Iterator[Text]:
+    rows = [_HEADINGS]
+    reasons = [""]
+    for way in ways(draft, model):
+        option, d = way.option, way.option.deployment
+        reasons.append(way.verdict or "chosen")
         rows.append(
             (
-                "*" if option == chosen else "",
-                deployment.build.partition(":")[2],
-                deployment.engine,
-                where(deployment, draft.rig),
-                f"{deployment.slots} x {tokens(deployment.context)}",
-                format_bytes(option.footprint.total),
+                "" if way.verdict else "*",
+                d.build.partition(":")[2],
+                where(d, draft.rig),
+                f"{d.slots} x {tokens(d.context)}",
+                *gib(option, draft.rig),
                 rate(option.speed.decode),
-                f"{option.retention:.1%}",
+                f"{option.retention:.0%}",
             )
         )
-    head, *body = columns(rows, frozenset({4, 5, 6, 7}))
-    yield Text(head, style="dim")
-    for line in body:
-        yield Text(line, style="bold" if line.startswith("*") else "")
+    shown = filled(rows)
+    right = frozenset(at for at, number in enumerate(shown) if number >= _FIRST_NUMBER)
+    lines = columns([[row[number] for number in shown] for row in rows], right)
+    width = max(map(len, lines))
+    for line, reason in zip(lines, reasons, strict=True):
+        style = "bold" if line.startswith("*") else "" if reason else "dim"
+        lead = Text(f"{line:<{width}}  ", style)
+        yield from screen.column(reason, lead=lead, style=style)

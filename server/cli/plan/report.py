@@ -49,7 +49,10 @@ def summary(draft: Draft) -> str:
     text += f": {', '.join(counts)}. " if counts else ". "
     if plan.proven:
         return text + "Proven: no better plan exists."
-    return text + f"Not proven: a better plan could exist, by at most {plan.gap:.1%}."
+    gap = f"at most {plan.gap:.1%}" if 0.0005 <= plan.gap <= 1 else "very little"
+    if plan.gap > 1:
+        gap = "a good deal"
+    return text + f"Not proven: a better plan may exist, by {gap}."
 
 
 def model_of(rejection: Rejection) -> str:
@@ -70,41 +73,51 @@ def _strangers(draft: Draft, screen: Screen) -> Iterator[Text]:
 
 
 def _why(draft: Draft, screen: Screen) -> Iterator[Text]:
+    """The reasons, each once for all that share it."""
     yield from heading("Why")
+    shared: dict[str, list[Text]] = {}
     for position, one in enumerate(draft.ordered):
-        lead = Text.assemble((f"{draft.mark(one)}  ", f"bold {table.colour(position)}"))
-        text = f"{one.reason}; limited by {one.binds}"
-        if one.evicts:
-            text += f"; makes {' and '.join(one.evicts)} go when loaded"
-        yield from screen.paragraph(text + ".", lead=lead)
+        mark = Text(draft.mark(one), f"bold {table.colour(position)}")
+        shared.setdefault(f"{one.reason}; limited by {one.binds}.", []).append(mark)
+    for text, marks in shared.items():
+        yield from screen.paragraph(text, lead=Text(" ").join(marks) + Text("  "))
 
 
 def _left_out(draft: Draft, screen: Screen) -> Iterator[Text]:
     """Models without a place, one reason each; the rest is for --explain."""
-    models = draft.left_out
-    if not models:
-        return
-    yield from heading("Not in the plan")
+    models = [model for model in draft.left_out if model not in draft.unheld]
+    if draft.left_out:
+        yield from heading("Not in the plan")
     for model in models:
         of_model = [r for r in draft.plan.rejections if model_of(r) == model]
         reason = chief(of_model)
         text = reason.reason if reason else "no build of it can be placed here"
         yield from screen.paragraph(text + ".", lead=Text.assemble("   ", (model, "bold"), ": "))
+    if absent := [model for model in draft.left_out if model in draft.unheld]:
+        yield from screen.paragraph(f"not in the store: {', '.join(absent)}.", lead="   ")
 
 
 def chief(rejections: Sequence[Rejection]) -> Rejection | None:
-    """The one that says most: of the model as a whole, else the one with the fewest bytes short."""
+    """The one that says most: of the model as a whole, else of the build that came nearest."""
     if not rejections:
         return None
     whole = [r for r in rejections if r.name == model_of(r)]
-    return min(whole or rejections, key=lambda r: sum(r.short.values()) or float("inf"))
+    return min(whole or rejections, key=_distance)
+
+
+def _distance(rejection: Rejection) -> tuple[bool, bool, int]:
+    """What runs and is too slow is nearer than what does not fit, and both than what was never
+    tried because another build is better."""
+    fits = rejection.reason.startswith("too slow")
+    return not fits, not rejection.short, sum(rejection.short.values())
 
 
 def _otherwise(draft: Draft, screen: Screen) -> Iterator[Text]:
     plan = draft.plan
     if plan.next_best:
         yield from heading("Next best")
-        yield from screen.paragraph(f"{plan.next_best.what}: {plan.next_best.loses}.", lead="   ")
+        text = f"{plan.next_best.what}. It would lose {plan.next_best.loses}."
+        yield from screen.paragraph(text, lead="   ")
     if plan.remedies:
         yield from heading("What would help")
         for remedy in plan.remedies:
@@ -115,24 +128,10 @@ def _otherwise(draft: Draft, screen: Screen) -> Iterator[Text]:
 def _next(draft: Draft, screen: Screen, *, commands: bool) -> Iterator[Text]:
     """What to type next, and what for; commands are never wrapped."""
     yield Text()
-    for note in draft.notes:
-        yield from screen.paragraph(note)
-    for purpose, command in _steps(draft):
-        yield from screen.paragraph(purpose + ":")
-        yield Text("   " + command)
-    if draft.demand.wishes:
+    for step in draft.steps:
+        yield from screen.paragraph(step.purpose + ":")
+        yield Text("   " + step.command)
+    if draft.options or draft.plan.rejections:
         more = "--explain MODEL shows every way to run a model and why it lost"
         more += "" if commands or not draft.ordered else ", --commands the engines' command lines"
         yield from screen.paragraph(more + ".", style="dim")
-
-
-def _steps(draft: Draft) -> Iterator[tuple[str, str]]:
-    """(what for, command)"""
-    absent = [a.option for a in draft.ordered if not a.option.held]
-    if draft.here and absent:
-        size = format_bytes(sum(option.weights_bytes for option in absent))
-        names = " ".join(option.deployment.build for option in absent)
-        yield f"Get what is not in the store yet, {size}", f"holdfast pull {names}"
-    yield from draft.missing_engines
-    if draft.here and draft.ordered and not absent and not draft.missing_engines:
-        yield "Have the running Holdfast change to this plan", "holdfast plan --apply"

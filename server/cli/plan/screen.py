@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.text import Text
 
+_LONGEST_LEAD = 20
 _NARROWEST = 60
 """Columns below which text is no longer wrapped tighter: a terminal then breaks it by itself."""
 
@@ -37,18 +38,31 @@ class Screen:
         )
 
     def paragraph(self, text: str, *, lead: Text | str = "", style: str = "") -> list[Text]:
-        """`lead`, then `text`, whose further lines begin below where it began."""
+        """`lead`, then `text`, whose further lines begin below where it began; of a long lead, a
+        little to the right of where that began."""
         lead = lead if isinstance(lead, Text) else Text(lead)
+        begin = len(lead.plain) - len(lead.plain.lstrip())
+        gap = len(lead) if len(lead) - begin <= _LONGEST_LEAD else begin + 3
+        return self._wrapped(text, lead, gap, style)
+
+    def column(self, text: str, *, lead: Text, style: str = "") -> list[Text]:
+        """`lead`, then `text` as a column of its own to the right of it."""
+        return self._wrapped(text, lead, len(lead), style)
+
+    def _wrapped(self, text: str, lead: Text, gap: int, style: str) -> list[Text]:
         rows = [text]
         if self.width is not None and text:
-            room = max(20, self.width - len(lead))
-            rows = textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False)
+            rows = textwrap.wrap(
+                text,
+                max(gap + 20, self.width),
+                initial_indent=" " * len(lead),
+                subsequent_indent=" " * gap,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+            rows[0] = rows[0][len(lead) :]
         first, *rest = rows
-        gap = " " * len(lead)
-        return [
-            Text.assemble(lead, (first, style)),
-            *(Text.assemble(gap, (row, style)) for row in rest),
-        ]
+        return [Text.assemble(lead, (first, style)), *(Text(row, style) for row in rest)]
 
     def render(self, lines: Iterable[Text]) -> str:
         """The lines as one text, with the terminal's codes for colours where it has any."""

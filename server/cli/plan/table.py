@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.text import Text
@@ -12,9 +12,9 @@ from server.cli.columns import columns
 from server.cli.plan.draft import Draft
 from server.cli.plan.screen import Screen
 from server.planning.deployment import Deployment
-from server.planning.plan import Assignment, Residency
-from server.planning.rig import Rig
-from server.units import format_bytes, format_duration
+from server.planning.plan import Assignment, Option, Residency
+from server.planning.rig import RAM_ID, Rig
+from server.units import GIB, format_duration
 
 COLOURS = ("cyan", "green", "yellow", "magenta", "blue", "red")
 _MEANS: dict[Residency, str] = {
@@ -37,7 +37,8 @@ _COLUMNS = (
     Column("MODEL"),
     Column("ON"),
     Column("SLOTS", right=True),
-    Column("MEMORY", right=True),
+    Column("GPU GIB", right=True),
+    Column("RAM GIB", right=True),
     Column("TOK/S", right=True),
     Column("ALL SLOTS", right=True, rank=3),
     Column("PROMPT", right=True, rank=5),
@@ -63,18 +64,25 @@ def table(draft: Draft, screen: Screen) -> Iterator[Text]:
         text = Text(line)
         text.stylize(f"bold {colour(position)}", 0, 1)
         yield text
+    if any(one.option.estimated for one in draft.ordered):
+        yield Text("~ estimated: the size of these files is not known yet", style="dim")
 
 
 def fitting(rows: list[tuple[str, ...]], width: int | None) -> list[int]:
-    """Numbers of the columns that fit `width`, the least important left out first."""
+    """Numbers of the columns that say something and fit `width`, the least important out first."""
     widths = [max(len(row[number]) for row in rows) for number in range(len(_COLUMNS))]
-    shown = list(range(len(_COLUMNS)))
+    shown = filled(rows)
     while width is not None and sum(widths[n] + 2 for n in shown) - 2 > width:
         least = max(shown, key=lambda number: _COLUMNS[number].rank)
         if _COLUMNS[least].rank == 0:
             break
         shown.remove(least)
     return shown
+
+
+def filled(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Numbers of the columns in which something stands below the heading."""
+    return [number for number in range(len(rows[0])) if any(row[number] for row in rows[1:])]
 
 
 def colour(position: int) -> str:
@@ -116,6 +124,15 @@ def rate(per_second: float) -> str:
     return f"{per_second:.1f}" if per_second < 9.95 else f"{per_second:.0f}"
 
 
+def gib(option: Option, rig: Rig) -> tuple[str, str]:
+    """What it takes of GPUs with memory of their own, and of RAM; `~`: its size is estimated."""
+    sizes = option.footprint.by_device().items()
+    ram = sum(size for device, size in sizes if rig.device(device).pool == RAM_ID)
+    gpu = option.footprint.total - ram
+    about = "~" if option.estimated else ""
+    return f"{about}{gpu / GIB:.1f}" if gpu else "", f"{about}{ram / GIB:.1f}" if ram else ""
+
+
 def _cells(draft: Draft, assignment: Assignment) -> tuple[str, ...]:
     option = assignment.option
     deployment, speed = option.deployment, option.speed
@@ -124,7 +141,7 @@ def _cells(draft: Draft, assignment: Assignment) -> tuple[str, ...]:
         deployment.build,
         where(deployment, draft.rig),
         f"{deployment.slots} x {tokens(deployment.context)}",
-        ("~" if option.estimated else "") + format_bytes(option.footprint.total),
+        *gib(option, draft.rig),
         rate(speed.decode),
         rate(speed.decode_all),
         rate(speed.prefill),

@@ -166,7 +166,7 @@ PLAN = Plan(
         PoolUse("GPU-1", f"GPU 1 ({RTX_4090})", 24 * GIB, 22 * GIB, 19 * GIB),
         PoolUse("ram", "RAM", 256 * GIB, 240 * GIB, 69 * GIB),
     ),
-    next_best=NextBest("qwen3.5-27b resident on GPU 1", "qwen3.5-122b-a10b would be on demand"),
+    next_best=NextBest("qwen3.5-27b resident on GPU 1", "qwen3.5-122b's place"),
     remedies=(
         Remedy("8.0 GiB more on GPU 1", "qwen3.5-27b would be resident", {"GPU-1": 8 * GIB}),
     ),
@@ -186,7 +186,7 @@ COMMAND = Command(
 def draft(plan: Plan = PLAN, **changes: Any) -> Draft:
     made = Draft(
         subject="2x4090+256G",
-        here=False,
+        command="holdfast plan --models all",
         rig=rig(),
         demand=DEMAND,
         plan=plan,

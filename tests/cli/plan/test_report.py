@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from server.cli.plan.draft import Draft
+from server.cli.plan.draft import Draft, Step
 from server.cli.plan.report import chief, report, summary
 from server.cli.plan.screen import Screen
 from server.hardware.machine import Process
@@ -36,16 +36,25 @@ def test_it_fits_the_terminal(width: int) -> None:
     assert table
 
 
-def test_what_is_not_proven_says_by_how_much() -> None:
-    assert summary(draft(replace(PLAN, proven=False, gap=0.0213))).endswith(
-        "Not proven: a better plan could exist, by at most 2.1%."
-    )
+@pytest.mark.parametrize(
+    ("gap", "told"), [(0.0213, "at most 2.1%"), (0.0001, "very little"), (1.295, "a good deal")]
+)
+def test_what_is_not_proven_says_by_how_much(gap: float, told: str) -> None:
+    text = summary(draft(replace(PLAN, proven=False, gap=gap)))
+    assert text.endswith(f"Not proven: a better plan may exist, by {told}.")
 
 
-def test_why_and_what_it_costs_others() -> None:
+def test_why_each_is_where_it_is() -> None:
     text = told(draft())
     assert "B  the most capable model above 8 tokens/s; limited by memory of GPU 1." in text
-    assert "makes qwen3.5-122b-a10b:ud-q4_k_xl go when loaded." in text
+    assert "D  no room beside qwen3.5-122b-a10b; limited by memory of GPU 1." in text
+
+
+def test_a_reason_that_several_share_is_told_once() -> None:
+    twin = replace(SMALL, wish=BIG.wish, option=replace(SMALL.option, capability=1.0))
+    text = told(draft(replace(PLAN, assignments=(SMALL, twin, BIG))))
+    assert "A C  it fits beside the others; limited by the model's context." in text
+    assert text.count("it fits beside the others") == 1
 
 
 def test_a_model_without_a_place_is_named_with_the_numbers() -> None:
@@ -58,7 +67,9 @@ def test_a_model_without_a_place_is_named_with_the_numbers() -> None:
 
 def test_the_next_best_and_what_would_help() -> None:
     text = told(draft())
-    assert "Next best\n   qwen3.5-27b resident on GPU 1: qwen3.5-122b-a10b would be on" in text
+    assert (
+        "Next best\n   qwen3.5-27b resident on GPU 1. It would lose qwen3.5-122b's place." in text
+    )
     assert "What would help\n   8.0 GiB more on GPU 1: qwen3.5-27b would be resident." in text
 
 
@@ -86,21 +97,16 @@ def test_a_gpu_that_is_left_out_or_shared_is_told() -> None:
     )
 
 
-def test_here_what_is_absent_is_to_be_pulled_first() -> None:
-    text = told(draft(here=True, subject="this machine"))
-    assert "not in the store yet, 20.0 GiB:\n   holdfast pull qwen3.5-27b:q4_k_m" in text
-    assert "--apply" not in text
+def test_what_to_do_next_is_told_with_the_command() -> None:
+    text = told(draft(steps=(Step("To fetch 20.0 GiB", "holdfast pull a b"),)))
+    assert "\nTo fetch 20.0 GiB:\n   holdfast pull a b\n" in text
 
 
-def test_here_with_everything_there_it_can_be_done() -> None:
-    text = told(draft(replace(PLAN, assignments=(BIG, SMALL)), here=True))
-    assert "holdfast plan --apply" in text
-
-
-def test_imagined_hardware_is_neither_pulled_for_nor_applied() -> None:
-    text = told(draft())
-    assert "holdfast pull" not in text
-    assert "--apply" not in text
+def test_models_that_are_not_in_the_store_share_a_line() -> None:
+    absent = frozenset({"qwen3.5-397b-a17b", "qwen3.5-9b"})
+    text = told(draft(replace(PLAN, assignments=(BIG,)), unheld=absent))
+    assert "   not in the store: qwen3.5-9b, qwen3.5-397b-a17b." in text
+    assert "ud-iq1_m" not in text
 
 
 def test_commands_are_shown_when_asked_for() -> None:
@@ -118,7 +124,8 @@ def test_commands_are_shown_when_asked_for() -> None:
         ([HUGE], HUGE),
         ([Rejection("m:b", "x", {"ram": 1}), Rejection("m", "y")], "y"),
         ([Rejection("m:b", "far", {"ram": 9}), Rejection("m:c", "near", {"ram": 2})], "near"),
-        ([Rejection("m:b", "slow"), Rejection("m:c", "near", {"ram": 2})], "near"),
+        ([Rejection("m:b", "beaten"), Rejection("m:c", "near", {"ram": 2})], "near"),
+        ([Rejection("m:b", "near", {"ram": 2}), Rejection("m:c", "too slow: x")], "too slow: x"),
     ],
 )
 def test_the_reason_that_says_most(

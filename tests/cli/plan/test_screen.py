@@ -23,6 +23,23 @@ def test_a_paragraph_hangs_below_its_beginning() -> None:
     ]
 
 
+def test_below_a_long_lead_it_does_not_hang_at_the_edge() -> None:
+    lines = Screen(60).paragraph(LONG, lead=f"   {'name' * 8}: ")
+    assert [line.plain for line in lines] == [
+        "   namenamenamenamenamenamenamename: the smallest build",
+        "      takes 104.2 GiB where 101.0 GiB are left of RAM and of",
+        "      both GPUs",
+    ]
+
+
+def test_a_column_stays_at_the_edge() -> None:
+    lines = Screen(60).column(LONG, lead=Text("x" * 36))
+    assert [line.plain for line in lines[1:3]] == [
+        " " * 36 + "104.2 GiB where 101.0",
+        " " * 36 + "GiB are left of RAM and",
+    ]
+
+
 def test_what_is_no_terminal_gets_lines_of_any_length() -> None:
     (line,) = Screen(None).paragraph(LONG, lead="   name: ")
     assert line.plain == f"   name: {LONG}"

@@ -8,6 +8,8 @@ import pytest
 
 from server.cli.plan.screen import Screen
 from server.cli.plan.table import ranges, rate, table, tokens, where
+from server.planning.plan import Assignment
+from server.units import GIB
 from tests.cli.plan.drafts import BIG, PLAN, SMALL, draft, option, rig
 
 
@@ -18,7 +20,7 @@ def drawn(width: int | None) -> list[str]:
 def test_models_stand_below_how_they_are_kept() -> None:
     begins = [line.split()[0] for line in drawn(80) if line.startswith("   ")]
     assert begins == ["MODEL", "resident:", "asleep:", "on"]
-    rows = [line for line in drawn(80) if not line.startswith("   ")]
+    rows = [line for line in drawn(80) if line[:1] in "ABCD"]
     assert [row.split()[:3] for row in rows] == [
         ["A", "qwen3.5-9b:q4_k_m", "GPU"],
         ["B", "qwen3.5-122b-a10b:ud-q4_k_xl", "GPU"],
@@ -30,9 +32,9 @@ def test_models_stand_below_how_they_are_kept() -> None:
 @pytest.mark.parametrize(
     ("width", "columns"),
     [
-        (80, "MODEL ON SLOTS MEMORY TOK/S"),
-        (90, "MODEL ON SLOTS MEMORY TOK/S LOADS IN"),
-        (None, "MODEL ON SLOTS MEMORY TOK/S ALL SLOTS PROMPT LOADS IN ENGINE LIMITED BY"),
+        (80, "MODEL ON SLOTS GPU GIB RAM GIB TOK/S"),
+        (92, "MODEL ON SLOTS GPU GIB RAM GIB TOK/S LOADS IN"),
+        (None, "MODEL ON SLOTS GPU GIB RAM GIB TOK/S ALL SLOTS PROMPT LOADS IN ENGINE LIMITED BY"),
     ],
 )
 def test_a_wider_terminal_shows_more(width: int | None, columns: str) -> None:
@@ -43,7 +45,18 @@ def test_a_wider_terminal_shows_more(width: int | None, columns: str) -> None:
 
 def test_a_size_that_nobody_told_is_marked() -> None:
     (row,) = (line for line in drawn(80) if "122b" in line)
-    assert "~89.0 GiB" in row
+    assert "~29.0    ~60.0" in row
+    assert drawn(80)[-1].startswith("~ estimated")
+
+
+def test_without_gpus_there_is_no_column_for_their_memory() -> None:
+    alone = Assignment(
+        SMALL.wish, option("qwen3.5-9b:q4_k_m", {"ram": 8 * GIB}), "resident", "", ""
+    )
+    made = draft(replace(PLAN, assignments=(alone,)), rig=rig(0))
+    head, _, row = [line.plain for line in table(made, Screen(80))]
+    assert "GPU GIB" not in head
+    assert row.split()[2:7] == ["CPU", "4", "x", "128K", "8.0"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,127 @@
+"""`holdfast plan --accuracy`: predicted beside actual, of memory by component, and of speed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from itertools import groupby
+from typing import Any
+
+from rich.text import Text
+
+from server.cli.columns import columns
+from server.cli.plan.explain import component_label
+from server.cli.plan.screen import Screen, heading
+from server.cli.plan.table import tokens
+from server.planning.accuracy import Row, rows, worst
+from server.planning.calibration import Observation
+from server.planning.deployment import Deployment
+from server.planning.footprint.component import EXACT, RAM
+from server.planning.measured import Measured
+from server.units import format_bytes
+
+_NOTHING = (
+    "Nothing was observed yet. Every start of an engine by `holdfast serve` is: what it took is "
+    "kept beside what was predicted, and corrects the next plan."
+)
+
+
+def accuracy(
+    observations: Iterable[Observation], measured: Measured, screen: Screen
+) -> Iterator[Text]:
+    """The newest start of each deployment; off: by how much the plan was too high or too low."""
+    found = rows(observations)
+    if not found:
+        yield from screen.paragraph(_NOTHING)
+        return
+    yield Text("Memory: the newest start of each deployment", style="bold")
+    yield from screen.paragraph(
+        "Predicted by the formulas; planned as corrected by the starts before; off by planned "
+        "over actual. What is exact is never corrected.",
+        style="dim",
+    )
+    for _, start in groupby(found, lambda row: (row.engine, row.deployment, row.device)):
+        yield Text()
+        yield from _start(list(start))
+    yield from _worst(found, screen)
+    yield from _speeds(measured, screen)
+
+
+def document(observations: Iterable[Observation], measured: Measured) -> dict[str, Any]:
+    """The same for JSON: bytes, and ratios of measured to predicted speeds."""
+    return {
+        "schema": 1,
+        "memory": [
+            {
+                **asdict(row),
+                "deployment": _read(row.deployment),
+                "component": row.component or "total",
+                "exact": row.component in EXACT,
+                "error": row.error,
+                "first_error": row.first_error,
+            }
+            for row in rows(observations)
+        ],
+        "speed": [asdict(one) for one in measured.measurements],
+    }
+
+
+def _start(start: list[Row]) -> Iterator[Text]:
+    first = start[0]
+    device = "RAM" if first.device == RAM else first.device
+    size = _size(first.deployment)
+    engine = f"{first.engine} {first.version}".strip()
+    yield Text.assemble((first.build, "bold"), f"{size} on {device}, {engine}")
+    cells = [("", "PREDICTED", "PLANNED", "ACTUAL", "OFF")]
+    for row in start:
+        label = "in all" if row.component is None else component_label(row.component)
+        predicted, planned, actual = map(format_bytes, (row.predicted, row.planned, row.actual))
+        exact = row.component in EXACT and row.difference == 0
+        off = "-" if row.error is None else "exact" if exact else f"{row.error:+.1%}"
+        cells.append((label, predicted, planned, actual, off))
+    head, *body = columns(cells, frozenset({1, 2, 3, 4}))
+    yield Text(f"   {head}", style="dim")
+    for line in body:
+        yield Text(f"   {line}")
+
+
+def _size(key: str) -> str:
+    """`, 4 x 32K`, of a deployment's key; nothing where an older version wrote it."""
+    try:
+        made = Deployment.from_dict(_read(key))
+    except (AttributeError, TypeError, ValueError):
+        return ""
+    return f", {made.slots} x {tokens(made.context)}"
+
+
+def _read(key: str) -> Any:
+    import orjson
+
+    try:
+        return orjson.loads(key)
+    except orjson.JSONDecodeError:
+        return key
+
+
+def _worst(found: tuple[Row, ...], screen: Screen) -> Iterator[Text]:
+    row = worst(found)
+    if row is None or row.component is None or row.error is None:
+        return
+    wholes = [abs(one.error) for one in found if one.component is None and one.error is not None]
+    yield from heading("In short")
+    yield from screen.paragraph(
+        f"In all, plans were off by {max(wholes):.1%} at most; furthest off was "
+        f"{component_label(row.component)} of {row.build}, by {row.error:+.1%} "
+        f"({format_bytes(abs(row.difference))})."
+    )
+
+
+def _speeds(measured: Measured, screen: Screen) -> Iterator[Text]:
+    if not measured.measurements:
+        return
+    yield from heading("Speed: measured against the roofline's; later plans are corrected by it")
+    for one in measured.measurements:
+        figures = {"answers": one.decode, "all slots": one.decode_all, "prompts": one.prefill}
+        told = ", ".join(f"{name} {ratio:.0%}" for name, ratio in figures.items() if ratio)
+        where = " + ".join(one.products)
+        yield from screen.paragraph(f"{told} ({one.engine}, {where})", lead=f"   {one.build}: ")

@@ -119,11 +119,7 @@ def plan(
         pins=names(pin or ()),
     )
     demand = wanted(known, asked)
-    model = None if explain is None else known.resolve(explain)[0].id
-    if model is not None and all(wish.model != model for wish in demand.wishes):
-        raise ConfigError(
-            f"{model} is not among what is to be served", next_step="Add it to --models"
-        )
+    model = _one_of(known, demand, explain)
     whole = hardware is not None if all_builds is None else all_builds
     again = _again(hardware, models, context, slots, pin, home, config)
     draft = _draft(known, settings, demand, hardware, again, held_only=not whole)
@@ -133,6 +129,18 @@ def plan(
         applying.apply(draft, settings.admin_socket, yes=yes, json=json)
     else:
         _show(draft, model, commands=commands, json=json)
+
+
+def _one_of(known: Catalogue, demand: Demand, name: str | None) -> str | None:
+    """The id of the model that is to be explained."""
+    if name is None:
+        return None
+    model = known.resolve(name)[0].id
+    if all(wish.model != model for wish in demand.wishes):
+        raise ConfigError(
+            f"{model} is not among what is to be served", next_step="Add it to --models"
+        )
+    return model
 
 
 def _again(

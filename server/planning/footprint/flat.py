@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from server.catalogue import Architecture, Vision
 from server.planning.deployment import CHECKPOINTS as CONTEXT_CHECKPOINTS
 from server.planning.deployment import PROMPT_CACHE
+from server.planning.footprint.batch import Batch
 from server.planning.footprint.cache import layer_state_bytes, padded_context
-from server.planning.footprint.graph import Batch, model_bytes
+from server.planning.footprint.graph import model_bytes
 from server.planning.footprint.image import LARGEST_IMAGE, image_bytes
 from server.planning.parameters import Parameters, parameters
 

@@ -32,12 +32,14 @@ class Tensor:
         sources: tuple[Tensor, ...] = (),
         *,
         element: int = _F32,
+        beside: int = 0,
         inplace: bool = False,
         stored: bool = True,
     ) -> None:
         self.shape = (*shape, 1, 1, 1)[:4]
         self.strides = _contiguous(self.shape)
-        self.size = -(-math.prod(shape) * element // ALIGNMENT) * ALIGNMENT
+        # `beside` the result its kernel may need bytes of its own.
+        self.size = -(-(math.prod(shape) * element + beside) // ALIGNMENT) * ALIGNMENT
         self.sources = sources
         self.inplace = inplace
         """Whether the result may take the place of a source of the same layout."""
@@ -57,11 +59,16 @@ class Tensor:
 
 
 class Graph:
-    """Nodes in the order in which they are computed, and the inputs that are filled before."""
+    """Nodes in the order in which they are computed, and the inputs that are filled before.
 
-    def __init__(self) -> None:
+    `copies`: with more than one of each input, the next batch is prepared while this one is
+    computed, and none is ever overwritten (ggml-backend.cpp, GGML_SCHED_MAX_COPIES).
+    """
+
+    def __init__(self, copies: int = 1) -> None:
         self.nodes: list[Tensor] = []
         self.inputs: list[Tensor] = []
+        self._copies = copies
 
     def input(self, shape: tuple[int, ...], element: int = _F32) -> Tensor:
         tensor = Tensor(shape, element=element)
@@ -85,6 +92,9 @@ class Graph:
             tensor.allocated = False
         for tensor in self.inputs:
             space.place(tensor)
+            for _ in range(self._copies - 1):
+                tensor.output = True
+                space.allocate(tensor.size)
         for node in self.nodes:
             if node.root is not None:
                 node.root.views += 1
@@ -112,7 +122,7 @@ class _Space:
         tensor.allocated = True
         if tensor.inplace and self._take_over(tensor):
             return
-        tensor.address = self._allocate(tensor.size)
+        tensor.address = self.allocate(tensor.size)
 
     def drop(self, tensor: Tensor) -> None:
         """Nobody needs `tensor` any more."""
@@ -143,7 +153,7 @@ class _Space:
                 return True
         return False
 
-    def _allocate(self, size: int) -> int:
+    def allocate(self, size: int) -> int:
         fitting = [block for block in self._free[:-1] if block[1] >= size]
         # Of several that fit equally well, the last one.
         best = min(reversed(fitting), key=lambda block: block[1], default=self._free[-1])

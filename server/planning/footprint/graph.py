@@ -10,37 +10,19 @@ the CPU in every case tried, on a GPU in the logs that others have published.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from server.catalogue import Architecture
+from server.planning.footprint.batch import Batch
 from server.planning.footprint.ggml import Graph, Tensor
 from server.planning.parameters import conv_width
 
-MICRO_BATCH = 512
-"""Tokens computed at a time: llama-server's default of --ubatch-size."""
+_F16 = 2
+_VALUE_ROTATION = 64
+"""Rows of the matrix by which values are rotated (llama-kv-cache.cpp, `build_input_v_rot`)."""
 _PERIODS = 2
 """Periods of layers that are laid out: from the second one on they all lie alike."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What is computed at once."""
-
-    slots: int
-    context: int
-    """Tokens of each slot, as reserved."""
-    rotated: bool = False
-    """Whether keys and values are rotated before they are stored: in quantized caches."""
-    drafted: int = 0
-    """Tokens drafted at each step: so many states more are kept of each sequence."""
-    offloaded: bool = False
-    """Whether the layers run on a GPU, which gets the embeddings from the CPU."""
-
-    @property
-    def tokens(self) -> int:
-        whole = min(MICRO_BATCH, self.context * self.slots)
-        return -(-whole // self.slots) * self.slots
 
 
 @lru_cache(maxsize=4096)
@@ -60,20 +42,22 @@ def prediction_bytes(architecture: Architecture, batch: Batch) -> int:
     return _Builder(architecture, batch).prediction().buffer_bytes()
 
 
-def input_bytes(architecture: Architecture, batch: Batch) -> int:
-    """Bytes of what is handed to a graph, the tokens' embeddings above all and the mask."""
+def waiting_bytes(architecture: Architecture, batch: Batch) -> int:
+    """Bytes in RAM of what waits for a GPU: masks and numbers, so many copies of them, the tokens'
+    embeddings, and the place for those of an image."""
     tokens = batch.tokens
-    embeddings = architecture.hidden * tokens * 4
-    mask = batch.context * tokens * 2
-    numbers = tokens * (4 + 4 * 4 + 2 * 8)  # ids, positions and places in the caches
-    return embeddings + mask + numbers
+    mask = batch.context * tokens * _F16
+    numbers = tokens * (4 * 4 + 2 * 8)  # positions and places in the caches
+    if batch.rotated:
+        numbers += (_rotation(architecture.head_dim) ** 2 + _VALUE_ROTATION**2) * 4
+    return batch.copies * (mask + numbers) + 2 * architecture.hidden * tokens * 4
 
 
 class _Builder:
     def __init__(self, architecture: Architecture, batch: Batch) -> None:
         self.a = architecture
         self.batch = batch
-        self.graph = Graph()
+        self.graph = Graph(batch.copies)
         graph, tokens = self.graph, batch.tokens
         self.positions = graph.input((4 * tokens,))
         self.states = graph.input((batch.slots,))
@@ -83,7 +67,7 @@ class _Builder:
         per_slot = tokens // batch.slots
         self.mask = graph.input((batch.context, per_slot, 1, batch.slots), 2)
         self.key_rotation = graph.input((_rotation(self.a.head_dim),) * 2)
-        self.value_rotation = graph.input((64, 64))
+        self.value_rotation = graph.input((_VALUE_ROTATION, _VALUE_ROTATION))
 
     def model(self) -> Graph:
         a, graph, tokens = self.a, self.graph, self.batch.tokens
@@ -223,7 +207,12 @@ class _Builder:
         self._store(value.view((a.kv_heads * a.head_dim, tokens)), self.values_at)
         per_slot = query.view((a.head_dim, a.heads, tokens // self.batch.slots, self.batch.slots))
         permuted = per_slot.view(per_slot.shape, (1, 0, 0, 0))
-        found = Tensor((a.head_dim, a.heads, tokens), (permuted, self.mask))
+        stored = 2 * a.kv_heads * a.head_dim * self.batch.context * self.batch.slots
+        found = Tensor(
+            (a.head_dim, a.heads, tokens),
+            (permuted, self.mask),
+            beside=stored * _F16 if self.batch.widened else 0,
+        )
         current = found.view((a.heads * a.head_dim, tokens))
         graph.expand(current)
         if self.batch.rotated:

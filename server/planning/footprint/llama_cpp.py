@@ -8,15 +8,16 @@ the hundredth of a MiB; what the process and the CUDA driver take besides is an 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from itertools import accumulate
 
 from server.catalogue import Architecture
 from server.planning.deployment import Deployment
+from server.planning.footprint.batch import Batch
 from server.planning.footprint.cache import kv_bytes, layer_state_bytes, padded_context
 from server.planning.footprint.component import RAM, Component, Footprint
-from server.planning.footprint.graph import Batch, input_bytes, model_bytes, prediction_bytes
+from server.planning.footprint.graph import model_bytes, prediction_bytes, waiting_bytes
 from server.planning.footprint.image import image_bytes
 from server.planning.weights import WeightMap
 from server.units import MIB
@@ -38,8 +39,8 @@ _HEAP_GAP = 6 * MIB
 _CUDA_PROCESS = 350 * MIB
 """What the CUDA libraries keep in RAM. Not measured here."""
 _F32 = 4
-_COPIES = 4
-"""Of each input of a graph that several GPUs work on in turn (GGML_SCHED_MAX_COPIES)."""
+_TURNS = 4
+"""Copies of each input of a graph that several GPUs work on in turn (GGML_SCHED_MAX_COPIES)."""
 _LARGEST_OF_EXPERTS = 0.42
 """The down projection's share of an expert's bytes: six bits beside twice four and a half."""
 
@@ -120,9 +121,9 @@ def _caches(d: Deployment, a: Architecture) -> Iterator[Part]:
         yield device, "state", state * (layers - full[device])
 
 
-def _batch(d: Deployment, *, drafted: int, offloaded: bool) -> Batch:
-    rotated = d.kv_type in ("q8_0", "q4_0")  # llama-kv-cache.cpp, attn_rot_k
-    return Batch(d.slots, padded_context(d.context), rotated, drafted, offloaded)
+def _batch(d: Deployment, *, offloaded: bool, copies: int = 1) -> Batch:
+    context = padded_context(d.context)
+    return Batch(d.slots, context, d.kv_type, d.draft_tokens, offloaded, copies)
 
 
 def _scratch(d: Deployment, a: Architecture, weights: WeightMap) -> Iterator[Part]:
@@ -131,22 +132,22 @@ def _scratch(d: Deployment, a: Architecture, weights: WeightMap) -> Iterator[Par
     if d.vision and a.vision and weights.vision:
         yield (d.gpus[0] if d.gpus else RAM), "vision", weights.vision + image_bytes(a.vision)
     devices = layer_devices(d, a.layers)
-    batch = _batch(d, drafted=d.draft_tokens, offloaded=False)
     if RAM in devices:
-        yield RAM, "compute", model_bytes(a, batch)
+        yield RAM, "compute", model_bytes(a, _batch(d, offloaded=False))
     if not d.gpus:
         return
-    batch = _batch(d, drafted=d.draft_tokens, offloaded=True)
-    inputs = input_bytes(a, batch)
-    # Several GPUs take turns, each with copies of the inputs, if every layer is on one of them
-    # (llama-context.cpp, pipeline_parallel).
-    turns = len(d.gpus) > 1 and RAM not in devices and not d.cpu_experts
-    more = (_COPIES - 1) * inputs if turns else 0
+    batch = _batch(d, offloaded=True, copies=_copies(d, devices))
     for gpu in d.gpus:
-        yield gpu, "compute", model_bytes(a, batch) + more
-    # Where inputs wait: the tokens' embeddings, and the place for those of an image.
-    yield RAM, "compute", inputs + more + a.hidden * batch.tokens * _F32
+        yield gpu, "compute", model_bytes(a, batch)
+    yield RAM, "compute", waiting_bytes(a, batch)
     yield d.gpus[0], "compute", _visiting(d, a, weights)
+
+
+def _copies(d: Deployment, devices: Sequence[str]) -> int:
+    """Several GPUs take turns, each with copies of the inputs, if every layer is on one of them
+    (llama-context.cpp, pipeline_parallel)."""
+    turns = len(d.gpus) > 1 and RAM not in devices and not d.cpu_experts
+    return _TURNS if turns else 1
 
 
 def _visiting(d: Deployment, a: Architecture, weights: WeightMap) -> int:
@@ -168,13 +169,16 @@ def _prediction(d: Deployment, a: Architecture) -> Iterator[Part]:
     """The context of multi-token prediction: a cache that stays f16, its graph, its logits."""
     if not d.draft_tokens:
         return
-    output = layer_devices(d, a.layers)[-1]
-    batch = Batch(d.slots, padded_context(d.context), offloaded=output != RAM)
+    devices = layer_devices(d, a.layers)
+    output, copies = devices[-1], _copies(d, devices)
+    batch = Batch(d.slots, padded_context(d.context), offloaded=output != RAM, copies=copies)
     yield output, "mtp", a.mtp_layers * kv_bytes(a, batch.context * d.slots)
     yield output, "mtp", prediction_bytes(a, batch)
     yield RAM, "mtp", d.slots * a.vocab * _F32
     if output != RAM:
-        yield RAM, "mtp", input_bytes(a, batch) + a.hidden * batch.tokens * _F32
+        # And what the model computed of each token, from which drafting goes on.
+        hidden = (copies - 1) * a.hidden * batch.tokens * _F32
+        yield RAM, "mtp", waiting_bytes(a, batch) + hidden
 
 
 def _host(d: Deployment, a: Architecture) -> Iterator[Part]:
@@ -185,8 +189,5 @@ def _host(d: Deployment, a: Architecture) -> Iterator[Part]:
     yield RAM, "prompt_cache", d.prompt_cache
     for gpu in d.gpus:
         yield gpu, "context", CUDA_CONTEXT
-        if d.kv_type not in ("f16", "bf16"):
-            # Flash attention reads one layer's keys and values as f16 (ggml-cuda/fattn-common.cuh).
-            yield gpu, "context", kv_bytes(a, context)
     if d.gpus:
         yield RAM, "process", _CUDA_PROCESS

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from server.catalogue import Architecture, load
-from server.planning.footprint.graph import Batch, input_bytes, model_bytes, prediction_bytes
+from server.planning.footprint.batch import Batch
+from server.planning.footprint.graph import model_bytes, prediction_bytes, waiting_bytes
 from server.settings import Settings
 from server.units import MIB
 
@@ -88,7 +89,7 @@ def test_a_model_on_the_cpu(
 def test_a_quantized_cache_is_rotated(
     shapes: Mapping[str, Architecture], size: str, slots: int, context: int, logged: float
 ) -> None:
-    assert mib(model_bytes(shapes[size], Batch(slots, context, rotated=True))) == logged
+    assert mib(model_bytes(shapes[size], Batch(slots, context, "q8_0"))) == logged
 
 
 @pytest.mark.parametrize(("size", "slots", "drafted", "model", "block"), DRAFTING)
@@ -112,8 +113,22 @@ def test_a_model_on_a_gpu(shapes: Mapping[str, Architecture]) -> None:
     in a unified cache of 2,048, which has the mask of one slot."""
     assert mib(model_bytes(shapes["27b"], Batch(1, 16_384, offloaded=True))) == 138.02
     assert mib(model_bytes(shapes["0.8b"], Batch(4, 2048, offloaded=True))) == 42.58
-    inputs = input_bytes(shapes["0.8b"], Batch(1, 2048)) + 512 * 1024 * 4
-    assert mib(inputs) == 6.02
+    assert mib(waiting_bytes(shapes["0.8b"], Batch(1, 2048, offloaded=True))) == 6.02
+
+
+def test_two_gpus_that_take_turns(shapes: Mapping[str, Architecture]) -> None:
+    """A published log of 27B's shape: 262,144 tokens of q8_0, three drafted, micro batches of 256.
+
+    Four copies of each input, keys and values of a layer as f16, and what drafts in f16.
+    """
+    a = shapes["27b"]
+    model = Batch(1, 262_144, "q8_0", 3, offloaded=True, copies=4, micro_batch=256)
+    assert mib(model_bytes(a, model)) == 1597.09
+    assert mib(waiting_bytes(a, model)) == pytest.approx(523.10, abs=0.011)
+    drafts = Batch(1, 262_144, offloaded=True, copies=4, micro_batch=256)
+    assert mib(prediction_bytes(a, drafts)) == 613.03
+    hidden = 3 * 256 * a.hidden * 4
+    assert mib(waiting_bytes(a, drafts) + hidden) == pytest.approx(537.04, abs=0.011)
 
 
 def test_every_period_of_layers_lies_alike(shapes: Mapping[str, Architecture]) -> None:

@@ -7,13 +7,22 @@ from typing import Any
 import typer
 
 from server.cli import admin
+from server.cli.columns import columns
 from server.cli.options import Config, Home, Json, load_settings
+from server.units import format_bytes, format_duration
+
+_HEADING = (
+    "MODEL", "STATE", "WHERE", "PID", "SLOTS", "QUEUE", "CONTEXT", "PREDICTED", "ACTUAL", "TOK/S",
+    "FOR", "RESTARTS",
+)  # fmt: skip
 
 
 def ps(json: Json = False, home: Home = None, config: Config = None) -> None:
-    """Show what runs: each engine, its state, slots, queue, memory and last error.
+    """Show what runs: each engine, where, its state, slots, queue, memory, speed and last error.
 
-    Asks the server of the same home over its admin socket.
+    PREDICTED and ACTUAL are bytes of memory on all its devices together; TOK/S is what one request
+    has got on average since the engine was started. Asks the server of the same home over its admin
+    socket.
 
     \b
     Examples:
@@ -31,30 +40,50 @@ def ps(json: Json = False, home: Home = None, config: Config = None) -> None:
 
 
 def table(engines: list[dict[str, Any]]) -> list[str]:
-    """The engines as aligned lines of text, a heading first."""
-    from server.units import format_bytes, format_duration
+    """The engines as aligned lines of text, a heading first, then what is to be said of each."""
+    rows = [_HEADING, *map(_row, engines)]
+    return columns(rows) + [line for engine in engines for line in _remarks(engine)]
 
-    rows = [("MODEL", "STATE", "PID", "SLOTS", "QUEUE", "CONTEXT", "RSS", "FOR", "RESTARTS")]
-    for engine in engines:
-        progress = engine["progress"]
-        loading = engine["state"] == "starting" and progress is not None
-        rows.append(
-            (
-                engine["name"],
-                engine["state"] + (f" {progress:.0%}" if loading else ""),
-                str(engine["pid"] or "-"),
-                f"{engine['running']}/{engine['slots']}",
-                str(engine["waiting"]),
-                str(engine["context"]),
-                format_bytes(engine["rss"]) if engine["rss"] else "-",
-                format_duration(engine["seconds"]),
-                str(engine["restarts"]),
-            )
+
+def state(engine: dict[str, Any]) -> str:
+    """Its state in words: `starting 40%`, `waits`, `pinned`."""
+    words = [engine["state"]]
+    if engine["state"] == "starting" and engine["progress"] is not None:
+        words.append(f"{engine['progress']:.0%}")
+    elif engine["waits_for"]:
+        words = ["waits"]
+    if engine["pinned"]:
+        words.append("(pinned)")
+    return " ".join(words)
+
+
+def _row(engine: dict[str, Any]) -> tuple[str, ...]:
+    actual, decode = engine["actual"], engine["decode"]
+    return (
+        engine["name"],
+        state(engine),
+        ", ".join("RAM" if device == "ram" else device for device in engine["devices"]),
+        str(engine["pid"] or "-"),
+        f"{engine['running']}/{engine['slots']}",
+        str(engine["waiting"]),
+        str(engine["context"]),
+        format_bytes(sum(engine["predicted"].values())),
+        format_bytes(sum(actual.values())) if actual else "-",
+        f"{decode:.1f}" if decode else "-",
+        format_duration(engine["seconds"]),
+        str(engine["restarts"]),
+    )
+
+
+def _remarks(engine: dict[str, Any]) -> list[str]:
+    name = engine["name"]
+    found = []
+    if engine["waits_for"]:
+        found.append(f"{name} waits for {engine['waits_for']}")
+    if engine["steps_down"]:
+        found.append(
+            f"{name} had too little memory and runs with {', '.join(engine['steps_down'])}"
         )
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-    lines += [f"{e['name']}: {e['last_error']}" for e in engines if e["last_error"]]
-    return lines
+    if engine["last_error"]:
+        found.append(f"{name}: {engine['last_error']}")
+    return found

@@ -14,13 +14,14 @@ from server.chat import parse_json
 from server.engines.fleet import Fleet
 from server.engines.member import Member
 from server.engines.planned import planned_berths
+from server.engines.program import Reserved
 from server.errors import RequestError
 from server.web.exchange import Exchange
 
 _BODY = 4 * 1024**2
 """Bytes; a plan for eight sizes in every build has some hundred thousand."""
 _METRICS = 1.0
-"""Seconds for an engine to tell its counters; a busy one answers between two steps."""
+"""Seconds for an engine to be looked at; a busy one tells its counters between two steps."""
 
 
 async def livez(exchange: Exchange) -> None:
@@ -73,6 +74,13 @@ class Admin:
         await exchange.answer_json({"actions": [asdict(action) for action in actions]})
 
 
+def _by_device(taken: Reserved) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for (device, _), size in taken.items():
+        found[device] = found.get(device, 0) + size
+    return found
+
+
 async def _name(exchange: Exchange) -> str:
     name = parse_json(await exchange.body(_BODY)).get("model")
     if not isinstance(name, str):
@@ -85,18 +93,21 @@ async def _name(exchange: Exchange) -> str:
 async def _told(member: Member) -> dict[str, Any]:
     """A member as `ps` tells it."""
     engine, berth = member.engine, member.berth
-    work = None
+    work = taken = None
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_METRICS):
+            taken = await engine.taken()
             work = await engine.work()
     return asdict(engine.status()) | {
         "name": member.name,
         "build": berth.deployment.build,
+        "deployment": berth.deployment.to_dict(),
         "engine": berth.deployment.engine,
         "devices": sorted(berth.devices),
         "residency": berth.residency,
         "pinned": berth.pin,
         "predicted": dict(berth.needs),
+        "actual": None if taken is None else _by_device(taken),
         "waits_for": member.waits_for or None,
         "steps_down": member.steps,
         "requests": member.usage.requests,

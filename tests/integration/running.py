@@ -78,15 +78,22 @@ def wait_for(condition: Any, timeout: float, every: float = 0.05) -> None:
         time.sleep(every)
 
 
-@contextlib.contextmanager
 def holdfast(
     home: Path, *arguments: str, extra: dict[str, str] | None = None
-) -> Iterator[Holdfast]:
+) -> contextlib.AbstractContextManager[Holdfast]:
     """`holdfast serve ARGUMENTS --port 0`, until the block ends."""
+    return serving([str(COMMAND), "serve", "--port", "0", *arguments], home, extra)
+
+
+@contextlib.contextmanager
+def serving(
+    command: list[str], home: Path, extra: dict[str, str] | None = None
+) -> Iterator[Holdfast]:
+    """What `command` serves, until the block ends; it tells its URL as `holdfast serve` does."""
     log = home.parent / f"{home.name}.log"
     with open(log, "w") as output:
         process = subprocess.Popen(
-            [COMMAND, "serve", "--port", "0", *arguments],
+            command,
             env=environment(home) | (extra or {}),
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -52,6 +52,9 @@ class WeightMap:
     """The image encoder, where the build has one: the mmproj of a GGUF build."""
     exact: bool = False
     """Whether the bytes were read from the files' headers."""
+    expert_sizes: frozenset[int] = frozenset()
+    """The different sizes that matrices of experts have, all experts of a layer together, where
+    headers tell."""
 
     @property
     def total(self) -> int:
@@ -142,6 +145,7 @@ def _sorted(tensors: Iterable[tuple[str, int]], layers: int, vision: int) -> Wei
     """Names are those of llama.cpp's gguf-py (constants.py) and of transformers' checkpoints."""
     dense, experts = [0] * layers, [0] * layers
     embeddings = output = mtp = 0
+    sizes = set()
     for name, size in tensors:
         bytes_ = _padded(size)
         match = _LAYER.search(name)
@@ -155,11 +159,13 @@ def _sorted(tensors: Iterable[tuple[str, int]], layers: int, vision: int) -> Wei
             output += 0 if is_embedding else bytes_
         elif "_exps." in name or ".experts." in name:
             experts[int(match[1])] += bytes_
+            sizes.add(bytes_)
         else:
             dense[int(match[1])] += bytes_
     both = zip(dense, experts, strict=True)
+    layer_weights = tuple(LayerWeights(*pair) for pair in both)
     return WeightMap(
-        embeddings, output, tuple(LayerWeights(*pair) for pair in both), mtp, vision, exact=True
+        embeddings, output, layer_weights, mtp, vision, exact=True, expert_sizes=frozenset(sizes)
     )
 
 

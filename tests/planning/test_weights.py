@@ -94,6 +94,10 @@ def test_a_gguf_header_tells_every_byte(
     assert weights.embeddings == 4096 * a.hidden * 144 // 256  # Q4_K
     assert (weights.output > 4 * a.hidden) == (not a.tied)
     assert bool(weights.layers[0].experts) == bool(a.experts)
+    # Three matrices of the same type.
+    assert {3 * size for size in weights.expert_sizes} == {
+        layer.experts for layer in weights.layers if a.experts
+    }
     # The prediction block has what a layer of full attention has, and joins two inputs.
     last = weights.layers[3]
     assert weights.mtp > last.dense + last.experts

@@ -41,8 +41,8 @@ _CUDA_PROCESS = 350 * MIB
 _F32 = 4
 _TURNS = 4
 """Copies of each input of a graph that several GPUs work on in turn (GGML_SCHED_MAX_COPIES)."""
-_LARGEST_OF_EXPERTS = 0.42
-"""The down projection's share of an expert's bytes: six bits beside twice four and a half."""
+_VISITING = 0.71
+"""Of a layer's bytes: one matrix in four and a half bits a parameter and one, of three, in six."""
 
 Part = tuple[str, Component, int]
 
@@ -151,18 +151,21 @@ def _copies(d: Deployment, devices: Sequence[str]) -> int:
 
 
 def _visiting(d: Deployment, a: Architecture, weights: WeightMap) -> int:
-    """Room on the first GPU for the largest matrix that stays in RAM: long prompts are computed
-    there all the same (ggml-backend.cpp, op_offload)."""
+    """Room on the first GPU for matrices that stay in RAM: long prompts are computed there all the
+    same, one matrix at a time (ggml-backend.cpp, op_offload). Each larger one lies behind the gap
+    that a smaller one left."""
     *devices, _ = layer_devices(d, len(weights.layers))
-    if not d.cpu_experts and RAM not in devices:
+    in_ram = [
+        layer
+        for number, (device, layer) in enumerate(zip(devices, weights.layers, strict=True))
+        if _expert_device(d, number, device) == RAM
+    ]
+    if not in_ram:
         return 0
-    largest = 0
-    for number, (device, layer) in enumerate(zip(devices, weights.layers, strict=True)):
-        if _expert_device(d, number, device) == RAM:
-            largest = max(largest, round(layer.experts * _LARGEST_OF_EXPERTS))
-        if device == RAM and a.ffn is not None:
-            largest = max(largest, round(layer.dense * _LARGEST_OF_EXPERTS))
-    return largest
+    if weights.expert_sizes:
+        return sum(weights.expert_sizes)
+    dense = max(layer.dense for layer in in_ram) if a.experts is None else 0
+    return round(_VISITING * max(dense, *(layer.experts for layer in in_ram)))
 
 
 def _prediction(d: Deployment, a: Architecture) -> Iterator[Part]:

@@ -46,6 +46,8 @@ def place(
     Raises DoesNotFit where something that must be served cannot be: which, what is missing, and
     what would fit.
     """
+    there = {gpu.id for gpu in rig.gpus}
+    options = [option for option in options if there.issuperset(option.deployment.gpus)]
     found = solve(options, demand, rig, running=running, seconds=seconds)
     if found is None:
 

@@ -79,6 +79,9 @@ def _nearest(asked: Sequence[Wish], demand: Demand, is_possible: Callable[[Deman
         loose = tuple(replace(w, pin=False) if w == wish else w for w in demand.wishes)
         if wish.pin and is_possible(replace(demand, wishes=loose)):
             return f"It fits if {wish.name} is not pinned and is loaded on demand"
+    loose = tuple(replace(wish, pin=False) for wish in demand.wishes)
+    if loose != demand.wishes and is_possible(replace(demand, wishes=loose)):
+        return "It fits if none of them is pinned, and they are loaded on demand in turns"
     for wish in sorted(asked, key=lambda wish: (wish.weight, wish.name)):
         fewer = tuple(w for w in demand.wishes if w != wish)
         if is_possible(replace(demand, wishes=fewer)):

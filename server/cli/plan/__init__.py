@@ -181,8 +181,10 @@ def _draft(
     from server.cli.plan import drafting as d
 
     if hardware is None:
-        found = d.here(known, settings)
-        return d.drafted_here(known, settings, demand, found, command=command, held_only=held_only)
+        found, running = d.here(known, settings)
+        return d.drafted_here(
+            known, settings, demand, found, running=running, command=command, held_only=held_only
+        )
     found = d.elsewhere(known, settings, hardware)
     return d.drafted(
         known, settings, demand, found, subject=hardware, command=command, held_only=held_only

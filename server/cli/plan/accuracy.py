@@ -18,8 +18,9 @@ from server.planning.calibration import Observation
 from server.planning.deployment import Deployment
 from server.planning.footprint.component import EXACT, RAM
 from server.planning.measured import Measured
-from server.units import format_bytes
+from server.units import MIB, format_bytes
 
+_LOGGED = MIB // 100  # the digits with which engines log
 _NOTHING = (
     "Nothing was observed yet. Every start of an engine by `holdfast serve` is: what it took is "
     "kept beside what was predicted, and corrects the next plan."
@@ -56,7 +57,7 @@ def document(observations: Iterable[Observation], measured: Measured) -> dict[st
                 **asdict(row),
                 "deployment": _read(row.deployment),
                 "component": row.component or "total",
-                "exact": row.component in EXACT,
+                "exact": _exact(row),
                 "error": row.error,
                 "first_error": row.first_error,
             }
@@ -76,13 +77,17 @@ def _start(start: list[Row]) -> Iterator[Text]:
     for row in start:
         label = "in all" if row.component is None else component_label(row.component)
         predicted, planned, actual = map(format_bytes, (row.predicted, row.planned, row.actual))
-        exact = row.component in EXACT and row.difference == 0
-        off = "-" if row.error is None else "exact" if exact else f"{row.error:+.1%}"
+        off = "-" if row.error is None else "exact" if _exact(row) else f"{row.error:+.1%}"
         cells.append((label, predicted, planned, actual, off))
     head, *body = columns(cells, frozenset({1, 2, 3, 4}))
     yield Text(f"   {head}", style="dim")
     for line in body:
         yield Text(f"   {line}")
+
+
+def _exact(row: Row) -> bool:
+    """Whether nothing is left between plan and log, of a component that is never corrected."""
+    return row.component in EXACT and abs(row.difference) < _LOGGED
 
 
 def _size(key: str) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import orjson
 
@@ -23,6 +24,7 @@ from server.engines.vllm_binary import Interpreter, built_interpreter
 from server.errors import EngineError, EngineMissing, StoreError
 from server.hardware.imagined import imagined
 from server.planning.demand import Demand
+from server.planning.deployment import Deployment
 from server.planning.explanation import explain
 from server.planning.placement import place
 from server.planning.plan import Plan
@@ -56,18 +58,24 @@ def elsewhere(catalogue: Catalogue, settings: Settings, hardware: str) -> Invent
     )
 
 
-def here(catalogue: Catalogue, settings: Settings) -> Inventory:
-    """This machine as it is now; what a running Holdfast's engines hold counts as free."""
-    return inventory(catalogue, settings, survey(settings.home, _pids(settings)))
+def here(catalogue: Catalogue, settings: Settings) -> tuple[Inventory, tuple[Deployment, ...]]:
+    """This machine as it is now, and what the Holdfast of this home runs on it, if one does; what
+    its engines hold counts as free."""
+    engines = [engine for engine in _engines(settings) if engine["pid"]]
+    pids = [engine["pid"] for engine in engines]
+    running = tuple(Deployment.from_dict(engine["deployment"]) for engine in engines)
+    return inventory(catalogue, settings, survey(settings.home, pids)), running
 
 
-def _pids(settings: Settings) -> list[int]:
-    """Of the engines of the Holdfast that runs for this home, if any does."""
+def _engines(settings: Settings) -> list[dict[str, Any]]:
+    """As `holdfast ps` tells them; none where no Holdfast answers."""
     try:
-        engines = orjson.loads(admin.get(settings.admin_socket, "/admin/ps"))["engines"]
+        found: list[dict[str, Any]] = orjson.loads(admin.get(settings.admin_socket, "/admin/ps"))[
+            "engines"
+        ]
     except EngineError:
         return []
-    return [engine["pid"] for engine in engines if engine["pid"]]
+    return found
 
 
 def drafted(
@@ -79,14 +87,16 @@ def drafted(
     subject: str,
     command: str,
     held_only: bool,
+    running: Sequence[Deployment] = (),
 ) -> Draft:
-    """The plan for `demand` on what was found; `command` makes it again.
+    """The plan for `demand` on what was found; `command` makes it again. What is `running` stays
+    as it is where nothing is lost by that.
 
     Raises ConfigError for a demand that contradicts itself, and DoesNotFit where something that
     must be served cannot be.
     """
-    options, rejections = found.options(catalogue, demand, held_only=held_only)
-    plan = place(options, demand, found.rig, rejections=rejections)
+    options, rejections = found.options(catalogue, demand, held_only=held_only, running=running)
+    plan = place(options, demand, found.rig, running=running, rejections=rejections)
     preload = frozenset(catalogue.serve.preload)
     draft = Draft(subject, command, found.rig, demand, plan, options, preload=preload)
     return replace(draft, commands=tuple(_commands(draft, catalogue, settings, found)))
@@ -98,6 +108,7 @@ def drafted_here(
     demand: Demand,
     found: Inventory,
     *,
+    running: Sequence[Deployment],
     command: str,
     held_only: bool,
 ) -> Draft:
@@ -110,8 +121,9 @@ def drafted_here(
 
     def made(held_only: bool) -> Draft:
         return drafted(
-            catalogue, settings, demand, found, subject=HERE, command=command, held_only=held_only
-        )
+            catalogue, settings, demand, found,
+            subject=HERE, command=command, held_only=held_only, running=running,
+        )  # fmt: skip
 
     draft = whole = made(held_only=False)
     if held_only:

@@ -42,6 +42,8 @@ class Screen:
         little to the right of where that began."""
         lead = lead if isinstance(lead, Text) else Text(lead)
         begin = len(lead.plain) - len(lead.plain.lstrip())
+        if self.width is not None and len(lead) > self.width - 20:
+            text, lead = lead.plain.lstrip() + text, Text(" " * begin)
         gap = len(lead) if len(lead) - begin <= _LONGEST_LEAD else begin + 3
         return self._wrapped(text, lead, gap, style)
 

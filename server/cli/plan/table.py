@@ -91,12 +91,12 @@ def colour(position: int) -> str:
 
 
 def where(deployment: Deployment, rig: Rig) -> str:
-    """The devices that it computes on: `GPU 0`, `GPU 0-3`, `GPU 0+RAM`, `CPU`."""
+    """The devices that it computes on: `GPU 0-3`, `GPU 0+RAM`, `MIG 0.1`, `CPU`."""
     if not deployment.gpus:
         return "CPU"
     names = [rig.device(gpu).name.partition(" (")[0] for gpu in deployment.gpus]
     numbers = [re.fullmatch(r"GPU (\d+)", name) for name in names]
-    text = ",".join(names)
+    text = ",".join(re.sub(r"GPU (\d+), MIG (\d+)", r"MIG \1.\2", name) for name in names)
     if all(numbers):
         text = "GPU " + ranges([int(match[1]) for match in numbers if match])
     partly = deployment.cpu_experts > 0 or deployment.gpu_layers is not None

@@ -64,6 +64,11 @@ def test_what_should_be_exact_and_is_not_shows() -> None:
     assert "state 100.0 MiB 100.0 MiB 50.0 MiB +100.0%" in text
 
 
+def test_what_is_below_the_digits_of_the_log_is_exact() -> None:
+    text = " ".join(told(observation("state", 933_888, 933_232)).split())
+    assert "state 912.0 KiB 912.0 KiB 911.4 KiB exact" in text
+
+
 def test_what_was_furthest_off_is_named() -> None:
     assert "furthest off was compute of qwen3.5-9b:q4_k_m, by +3.0% (15.0 MiB)." in told(*START)
 

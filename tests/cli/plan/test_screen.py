@@ -32,6 +32,12 @@ def test_below_a_long_lead_it_does_not_hang_at_the_edge() -> None:
     ]
 
 
+def test_a_lead_that_fills_the_line_is_wrapped_itself() -> None:
+    lines = Screen(60).paragraph("it fits", lead="   " + "17.5 GiB more on GPU 0 and " * 3 + ": ")
+    assert max(len(line.plain) for line in lines) <= 60
+    assert lines[0].plain.startswith("   17.5 GiB")
+
+
 def test_a_column_stays_at_the_edge() -> None:
     lines = Screen(60).column(LONG, lead=Text("x" * 36))
     assert [line.plain for line in lines[1:3]] == [

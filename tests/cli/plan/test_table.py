@@ -10,7 +10,7 @@ from server.cli.plan.screen import Screen
 from server.cli.plan.table import ranges, rate, table, tokens, where
 from server.planning.plan import Assignment
 from server.units import GIB
-from tests.cli.plan.drafts import BIG, PLAN, SMALL, draft, option, rig
+from tests.cli.plan.drafts import BIG, PLAN, SMALL, draft, gpu, option, rig
 
 
 def drawn(width: int | None) -> list[str]:
@@ -73,6 +73,12 @@ def test_without_gpus_there_is_no_column_for_their_memory() -> None:
 def test_where(gpus: tuple[str, ...], changes: dict[str, int], expected: str) -> None:
     made = option("qwen3.5-9b:q4_k_m", {"ram": 2**33}, gpus, **changes)
     assert where(made.deployment, rig(3)) == expected
+
+
+def test_a_slice_of_a_gpu_has_a_short_name() -> None:
+    slice_ = gpu(0, name="GPU 0, MIG 2 (NVIDIA A100-SXM4-80GB MIG 1g.10gb)", mig=True)
+    made = option("qwen3.5-9b:q4_k_m", {"GPU-0": GIB * 2}, ("GPU-0",), cpu_experts=1)
+    assert where(made.deployment, replace(rig(1), gpus=(slice_,))) == "MIG 0.2+RAM"
 
 
 @pytest.mark.parametrize(

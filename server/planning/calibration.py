@@ -16,11 +16,14 @@ from server.catalogue import EngineName
 from server.planning.deployment import Deployment
 from server.planning.footprint.component import RAM, Component, Footprint
 from server.planning.footprint.correction import NONE, Correction, Corrections, is_estimate
+from server.units import GIB, MIB
 
 __all__ = ["NONE", "Correction", "Corrections", "Observation", "learn", "observe"]
 
 NEWEST = 9
 """Observations of a kind that count: after a driver's or an engine's update, old ones fade out."""
+_ROUNDING: Mapping[EngineName, float] = {"llama-server": 0.01 * MIB, "vllm": 0.01 * GIB}
+"""Bytes to which an engine's log tells; a smaller difference is none."""
 _LIMITS = (0.5, 2.0)
 """A factor beyond them says that something else was measured, or the formula is wrong."""
 
@@ -60,10 +63,11 @@ def learn(
     """
     ratios: dict[tuple[EngineName, str, str, Component], list[float]] = {}
     for one in observations:
-        if not is_estimate(one.engine, one.component) or min(one.predicted, one.actual) <= 0:
+        if not is_estimate(one.component) or min(one.predicted, one.actual) <= 0:
             continue
         key = (one.engine, one.version, one.device, one.component)
-        ratios.setdefault(key, []).append(one.actual / one.predicted)
+        told = abs(one.actual - one.predicted) > _ROUNDING[one.engine]
+        ratios.setdefault(key, []).append(one.actual / one.predicted if told else 1.0)
     least, most = _LIMITS
     found = tuple(
         Correction(*key, min(most, max(least, median(seen[-NEWEST:]))), len(seen[-NEWEST:]))

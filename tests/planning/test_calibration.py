@@ -10,6 +10,7 @@ from server.planning.accuracy import rows, worst
 from server.planning.calibration import NEWEST, NONE, Observation, learn, observe
 from server.planning.deployment import Deployment
 from server.planning.footprint import RAM, Component, Footprint
+from server.units import MIB
 
 GPU = "NVIDIA GeForce RTX 4090"
 ONE = Observation(
@@ -20,9 +21,9 @@ ONE = Observation(
     build="m:b",
     deployment="{}",
     component="process",
-    predicted=100,
-    planned=100,
-    actual=110,
+    predicted=100 * MIB,
+    planned=100 * MIB,
+    actual=110 * MIB,
 )
 
 
@@ -45,15 +46,15 @@ def test_one_start_corrects() -> None:
 
 
 def test_one_odd_start_among_several_moves_nothing() -> None:
-    assert factor(ONE, ONE, replace(ONE, actual=190)) == pytest.approx(1.1)
+    assert factor(ONE, ONE, replace(ONE, actual=190 * MIB)) == pytest.approx(1.1)
 
 
 def test_old_starts_fade_out() -> None:
-    old, new = [ONE] * 50, [replace(ONE, actual=130)] * NEWEST
+    old, new = [ONE] * 50, [replace(ONE, actual=130 * MIB)] * NEWEST
     assert factor(*old, *new) == pytest.approx(1.3)
 
 
-@pytest.mark.parametrize(("actual", "expected"), [(1, 0.5), (1000, 2.0)])
+@pytest.mark.parametrize(("actual", "expected"), [(1, 0.5), (1000 * MIB, 2.0)])
 def test_absurd_factors_are_bounded(actual: int, expected: float) -> None:
     assert factor(replace(ONE, actual=actual)) == expected
 
@@ -71,6 +72,12 @@ def test_absurd_factors_are_bounded(actual: int, expected: float) -> None:
 )
 def test_factors_stay_where_they_belong(other: Observation) -> None:
     assert factor(other) == 1
+
+
+def test_what_is_lost_in_a_logs_rounding_teaches_nothing() -> None:
+    tiny = replace(ONE, predicted=8192, actual=10_486)  # logged as 0.01 MiB
+    assert factor(tiny) == 1
+    assert factor(tiny, replace(ONE, predicted=4 * MIB, actual=5 * MIB), ONE) == pytest.approx(1.1)
 
 
 def test_devices_of_a_kind_share_what_was_learnt() -> None:
@@ -159,14 +166,15 @@ def test_accuracy_tells_the_newest_start_of_each_deployment() -> None:
 
 
 def test_twin_gpus_are_added_up() -> None:
-    twins = [replace(ONE, device=GPU, actual=100), replace(ONE, device=GPU, actual=120)]
+    twins = [replace(ONE, device=GPU, predicted=100, actual=size) for size in (100, 120)]
     total = rows(twins)[0]
     assert (total.predicted, total.actual) == (200, 220)
 
 
 def test_learning_makes_the_next_prediction_true() -> None:
     """Two deployments of an engine whose process is a fifth larger than the formula has it."""
-    first, second = (replace(ONE, predicted=p, planned=p, actual=p * 6 // 5) for p in (500, 900))
+    sizes = (500 * MIB, 900 * MIB)
+    first, second = (replace(ONE, predicted=p, planned=p, actual=p * 6 // 5) for p in sizes)
     corrections = learn([first], versions={"llama-server": "b1"}, kinds={})
     planned = second.predicted * corrections.factor("llama-server", RAM, "process")
     assert planned == pytest.approx(second.actual)

@@ -8,13 +8,13 @@ from server.catalogue import EngineName
 from server.planning.footprint.component import EXACT, Component
 
 
-def is_estimate(engine: EngineName, component: Component) -> bool:
+def is_estimate(component: Component) -> bool:
     """Whether a component may be corrected at all.
 
-    llama-server's weights are the tensors' bytes: what a build's name made us expect says nothing
-    of another build, and the file's header tells.
+    Weights are the tensors' bytes, and the header tells them: what the name of one build made us
+    expect says nothing of another.
     """
-    return component not in EXACT and (engine, component) != ("llama-server", "weights")
+    return component not in EXACT and component != "weights"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Corrections:
 
     def factor(self, engine: EngineName, device: str, component: Component) -> float:
         """What a formula's bytes are multiplied by; 1 where nothing is known, or it is exact."""
-        if not self.corrections or not is_estimate(engine, component):
+        if not self.corrections or not is_estimate(component):
             return 1.0
         kind = dict(self.kinds).get(device, device)
         version = dict(self.versions).get(engine)

@@ -20,6 +20,7 @@ from server.engines.fleet import Fleet
 from server.engines.lifecycle import State
 from server.engines.occupant import Memory
 from server.engines.yard import Yard
+from server.errors import EngineError
 from server.ledger.keys import KeyBook
 from server.planning.selection import Look
 from server.routing.attempt import Patience
@@ -91,6 +92,7 @@ class Node:
     async def _run(self, sockets: list[socket.socket]) -> None:
         fleet = asyncio.create_task(self._fleet.run())
         failing = asyncio.create_task(self._end_if_nothing_starts())
+        fleet.add_done_callback(lambda _: self._endpoint.stopping.set())
         try:
             async with self._endpoint.serving(sockets):
                 try:
@@ -98,8 +100,11 @@ class Node:
                 finally:
                     failing.cancel()
         finally:
+            bug = fleet.exception() if fleet.done() else None
             fleet.cancel()
             await self._fleet.stop_all(0)
+        if bug is not None:
+            raise bug
         if failing.done() and not failing.cancelled() and (error := failing.exception()):
             raise error
 
@@ -109,7 +114,7 @@ class Node:
             await self._fleet.settled()
             members = tuple(self._fleet.members.values())
             if members and all(member.engine.state is State.FAILED for member in members):
-                await members[0].engine.wait_ready()
+                raise members[0].error or EngineError(f"{members[0].name} failed")
         except BaseException:
             self._endpoint.stopping.set()
             raise

@@ -11,18 +11,18 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-from server.engines.berth import Berth, starts
+from server.engines.berth import Berth
 from server.engines.decision import Action, Decision, Refusal, decide
 from server.engines.engine import Engine
 from server.engines.ladder import difference
 from server.engines.lifecycle import State
 from server.engines.member import Doing, Member, Tenure
-from server.engines.occupant import Memory, Occupant
+from server.engines.occupant import Memory
 from server.engines.refusal import among_strangers, does_not_fit
-from server.engines.slots import SlotQueue
+from server.engines.roster import Roster
+from server.engines.surveyor import Surveyor
 from server.engines.transition import stays_wanted, transition
 from server.engines.yard import Yard
 from server.errors import DoesNotFit, EngineError, EngineUnready, HoldfastError, ModelNotFound
@@ -37,20 +37,22 @@ class Fleet:
     def __init__(
         self, yard: Yard, capacity: Memory, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.members: dict[str, Member] = {}
-        """By name, in the order in which they start."""
         self.on_change: Callable[[], None] | None = None
         """Called when other builds are served than before, or otherwise."""
         self._yard = yard
         self._capacity = capacity
         self._clock = clock
-        self._leaving: list[Member] = []
+        self._roster = Roster(yard, self._call, self._quiet, self._watched, clock)
         self._event = asyncio.Event()
         self._looked = asyncio.Event()
         self._attentive = True
         self._tasks: set[asyncio.Task[None]] = set()
-        self._rig: Rig | None = None
-        self._surveyed = float("-inf")
+        self._surveyor = Surveyor(yard, self._roster, clock)
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """By name, in the order in which they start."""
+        return self._roster.members
 
     # ---- Wishes ----
 
@@ -71,15 +73,7 @@ class Fleet:
         What is planned as it runs goes on; all else ends as soon as nothing of it runs. Raises
         HoldfastError, having changed nothing, if one of them cannot be launched here.
         """
-        known = {member.name: member for member in self._everybody()}
-        made = [(berth, self._made(berth, known.get(berth.name))) for berth in berths]
-        self.members = {
-            berth.name: self._member(berth, engine, known.pop(berth.name, None))
-            for berth, engine in made
-        }
-        self._leaving = list(known.values())
-        for member in self._leaving:
-            member.planned = False
+        self._roster.become(berths)
         self._capacity = self._capacity if capacity is None else capacity
         if self.on_change is not None:
             self.on_change()
@@ -89,21 +83,23 @@ class Fleet:
         self, berths: Sequence[Berth], capacity: Memory | None = None
     ) -> tuple[Action, ...]:
         """What `apply` would lead to, in order; nothing is changed."""
-        return transition(self._under(berths), self._capacity if capacity is None else capacity)
+        return transition(
+            self._roster.under(berths), self._capacity if capacity is None else capacity
+        )
 
     async def look(self) -> Rig:
         """What the machine has now for engines. Raises EngineError where nobody can tell."""
         await self._survey()
-        if self._rig is None:
+        if self._surveyor.rig is None:
             raise EngineError("this fleet cannot look at its machine")
-        return self._rig
+        return self._surveyor.rig
 
     async def load(self, name: str) -> Member:
         """Have it loaded, others making room; return when it is ready. Raises what keeps it from
         that: DoesNotFit, or what its engine failed for."""
         member = self.get(name)
         if member.engine.state is State.FAILED:
-            self._renew(member, member.berth)
+            self._roster.renew(member, member.berth)
             member.tried.clear()
         member.queue.open()
         await member.want()
@@ -121,12 +117,12 @@ class Fleet:
 
     async def settled(self) -> None:
         """Return when nothing is under way: all that is to run and can does."""
-        while self._event.is_set() or self._tasks or not all(map(_rests, self._everybody())):
+        while self._event.is_set() or self._tasks or not all(map(_rests, self._roster.everybody())):
             await self._looked.wait()
 
     async def stop_all(self, drain_timeout: float) -> None:
         """End every engine; requests that run get `drain_timeout` seconds. `run` is to be over."""
-        members = self._everybody()
+        members = self._roster.everybody()
         stopped = EngineUnready("Holdfast is stopping")
         for member in members:
             member.queue.close(stopped)
@@ -136,7 +132,7 @@ class Fleet:
             task.cancel()
         tenures = [t for member in members for t in (member.tenure, member.former) if t]
         for tenure in tenures:
-            _unwatch(tenure)
+            tenure.unwatch()
         await asyncio.gather(*(tenure.engine.stop(drain_timeout) for tenure in tenures))
 
     # ---- The loop ----
@@ -157,15 +153,15 @@ class Fleet:
 
     def _look(self) -> Decision:
         """See what has become of everything, and decide what to do about it."""
-        for member in self._everybody():
+        for member in self._roster.everybody():
             self._attend(member)
-        self._leaving = [member for member in self._leaving if not _gone(member)]
-        return decide(self._occupants(), self._capacity)
+        self._roster.forget()
+        return decide(self._roster.occupants(), self._capacity)
 
     def _attend(self, member: Member) -> None:
         former, tenure = member.former, member.tenure
         if former is not None and former.phase in ("off", "failed"):
-            _unwatch(former)
+            former.unwatch()
             member.former = None
         if tenure.phase == "failed" and not tenure.buried:
             tenure.buried = True
@@ -194,22 +190,18 @@ class Fleet:
         log.info("%s is ready", member.name)
 
     def _begin(self, action: Action) -> None:
-        member = self._acting(action)
+        member = self._roster.acting(action)
         tenure = member.former if action.leaving and member.former else member.tenure
         tenure.doing = action.kind
         log.debug("%s", action)
+        if action.kind in ("stop", "sleep"):
+            member.queue.pause()  # now, lest a request begins before the engine hears of it
         if action.kind in ("start", "wake"):
             tenure.begun, tenure.woken = self._clock(), action.kind == "wake"
-        elif action.kind == "stop" and not action.leaving:
+        if action.kind == "stop" and not action.leaving:
             (occupant,) = (one for one in member.occupants() if not one.leaving)
             member.wanted = stays_wanted(occupant, action)
         self._spawn(self._act(tenure, action.kind))
-
-    def _acting(self, action: Action) -> Member:
-        known = self.members.get(action.name)
-        if known is not None and (not action.leaving or known.former is not None):
-            return known
-        return next(m for m in self._leaving if m.name == action.name)
 
     async def _act(self, tenure: Tenure, kind: Doing) -> None:
         engine = tenure.engine
@@ -225,11 +217,13 @@ class Fleet:
                 await engine.stop(0)
         except HoldfastError as error:  # it stays with the engine, and is seen there
             log.debug("%s: %s", engine.name, error)
+            if kind == "sleep" and engine.state is State.READY:
+                engine.queue.resume()
         finally:
             tenure.doing = None
 
     def _drain(self, decision: Decision) -> None:
-        for member in self._everybody():
+        for member in self._roster.everybody():
             drain = member.name in decision.draining
             serving = (member.former or member.tenure).phase == "ready"
             if drain and serving and not member.draining:
@@ -242,12 +236,12 @@ class Fleet:
         """Tell who waits that it is in vain, after another look at what there is."""
         if not refusals:
             return
-        if self._yard.survey is not None and self._clock() - self._surveyed > 1.0:
+        if self._surveyor.stale:
             self._spawn(self._survey())
             return
         for refusal in refusals:
             member = self.members[refusal.name]
-            error = does_not_fit(member.name, member.berth.needs, refusal, self._rig)
+            error = does_not_fit(member.name, member.berth.needs, refusal, self._surveyor.rig)
             log.warning("%s", error.sentence)
             member.refusal, member.wanted = error, False
             member.queue.fail_waiting(error)
@@ -257,7 +251,7 @@ class Fleet:
         waits = dict(decision.waits)
         for name, member in self.members.items():
             member.waits_for = waits.get(name, "")
-        unsettled = any(m.unload or m.former for m in self.members.values()) or self._leaving
+        unsettled = any(m.unload or m.former or not m.planned for m in self._roster.everybody())
         self._attentive = bool(waits or decision.draining or unsettled)
         looked, self._looked = self._looked, asyncio.Event()
         looked.set()
@@ -278,7 +272,7 @@ class Fleet:
             except HoldfastError as further:
                 error = further
         if isinstance(error, DoesNotFit):
-            error = among_strangers(error, member.berth.needs, self._rig)
+            error = among_strangers(error, member.berth.needs, self._surveyor.rig)
         log.error("%s failed: %s", member.name, error.sentence)
         member.refusal = error
         member.wanted = False
@@ -296,26 +290,17 @@ class Fleet:
             return False
         step = difference(berth.deployment, lower.deployment)
         log.warning("%s had too little memory (%s): trying %s", member.name, error.why, step)
-        self._renew(member, lower)
+        self._roster.renew(member, lower)
         member.steps.append(step)
         return True
 
     async def _survey(self) -> None:
         """Look at the machine again; a plan that uses a GPU which is gone is made anew."""
-        if self._yard.survey is None:
+        rig = await self._surveyor.look()
+        if rig is None:
             return
-        rig = await asyncio.to_thread(self._yard.survey, self._pids())
-        self._rig, self._surveyed = rig, self._clock()
         self._capacity = rig.pools()
-        ids = {device.id for device in rig.gpus}
-        lost = sorted(
-            {
-                gpu
-                for member in self.members.values()
-                for gpu in member.berth.deployment.gpus
-                if gpu not in ids
-            }
-        )
+        lost = self._surveyor.lost()
         if lost and self._yard.replan is not None:
             log.error("%s cannot be used any more: planning without", " and ".join(lost))
             running = tuple(
@@ -327,85 +312,14 @@ class Fleet:
                 log.error("no plan without it: %s", error.sentence)
         self._call()
 
-    def _pids(self) -> tuple[int, ...]:
-        """Of our engines' first processes."""
-        tenures = [t for m in self._everybody() for t in (m.tenure, m.former) if t]
-        pids = [tenure.engine.status().pid for tenure in tenures]
-        return tuple(pid for pid in pids if pid is not None)
+    # ---- What is watched ----
 
-    # ---- What is there ----
-
-    def _everybody(self) -> list[Member]:
-        return [*self.members.values(), *self._leaving]
-
-    def _occupants(self) -> list[Occupant]:
-        return [one for member in self._everybody() for one in member.occupants()]
-
-    def _made(self, berth: Berth, known: Member | None) -> Engine | None:
-        """The engine of a berth that is new or other than before; None where what is can stay."""
-        stays = known is not None and known.berth.deployment == berth.deployment
-        if known is not None and stays and known.engine.state is not State.FAILED:
-            return None
-        queue = self._new_queue() if known is None else known.queue
-        return self._yard.engine(berth.deployment, queue)
-
-    def _new_queue(self) -> SlotQueue:
-        queue = SlotQueue(1, self._yard.queue_limit)
-        queue.pause()
-        return queue
-
-    def _member(self, berth: Berth, engine: Engine | None, member: Member | None) -> Member:
-        if member is None:
-            assert engine is not None
-            queue = engine.queue
-            queue.resize(engine.launch.slots)
-            member = Member(berth, queue, engine, self._call, self._clock)
-            queue.on_quiet = lambda: self._quiet(member)
-            self._watch(member.tenure)
-        elif engine is None:
-            member.tenure.berth = berth
-        else:
-            self._succeed(member, Tenure(berth, engine, load_seconds=berth.load_seconds))
-        member.planned = True
-        member.wanted = member.wanted or starts(berth)
-        return member
-
-    def _renew(self, member: Member, berth: Berth) -> None:
-        """Another engine for a member whose own has failed."""
-        engine = self._yard.engine(berth.deployment, member.queue)
-        self._succeed(member, Tenure(berth, engine, load_seconds=berth.load_seconds))
-        self._call()
-
-    def _succeed(self, member: Member, tenure: Tenure) -> None:
-        old = member.tenure
-        if old.phase in ("off", "failed"):
-            _unwatch(old)
-        elif member.former is None:
-            member.former = old
-        member.tenure = tenure
-        member.queue.open()
-        self._watch(tenure)
-
-    def _under(self, berths: Sequence[Berth]) -> list[Occupant]:
-        """What there would be under other berths, for a look ahead."""
-        planned = {berth.name: berth for berth in berths}
-        found = []
-        for member in self._everybody():
-            berth = planned.get(member.name)
-            stays = berth is not None and member.berth.deployment == berth.deployment
-            for one in member.occupants():
-                if stays or one.holds:
-                    found.append(one if stays else replace(one, leaving=True))
-            if stays:
-                del planned[member.name]
-        return found + [_off(berth) for berth in planned.values()]
-
-    def _watch(self, tenure: Tenure) -> None:
+    def _watched(self, tenure: Tenure) -> tuple[asyncio.Task[None], ...]:
         engine = tenure.engine
         watching = [self._follow(engine), self._yard.watchdog.watch(engine)]
         if self._yard.record is not None:
             watching.append(self._yard.record(engine, tenure.berth.deployment))
-        tenure.watchers = tuple(asyncio.create_task(one) for one in watching)
+        return tuple(asyncio.create_task(one) for one in watching)
 
     async def _follow(self, engine: Engine) -> None:
         while True:
@@ -442,28 +356,3 @@ def _rests(member: Member) -> bool:
         tenure.buried if tenure.phase == "failed" else tenure.phase in ("off", "ready", "asleep")
     )
     return known and member.former is None and not member.unload
-
-
-def _gone(member: Member) -> bool:
-    return member.former is None and member.tenure.phase in ("off", "failed")
-
-
-def _unwatch(tenure: Tenure) -> None:
-    for watcher in tenure.watchers:
-        watcher.cancel()
-
-
-def _off(berth: Berth) -> Occupant:
-    """A berth of which nothing runs."""
-    return Occupant(
-        name=berth.name,
-        needs=berth.needs,
-        devices=berth.devices,
-        phase="off",
-        asleep=berth.asleep,
-        pinned=berth.pin,
-        resident=berth.residency == "resident",
-        wanted=starts(berth),
-        ttl=0.0 if berth.residency == "asleep" else berth.ttl,
-        load_seconds=berth.load_seconds,
-    )

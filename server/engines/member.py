@@ -57,6 +57,11 @@ class Tenure:
     """Whether it was decided what follows its failure."""
     watchers: tuple[asyncio.Task[None], ...] = field(default=(), repr=False)
 
+    def unwatch(self) -> None:
+        """Its engine is of no interest any more."""
+        for watcher in self.watchers:
+            watcher.cancel()
+
     @property
     def phase(self) -> Phase:
         return _PHASES[self.engine.state] if self.doing is None else _DOING[self.doing]
@@ -115,7 +120,13 @@ class Member:
     @property
     def ready(self) -> bool:
         """Whether a request that comes now is served as soon as a slot is free."""
-        return self.engine.state is State.READY and not self.draining
+        serving = self.engine.state is State.READY and self.tenure.doing is None
+        return serving and not self.draining
+
+    @property
+    def present(self) -> bool:
+        """Whether any engine of it has not ended yet."""
+        return self.former is not None or self.tenure.phase not in ("off", "failed")
 
     @property
     def in_order(self) -> bool:
@@ -177,6 +188,11 @@ class Member:
         if self.former is not None:
             yield self._occupant(self.former, leaving=True)
         yield self._occupant(self.tenure, leaving=not self.planned)
+
+    def came_down(self, berth: Berth) -> bool:
+        """Whether what `berth` says has failed before for want of memory: what it has come down to
+        from there then stands."""
+        return berth.deployment in self.tried
 
     def settle(self, error: HoldfastError | None) -> None:
         """Tell those who wait without a request that it is ready, or why it is not."""

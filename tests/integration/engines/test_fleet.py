@@ -204,6 +204,10 @@ async def test_out_of_memory_leads_down_the_ladder_and_who_waits_is_served(
         assert len(set(member.tried)) == len(member.tried)
         assert member.berth.deployment not in member.tried
         assert member.queue.slots == member.berth.deployment.slots < 4
+        pid = member.engine.status().pid
+        fleet.apply([large])
+        await asyncio.wait_for(fleet.settled(), 20)
+        assert member.engine.status().pid == pid, "what has failed is not tried again"
 
 
 async def test_where_the_ladder_ends_the_reason_stands(harbour: Harbour, script: Script) -> None:

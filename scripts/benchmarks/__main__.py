@@ -17,6 +17,7 @@ from pathlib import Path
 from scripts.benchmarks import (
     footprint,
     overhead,
+    placement,
     planning,
     pull,
     soak,
@@ -61,8 +62,8 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         "against a direct call and LiteLLM), streams (1,000 at once), startup (to the first "
         "answer), swap (one model for another, against the engine's own load), pull (4 GB, against "
         "hf), planning (a pull of 800 GB, against hf), verify (8 GB, against sha256sum), footprint "
-        "(predicted memory against what llama-server takes). Prints medians, each against its "
-        "target.",
+        "(predicted memory against what llama-server takes), placement (a proven plan for eight "
+        "GPUs, and all plans against greedy's). Prints medians, each against its target.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -76,6 +77,7 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         "planning",
         "verify",
         "footprint",
+        "placement",
         "all",
     )
     # Not `choices`: with them argparse refuses that there is none.
@@ -111,6 +113,7 @@ def _measure(asked: argparse.Namespace, work: Path, cache: Path) -> list[Report]
         "planning": lambda: planning.measure(planning.QUICK if quick else planning.FULL, work),
         "verify": lambda: verify.measure(verify.QUICK if quick else verify.FULL, work),
         "footprint": lambda: footprint.measure(footprint.QUICK if quick else footprint.FULL, work),
+        "placement": lambda: placement.measure(placement.QUICK if quick else placement.FULL, work),
     }
     chosen = measurements if "all" in names else dict.fromkeys(names)
     reports = [_watched(name, measurements[name]) for name in chosen]

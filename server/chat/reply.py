@@ -57,6 +57,10 @@ def _finish_choice(choice: dict[str, Any], request: ChatRequest | CompletionRequ
     if not message.get("content") and message.get("content") != wanted:
         message["content"] = wanted
         changed = True
+    # vLLM says "stop" of a call that was forced, unless it is asked to stream.
+    if message.get("tool_calls") and choice.get("finish_reason") == "stop":
+        choice["finish_reason"] = "tool_calls"
+        changed = True
     if request.top_logprobs == 0:
         chosen_only(choice)
         changed = True

@@ -103,3 +103,14 @@ def test_what_is_no_answer_is_the_engines_fault(body: bytes) -> None:
 def test_usage_that_makes_no_sense_is_none(usage: Any) -> None:
     body = orjson.dumps({"choices": [], "usage": usage})
     assert finish_reply(body, PLAIN).usage is None
+
+
+@pytest.mark.parametrize("reason", ["stop", "tool_calls", "length"])
+def test_a_call_ends_as_a_call(reason: str) -> None:
+    """vLLM says "stop" of one that was forced."""
+    message = {"role": "assistant", "content": "", "tool_calls": [{"id": "x"}]}
+    answer = {"choices": [{"index": 0, "message": message, "finish_reason": reason}]}
+    request = parse_chat({"model": "m", "messages": [{"role": "user", "content": "hi"}],
+                          "max_tokens": 9})  # fmt: skip
+    (choice,) = orjson.loads(finish_reply(orjson.dumps(answer), request).body)["choices"]
+    assert choice["finish_reason"] == ("tool_calls" if reason == "stop" else reason)

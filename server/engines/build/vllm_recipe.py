@@ -10,9 +10,9 @@ from server.units import GIB
 FIRST_PYTHON, LAST_PYTHON = (3, 11), (3, 14)
 """That the locked vLLM has wheels for (its Requires-Python)."""
 
-# The wheels' own tags, and those of the torch that they are built against.
+# By the tags of the locked wheels; of llguidance, which has the narrowest.
 _ARCHITECTURES = ("x86_64", "aarch64")
-_GLIBC = (2, 28)
+_GLIBC = (2, 31)
 _DRIVER = 580
 """The first NVIDIA driver for CUDA 13, with which the locked torch comes; CUDA 13 release notes."""
 _INSTEAD = "llama-server serves here without it; scripts/setup sees to that one"

@@ -24,7 +24,7 @@ ARM = replace(BOX, architecture="aarch64", instructions=("asimd",))
     ("host", "cuda"),
     [
         (BOX, False),
-        (replace(BOX, glibc=(2, 28), python=(3, 14)), False),
+        (replace(BOX, glibc=(2, 31), python=(3, 14)), False),
         (ARM, False),
         (replace(BOX, driver="580.95.05"), False),  # a driver whose card has gone
         (replace(BOX, has_gpu=True, driver="580.95.05"), True),
@@ -42,7 +42,7 @@ def test_which_vllm_fits(host: VllmHost, cuda: bool) -> None:
     ("host", "why", "next_step"),
     [
         (replace(BOX, architecture="riscv64"), "no wheel for riscv64", "llama-server"),
-        (replace(BOX, glibc=(2, 17)), "need glibc 2.28 or newer, and here is 2.17", "llama"),
+        (replace(BOX, glibc=(2, 17)), "need glibc 2.31 or newer, and here is 2.17", "llama"),
         (replace(BOX, glibc=None), "here is another C library", "llama-server"),
         (replace(BOX, python=(3, 15)), "no wheels for Python 3.15", "3.11 to 3.14"),
         (replace(BOX, python=(3, 10)), "no wheels for Python 3.10", "3.11 to 3.14"),

@@ -57,7 +57,7 @@ class Provision:
             self.programs,
             socket=self.settings.run / f"{file_stem(build.name)}.sock",
             threads=threads(installed.bytes, self.rig.cores),
-            sleeps=True,
+            sleeps=self.catalogue.serve.sleep,
         )
         return Engine(
             build.name,

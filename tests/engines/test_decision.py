@@ -287,6 +287,7 @@ def check(world: Sequence[Occupant], decision: Decision) -> None:
             assert one.draining or one.unload or not one.asked
             assert one.unload or not one.pinned
         else:
+            assert one.phase in ("off", "asleep"), "what has failed stays down"
             assert all(not one.devices & other.devices for other in starting)
             starting.append(one)
     assert len({action.name for action in decision.actions}) == len(decision.actions)

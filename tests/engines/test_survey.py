@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from server.engines.survey import survey
+from server.engines.survey import largest, survey
+from server.hardware.machine import Process
 from server.planning.device import RAM_ID
 
 MIB = 1024**2
@@ -22,6 +23,12 @@ def test_what_our_own_processes_hold_counts_as_free(tmp_path: Path) -> None:
         holder.kill()
     more = ours.pools()[RAM_ID] - stranger.pools()[RAM_ID]
     assert 100 * MIB < more < 400 * MIB, "256 MiB, but for what others do meanwhile"
+
+
+def test_the_strangers_that_hold_most_are_named() -> None:
+    sizes = (2000, 100, 5000, None, 3000, 4000)
+    processes = [Process(pid, "x", size and size * MIB) for pid, size in enumerate(sizes)]
+    assert [one.pid for one in largest(processes)] == [2, 5, 4]
 
 
 def test_a_process_that_is_gone_is_nobody(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from server.engines.program import Buffer, Reserved
 from server.planning.footprint.component import RAM, Component
 from server.planning.footprint.image import LARGEST_IMAGE
-from server.units import MIB
+from server.units import GIB, MIB
 
 _WARM_UP_IMAGE = 46 * 46
 """Tokens of the image with which llama-server warms up (tools/mtmd/clip.cpp)."""
@@ -23,6 +23,7 @@ _BUFFER = re.compile(
     r" buffer size = +(?P<mib>[\d.]+) MiB"
 )
 _ENCODER = re.compile(r"load_hparams: model size: +(?P<mib>[\d.]+) MiB")
+_FILE = re.compile(r"print_info: file size += +(?P<size>[\d.]+) (?P<unit>[MG])iB")
 _CUDA = re.compile(r"CUDA(\d+)$")
 
 _COMPONENTS: Mapping[str, Component] = {
@@ -52,6 +53,8 @@ class LlamaServerLog:
         self._gpus = tuple(gpus)
         self._contexts = 0
         self._encoder = 0
+        self._tensors = 0
+        self._repacked = 0
         self._sizes: dict[tuple[str, Component], int] = {}
         self._scratch: dict[tuple[str, Component, int], int] = {}
         self._filled = 0
@@ -61,6 +64,9 @@ class LlamaServerLog:
             self._contexts += 1
         elif "model size:" in line and (found := _ENCODER.search(line)) is not None:
             self._encoder = round(float(found["mib"]) * MIB)
+        elif "file size" in line and (found := _FILE.search(line)) is not None:
+            unit = MIB if found["unit"] == "M" else GIB
+            self._tensors = round(float(found["size"]) * unit)
         elif "buffer size = " in line and (found := _BUFFER.search(line)) is not None:
             size = round(float(found["mib"]) * MIB)
             self._take(found["source"], found["device"], found["kind"], size)
@@ -70,6 +76,11 @@ class LlamaServerLog:
         sizes = dict(self._sizes)
         for (device, component, _), size in self._scratch.items():
             sizes[device, component] = sizes.get((device, component), 0) + size
+        if (RAM, "weights") in sizes and not self._gpus:
+            # Copies in another layout take the place of mapped pages that are not read again, but
+            # for those behind the last page that is mapped.
+            most = sizes[RAM, "weights"] + self._repacked
+            sizes[RAM, "weights"] = max(sizes[RAM, "weights"], min(self._tensors, most))
         device = self._gpus[0] if self._gpus else RAM
         if (device, "vision") in sizes:
             sizes[device, "vision"] += self._encoder
@@ -86,7 +97,8 @@ class LlamaServerLog:
         if place == RAM and kind != "compute" and device != "CPU_Mapped":
             self._filled += size
         if device == "CPU_REPACK":
-            return  # it takes the place of mapped pages that are not read again
+            self._repacked += size
+            return
         if source == "reserve_compute_meta":  # clip.cpp: the image encoder's
             self._sizes[place, "vision"] = round(size * LARGEST_IMAGE / _WARM_UP_IMAGE)
             return

@@ -69,6 +69,19 @@ def test_a_log_of_the_cpu() -> None:
     assert round(log.filled / MIB, 2) == 481.85
 
 
+def test_copies_behind_the_last_mapped_page_count() -> None:
+    """As with 0.8B in Q4_0, whose last tensors are all copied."""
+    lines = ON_CPU.splitlines()
+    lines[:2] = [
+        "I print_info: file size   = 468.02 MiB (5.22 BPW) ",
+        "I load_tensors:   CPU_Mapped model buffer size =   461.86 MiB",
+        "I load_tensors:   CPU_REPACK model buffer size =   266.94 MiB",
+    ]
+    assert mib(read("\n".join(lines)))[RAM, "weights"] == 468.02
+    whole = lines[0].replace("468.02 MiB", "0.90 GiB")  # not all of a file need be loaded
+    assert mib(read("\n".join([whole, *lines[1:]])))[RAM, "weights"] == 461.86 + 266.94
+
+
 def test_what_drafts_and_what_sees_is_told_apart() -> None:
     log = mib(read(ON_CPU + DRAFTING_AND_SEEING))
     assert log[RAM, "mtp"] == 35.97  # a context that reserves again takes no more

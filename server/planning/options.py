@@ -22,7 +22,8 @@ from server.planning.footprint.component import RAM
 from server.planning.measured import NOTHING_MEASURED, Measured
 from server.planning.plan import Option, Rejection
 from server.planning.quality import SOUND
-from server.planning.rig import Rig
+from server.planning.reasons import pool_name
+from server.planning.rig import RAM_ID, Rig
 from server.planning.selection import Look, capability
 from server.planning.shape import shapes
 from server.planning.sketch import Available, Ground, Sketch, Sketchbook, sizes
@@ -149,7 +150,7 @@ def _rejection(
     wish: Wish, a: Available, slow: Sketch | None, large: Sketch | None, rig: Rig
 ) -> Rejection:
     if slow is not None:
-        where = " and ".join(rig.device(gpu).name for gpu in slow.shape.gpus) or "the CPU"
+        where = " and ".join(pool_name(gpu, rig) for gpu in slow.shape.gpus) or "the CPU"
         return Rejection(
             a.build.name,
             f"too slow: {slow.decode:.1f} tokens/s at best, on {where}, and "
@@ -160,8 +161,9 @@ def _rejection(
     missing = {pool: count * MIB for pool, count in large.short(rig).items()}
     free = rig.pools()
     told = " and ".join(
-        f"{format_bytes(free[pool] + size)} on {rig.device(pool).name}, {format_bytes(size)} more "
-        "than are free"
+        f"{format_bytes(free[pool] + size)} "
+        f"{'of RAM' if pool == RAM_ID else f'on {pool_name(pool, rig)}'}, "
+        f"{format_bytes(size)} more than are free"
         for pool, size in missing.items()
     )
     size = f"{large.size.slots} x {large.size.context} tokens of context"

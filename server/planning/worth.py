@@ -176,8 +176,8 @@ def serves(option: Option, wish: Wish) -> bool:
         d.model == wish.model
         and (wish.build is None or d.build == wish.name)
         and d.engine in wish.engines
-        and d.context >= wish.context
-        and d.slots >= wish.slots
+        and wish.context <= d.context <= (wish.context_limit or d.context)
+        and wish.slots <= d.slots <= (wish.slots_limit or d.slots)
         and option.speed.decode >= wish.speed
     )
 

@@ -18,11 +18,12 @@ from server.engines.decision import Action, Decision, Refusal, decide
 from server.engines.engine import Engine
 from server.engines.ladder import difference
 from server.engines.lifecycle import State
-from server.engines.member import Doing, Member, Tenure
+from server.engines.member import Member
 from server.engines.occupant import Memory
 from server.engines.refusal import among_strangers, does_not_fit
 from server.engines.roster import Roster
 from server.engines.surveyor import Surveyor
+from server.engines.tenure import Tenure
 from server.engines.transition import stays_wanted, transition
 from server.engines.yard import Yard
 from server.errors import DoesNotFit, EngineError, EngineUnready, HoldfastError, ModelNotFound
@@ -125,9 +126,7 @@ class Fleet:
         members = self._roster.everybody()
         stopped = EngineUnready("Holdfast is stopping")
         for member in members:
-            member.queue.close(stopped)
-            member.queue.fail_waiting(stopped)
-            member.settle(stopped)
+            member.refuse(stopped, for_good=True)
         for task in self._tasks:
             task.cancel()
         tenures = [t for member in members for t in (member.tenure, member.former) if t]
@@ -167,60 +166,25 @@ class Fleet:
             tenure.buried = True
             self._spawn(self._bury(member, tenure))
         if tenure.phase == "ready" and not tenure.ready_since > tenure.begun:
-            self._greet(member)
+            tenure.greet(self._clock())
+            member.refusal = None
+            log.info("%s is ready", member.name)
         if tenure.phase == "ready" and member.loading:
             member.settle(None)
         if member.unload and tenure.phase in ("off", "failed"):
             member.unload = False
         if not member.planned and tenure.phase in ("off", "failed"):
-            gone = EngineUnready(f"{member.name} is no longer served")
-            member.queue.close(gone)
-            member.queue.fail_waiting(gone)
-            member.settle(gone)
-
-    def _greet(self, member: Member) -> None:
-        """It has become ready."""
-        tenure, now = member.tenure, self._clock()
-        tenure.ready_since = now
-        if tenure.woken:
-            tenure.wake_seconds = now - tenure.begun
-        else:
-            tenure.load_seconds = now - tenure.begun
-        member.refusal = None
-        log.info("%s is ready", member.name)
+            member.refuse(EngineUnready(f"{member.name} is no longer served"), for_good=True)
 
     def _begin(self, action: Action) -> None:
         member = self._roster.acting(action)
         tenure = member.former if action.leaving and member.former else member.tenure
-        tenure.doing = action.kind
         log.debug("%s", action)
-        if action.kind in ("stop", "sleep"):
-            member.queue.pause()  # now, lest a request begins before the engine hears of it
-        if action.kind in ("start", "wake"):
-            tenure.begun, tenure.woken = self._clock(), action.kind == "wake"
+        tenure.begin(action.kind, self._clock())
         if action.kind == "stop" and not action.leaving:
             (occupant,) = (one for one in member.occupants() if not one.leaving)
             member.wanted = stays_wanted(occupant, action)
-        self._spawn(self._act(tenure, action.kind))
-
-    async def _act(self, tenure: Tenure, kind: Doing) -> None:
-        engine = tenure.engine
-        try:
-            if kind == "start":
-                engine.queue.resize(engine.launch.slots)
-                await engine.start()
-            elif kind == "wake":
-                await engine.wake()
-            elif kind == "sleep":
-                await engine.sleep()
-            else:
-                await engine.stop(0)
-        except HoldfastError as error:  # it stays with the engine, and is seen there
-            log.debug("%s: %s", engine.name, error)
-            if kind == "sleep" and engine.state is State.READY:
-                engine.queue.resume()
-        finally:
-            tenure.doing = None
+        self._spawn(tenure.act(action.kind))
 
     def _drain(self, decision: Decision) -> None:
         for member in self._roster.everybody():
@@ -243,9 +207,7 @@ class Fleet:
             member = self.members[refusal.name]
             error = does_not_fit(member.name, member.berth.needs, refusal, self._surveyor.rig)
             log.warning("%s", error.sentence)
-            member.refusal, member.wanted = error, False
-            member.queue.fail_waiting(error)
-            member.settle(error)
+            member.refuse(error)
 
     def _note(self, decision: Decision) -> None:
         waits = dict(decision.waits)
@@ -274,11 +236,7 @@ class Fleet:
         if isinstance(error, DoesNotFit):
             error = among_strangers(error, member.berth.needs, self._surveyor.rig)
         log.error("%s failed: %s", member.name, error.sentence)
-        member.refusal = error
-        member.wanted = False
-        member.queue.close(error)
-        member.queue.fail_waiting(error)
-        member.settle(error)
+        member.refuse(error, for_good=True)
 
     async def _step_down(self, member: Member, error: DoesNotFit) -> bool:
         """Try less memory, where there is a step left. Returns whether there was."""

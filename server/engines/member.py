@@ -6,65 +6,16 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import dataclass, field
-from typing import Literal
 
 from server.engines.berth import Berth
 from server.engines.engine import Engine
 from server.engines.lifecycle import State
-from server.engines.occupant import Occupant, Phase
+from server.engines.occupant import Occupant
 from server.engines.slots import Lease, SlotQueue
+from server.engines.tenure import Tenure
 from server.engines.usage import Usage
 from server.errors import HoldfastError
 from server.planning.deployment import Deployment
-
-Doing = Literal["start", "wake", "stop", "sleep"]
-
-_PHASES: dict[State, Phase] = {
-    State.ABSENT: "off",
-    State.STARTING: "starting",
-    State.READY: "ready",
-    State.ASLEEP: "asleep",
-    State.DRAINING: "stopping",
-    State.STOPPED: "off",
-    State.FAILED: "failed",
-}
-_DOING: dict[Doing, Phase] = {
-    "start": "starting",
-    "wake": "starting",
-    "stop": "stopping",
-    "sleep": "dozing",
-}
-
-
-@dataclass(slots=True, eq=False)
-class Tenure:
-    """One engine in a berth, from when it is planned until it is gone."""
-
-    berth: Berth
-    engine: Engine
-    doing: Doing | None = None
-    """An action of the fleet that is under way."""
-    begun: float = 0.0
-    """When it was last started or woken."""
-    woken: bool = False
-    """Whether it was woken then."""
-    ready_since: float = 0.0
-    load_seconds: float = 0.0
-    """Of its last load: measured, else estimated."""
-    wake_seconds: float = 0.0
-    buried: bool = False
-    """Whether it was decided what follows its failure."""
-    watchers: tuple[asyncio.Task[None], ...] = field(default=(), repr=False)
-
-    def unwatch(self) -> None:
-        """Its engine is of no interest any more."""
-        for watcher in self.watchers:
-            watcher.cancel()
-
-    @property
-    def phase(self) -> Phase:
-        return _PHASES[self.engine.state] if self.doing is None else _DOING[self.doing]
 
 
 class Member:
@@ -188,6 +139,15 @@ class Member:
         if self.former is not None:
             yield self._occupant(self.former, leaving=True)
         yield self._occupant(self.tenure, leaving=not self.planned)
+
+    def refuse(self, error: HoldfastError, *, for_good: bool = False) -> None:
+        """Tell all who wait why it is not loaded; `for_good`: those who come later as well, until
+        somebody loads it."""
+        self.refusal, self.wanted = error, False
+        if for_good:
+            self.queue.close(error)
+        self.queue.fail_waiting(error)
+        self.settle(error)
 
     def came_down(self, berth: Berth) -> bool:
         """Whether what `berth` says has failed before for want of memory: what it has come down to

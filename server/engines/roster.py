@@ -10,9 +10,10 @@ from server.engines.berth import Berth, starts
 from server.engines.decision import Action
 from server.engines.engine import Engine
 from server.engines.lifecycle import State
-from server.engines.member import Member, Tenure
+from server.engines.member import Member
 from server.engines.occupant import Occupant
 from server.engines.slots import SlotQueue
+from server.engines.tenure import Tenure
 from server.engines.yard import Yard
 
 

@@ -2,8 +2,9 @@
 
 A prediction is a formula's bytes times a factor. The factor is the median of actual / predicted
 over the newest starts, so one odd start (another process' pages, a driver's hiccup) moves nothing,
-and a single start already corrects. KV cache and state follow from the flags to the byte and are
-never corrected: a difference there is a bug, which `planning/accuracy.py` makes visible.
+and a single start already corrects. KV cache and state follow from the flags to the byte, weights
+from the files' headers, and are never corrected: a difference there is a bug, which
+`planning/accuracy.py` makes visible.
 """
 
 from __future__ import annotations

@@ -262,7 +262,7 @@ def overdrawn(world: Sequence[Occupant], capacity: dict[str, int]) -> bool:
     return any(size < 0 for size in Room.beside(world, capacity).free.values())
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(occupants(), max_size=6), capacities, st.randoms(use_true_random=False))
 def test_in_every_order_of_events_the_rules_hold(
     world: list[Occupant], capacity: dict[str, int], random: Random
@@ -310,7 +310,7 @@ def happens(one: Occupant, decision: Decision, random: Random) -> Occupant:
     return replace(one, waiting=one.waiting + (random.random() < 0.2), served=served)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(occupants(), max_size=6), capacities)
 def test_a_transition_ends_and_fits_and_touches_nothing_in_vain(
     world: list[Occupant], capacity: dict[str, int]

@@ -64,6 +64,8 @@ class Rejection:
     """In words for people, with the numbers."""
     short: Mapping[str, int] = field(default_factory=dict)
     """Bytes missing, by memory pool."""
+    decode: float | None = None
+    """Tokens/s at best, where that is too few."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ class Plan:
         return {
             "assignments": [_assignment(a) for a in self.assignments],
             "rejections": [
-                {"name": r.name, "reason": r.reason, "short": dict(r.short)}
+                {"name": r.name, "reason": r.reason, "short": dict(r.short), "decode": r.decode}
                 for r in self.rejections
             ],
             "objective": [{"stage": name, "value": value} for name, value in self.objective],

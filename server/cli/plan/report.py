@@ -49,8 +49,8 @@ def summary(draft: Draft) -> str:
     text += f": {', '.join(counts)}. " if counts else ". "
     if plan.proven:
         return text + "Proven: no better plan exists."
-    gap = f"at most {plan.gap:.1%}" if 0.0005 <= plan.gap <= 1 else "very little"
-    if plan.gap > 1:
+    gap = f"at most {plan.gap:.1%}" if 0.0005 <= plan.gap < 0.5 else "very little"
+    if plan.gap >= 0.5:
         gap = "a good deal"
     return text + f"Not proven: a better plan may exist, by {gap}."
 
@@ -105,11 +105,12 @@ def chief(rejections: Sequence[Rejection]) -> Rejection | None:
     return min(whole or rejections, key=_distance)
 
 
-def _distance(rejection: Rejection) -> tuple[bool, bool, int]:
-    """What runs and is too slow is nearer than what does not fit, and both than what was never
-    tried because another build is better."""
-    fits = rejection.reason.startswith("too slow")
-    return not fits, not rejection.short, sum(rejection.short.values())
+def _distance(rejection: Rejection) -> tuple[int, float]:
+    """What more memory would make possible comes before what is too slow with any, and that before
+    what was never tried because another build is better."""
+    if rejection.short:
+        return 0, sum(rejection.short.values())
+    return (2, 0.0) if rejection.decode is None else (1, -rejection.decode)
 
 
 def _otherwise(draft: Draft, screen: Screen) -> Iterator[Text]:

@@ -125,7 +125,12 @@ def test_commands_are_shown_when_asked_for() -> None:
         ([Rejection("m:b", "x", {"ram": 1}), Rejection("m", "y")], "y"),
         ([Rejection("m:b", "far", {"ram": 9}), Rejection("m:c", "near", {"ram": 2})], "near"),
         ([Rejection("m:b", "beaten"), Rejection("m:c", "near", {"ram": 2})], "near"),
-        ([Rejection("m:b", "near", {"ram": 2}), Rejection("m:c", "too slow: x")], "too slow: x"),
+        ([Rejection("m:b", "slow", decode=7.9), Rejection("m:c", "near", {"ram": 2})], "near"),
+        ([Rejection("m:b", "beaten"), Rejection("m:c", "slow", decode=0.5)], "slow"),
+        (
+            [Rejection("m:b", "slow", decode=0.5), Rejection("m:c", "nearly", decode=7.9)],
+            "nearly",
+        ),
     ],
 )
 def test_the_reason_that_says_most(

@@ -22,7 +22,11 @@ from server.planning.worth import Mode, coverage, demand_seconds, lead, pace, sh
 
 def greedy(options: Sequence[Option], demand: Demand, rig: Rig) -> tuple[Seat, ...]:
     """Seats that fit, in the order of the demand; wishes for which nothing fits are left out."""
-    found = list(candidates(options, demand, shares(demand, options), rig, groups(rig)))
+    return seated(list(candidates(options, demand, shares(demand, options), rig, groups(rig))), rig)
+
+
+def seated(found: Sequence[Candidate], rig: Rig) -> tuple[Seat, ...]:
+    """The same, of options that were already weighed."""
     table = Table(rig)
     order = _order(found)
     for position in order:

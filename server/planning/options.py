@@ -8,7 +8,7 @@ fit, are fast enough, and are not dominated. More memory only ever adds options.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.catalogue import Catalogue, EngineName
 from server.planning.alike import groups
@@ -134,13 +134,12 @@ def _sketched(
     ):
         for sketch in book.draw(a, shape, wanted_sizes):
             short = sketch.short(ground.rig)
-            if short:
-                if large is None or sum(short.values()) < sum(large.short(ground.rig).values()):
-                    large = sketch
-            elif sketch.decode < wish.speed:
+            if sketch.decode < wish.speed:
                 slow = sketch if slow is None or sketch.decode > slow.decode else slow
-            else:
+            elif not short:
                 usable.append(sketch)
+            elif large is None or sum(short.values()) < sum(large.short(ground.rig).values()):
+                large = sketch
     if usable:
         return _Outcome(tuple(usable), None)
     return _Outcome((), _rejection(wish, a, slow, large, ground.rig))
@@ -149,12 +148,13 @@ def _sketched(
 def _rejection(
     wish: Wish, a: Available, slow: Sketch | None, large: Sketch | None, rig: Rig
 ) -> Rejection:
-    if slow is not None:
+    if large is None and slow is not None:
         where = " and ".join(pool_name(gpu, rig) for gpu in slow.shape.gpus) or "the CPU"
         return Rejection(
             a.build.name,
             f"too slow: {slow.decode:.1f} tokens/s at best, on {where}, and "
             f"{wish.speed:g} are asked for",
+            decode=slow.decode,
         )
     if large is None:
         return Rejection(a.build.name, "no GPU here can run it with its engine")
@@ -192,7 +192,7 @@ def _option(a: Available, deployment: Deployment, ground: Ground) -> Option:
     """The option with its figures in full."""
     architecture, weights = a.model.architecture, a.weights
     taken = footprint(deployment, architecture, weights, ground.corrections)
-    typical = Deployment.from_dict(deployment.to_dict() | {"context": TYPICAL_CONTEXT})
+    typical = replace(deployment, context=TYPICAL_CONTEXT)
     compared = speed(typical, architecture, weights, ground.rig, ground.measured)
     return Option(
         deployment=deployment,

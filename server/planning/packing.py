@@ -250,6 +250,12 @@ class Packing:
                 if variable is not ch.taken:
                     self.model.add_hint(variable, gpus is not None and gpu in gpus)
 
+    def hint_all(self, values: Sequence[int]) -> None:
+        """Tell the solver of its own last solution, variable by variable."""
+        self.model.clear_hints()  # type: ignore[no-untyped-call]
+        for index, value in enumerate(values):
+            self.model.add_hint(self.model.get_int_var_from_proto_index(index), value)
+
 
 def _size(needs: Sequence[Need], gpu: str) -> int:
     return next((need.size for need in needs if gpu in need.group), 0)

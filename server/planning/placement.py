@@ -15,7 +15,7 @@ from server.planning.alike import canonical, groups
 from server.planning.candidate import Candidate, candidates, undominated
 from server.planning.demand import Demand
 from server.planning.deployment import Deployment
-from server.planning.greedy import Table, greedy, settled
+from server.planning.greedy import Table, seated, settled
 from server.planning.packing import Packing
 from server.planning.plan import Option, Plan, Rejection
 from server.planning.reasons import plan_of
@@ -24,6 +24,11 @@ from server.planning.rig import Rig
 from server.planning.room import Seat, score
 from server.planning.worth import MODES, Mode, coverage, lead, pace, shares
 
+SECONDS = 8.0
+"""Of the solver's work: most plans are proven in a tenth of it, the hardest to within 0.2 %."""
+_LEAST = 0.5
+"""What each goal gets at least, whatever those before it took."""
+_LEAST_GAP = 1e-6
 _WALL_FACTOR = 6.0
 """A machine so much slower than the solver's own clock assumes still gives the same plan."""
 
@@ -35,7 +40,7 @@ def place(
     *,
     running: Sequence[Deployment] = (),
     rejections: Sequence[Rejection] = (),
-    seconds: float = 10,
+    seconds: float = SECONDS,
 ) -> Plan:
     """The best plan for `demand` on `rig`, proven so unless `seconds` of work did not suffice.
 
@@ -75,13 +80,13 @@ def solve(
     rig: Rig,
     *,
     running: Sequence[Deployment] = (),
-    seconds: float = 10,
+    seconds: float = SECONDS,
 ) -> Solution | None:
     """The best seats; None where what must be served cannot be. See `place`."""
     alike = groups(rig)
     found = list(candidates(options, demand, shares(demand, options), rig, alike))
     kept = {canonical(deployment, alike) for deployment in running}
-    start = greedy(options, demand, rig)
+    start = seated(found, rig)
     search = _Search(found, demand, rig, running, start, seconds)
 
     def is_kept(c: Candidate) -> bool:
@@ -157,6 +162,8 @@ class _Search:
         positions = {wish: position for position, wish in enumerate(demand.wishes)}
         self.seats: Mapping[int, Seat] = {positions[seat.wish]: seat for seat in start}
         """The best so far, by the position of the wish."""
+        self._last: tuple[Packing, tuple[int, ...]] | None = None
+        """The model that was solved last, and the values of all its variables."""
         self.values: list[int] = []
         """What each goal was brought to."""
         self.infeasible = False
@@ -184,22 +191,30 @@ class _Search:
             self.values.append(most)
             packing.model.add(goal >= most)
             return True
-        packing.hint(self.seats.values(), self._candidate)
+        if self._last is not None and self._last[0] is packing:
+            packing.hint_all(self._last[1])
+        else:
+            packing.hint(self.seats.values(), self._candidate)
         packing.model.maximize(goal)
         solver = _solver(self._left)
         status = solver.solve(packing.model)
-        self._left = max(0.05, self._left - solver.deterministic_time)
-        if status not in (cp_model.OPTIMAL, cp_model.FEASIBLE):
-            self.infeasible = status == cp_model.INFEASIBLE
-            self.proven = False
+        self._left = max(_LEAST, self._left - solver.deterministic_time)
+        if status == cp_model.INFEASIBLE:
+            self.infeasible = True
             return False
-        best, bound = round(solver.objective_value), solver.best_objective_bound
-        if status == cp_model.FEASIBLE and self.proven:
+        found = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
+        best = round(solver.objective_value) if found else self._score()[name]
+        if status != cp_model.OPTIMAL and self.proven:
             self.proven = False
-            self.gap = (bound - best) / max(1.0, abs(bound))
-        self.seats = packing.seats(solver.value)
+            bound = solver.best_objective_bound
+            self.gap = max(_LEAST_GAP, (bound - best) / max(1.0, abs(bound)))
+        if not found and not self._is_whole():
+            return False
         self.values.append(best)
         packing.model.add(goal >= best)
+        if found:
+            self.seats = packing.seats(solver.value)
+            self._last = packing, tuple(solver.response_proto.solution)
         return True
 
     def _score(self) -> Mapping[str, int]:
@@ -224,7 +239,6 @@ def _solver(seconds: float) -> Any:
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
     solver.parameters.random_seed = 1
-    solver.parameters.linearization_level = 2
     # Probing each of a thousand choices costs more here than it tells (measured: a third).
     solver.parameters.cp_model_probing_level = 0
     solver.parameters.max_deterministic_time = seconds

@@ -77,7 +77,7 @@ def _start(start: list[Row]) -> Iterator[Text]:
     for row in start:
         label = "in all" if row.component is None else component_label(row.component)
         predicted, planned, actual = map(format_bytes, (row.predicted, row.planned, row.actual))
-        off = "-" if row.error is None else "exact" if _exact(row) else f"{row.error:+.1%}"
+        off = "exact" if _exact(row) else "-" if row.error is None else f"{_shown(row):+.1%}"
         cells.append((label, predicted, planned, actual, off))
     head, *body = columns(cells, frozenset({1, 2, 3, 4}))
     yield Text(f"   {head}", style="dim")
@@ -88,6 +88,11 @@ def _start(start: list[Row]) -> Iterator[Text]:
 def _exact(row: Row) -> bool:
     """Whether nothing is left between plan and log, of a component that is never corrected."""
     return row.component in EXACT and abs(row.difference) < _LOGGED
+
+
+def _shown(row: Row) -> float:
+    """The error; none where the log's digits do not tell it."""
+    return row.error if row.error is not None and abs(row.difference) >= _LOGGED else 0.0
 
 
 def _size(key: str) -> str:
@@ -109,16 +114,16 @@ def _read(key: str) -> Any:
 
 
 def _worst(found: tuple[Row, ...], screen: Screen) -> Iterator[Text]:
-    row = worst(found)
-    if row is None or row.component is None or row.error is None:
-        return
-    wholes = [abs(one.error) for one in found if one.component is None and one.error is not None]
+    wholes = [abs(_shown(one)) for one in found if one.component is None]
+    text = f"In all, plans were off by {max(wholes):.1%} at most"
+    row = worst(one for one in found if abs(one.difference) >= _LOGGED)
+    if row is not None and row.component is not None and row.error is not None:
+        text += (
+            f"; furthest off was {component_label(row.component)} of {row.build}, "
+            f"by {row.error:+.1%} ({format_bytes(abs(row.difference))})"
+        )
     yield from heading("In short")
-    yield from screen.paragraph(
-        f"In all, plans were off by {max(wholes):.1%} at most; furthest off was "
-        f"{component_label(row.component)} of {row.build}, by {row.error:+.1%} "
-        f"({format_bytes(abs(row.difference))})."
-    )
+    yield from screen.paragraph(text + ".")
 
 
 def _speeds(measured: Measured, screen: Screen) -> Iterator[Text]:

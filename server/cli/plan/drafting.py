@@ -131,7 +131,7 @@ def drafted_here(
         _check_held(demand, whole.plan, held)
         draft = made(held_only=True)
         draft = replace(draft, unheld=frozenset(w.model for w in demand.wishes) - held)
-    return replace(draft, here=True, steps=steps(draft, whole, found.absent))
+    return replace(draft, here=True, steps=steps(draft, whole, found.absent, running))
 
 
 def explained(draft: Draft) -> Draft:

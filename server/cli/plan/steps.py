@@ -8,19 +8,23 @@ from server.catalogue import EngineName
 from server.cli.plan.draft import Draft, Step
 from server.errors import EngineMissing
 from server.planning.available import INSTALL
+from server.planning.deployment import Deployment
 from server.planning.plan import Assignment, Plan, Rejection
 from server.units import format_bytes
 
 
 def steps(
-    draft: Draft, whole: Draft, missing: Mapping[EngineName, EngineMissing]
+    draft: Draft,
+    whole: Draft,
+    missing: Mapping[EngineName, EngineMissing],
+    running: Collection[Deployment] = (),
 ) -> tuple[Step, ...]:
     """For a draft of this machine; `whole`: the one with all builds of the catalogue, perhaps the
     same. `missing`: engines that cannot be used."""
     return (
         *_install(missing, draft.plan.rejections),
         *_pull(draft, whole),
-        *_apply(draft, missing),
+        *_apply(draft, missing, running),
     )
 
 
@@ -64,8 +68,12 @@ def _ablest(plan: Plan) -> Assignment | None:
     return max(plan.resident, key=lambda a: a.option.capability, default=None)
 
 
-def _apply(draft: Draft, missing: Mapping[EngineName, EngineMissing]) -> Iterator[Step]:
+def _apply(
+    draft: Draft,
+    missing: Mapping[EngineName, EngineMissing],
+    running: Collection[Deployment],
+) -> Iterator[Step]:
     options = [a.option for a in draft.plan.assignments]
-    runs = all(o.held and o.deployment.engine not in missing for o in options)
-    if options and runs:
+    possible = all(o.held and o.deployment.engine not in missing for o in options)
+    if possible and any(o.deployment not in running for o in options):
         yield Step("To have the running Holdfast change to this plan", f"{draft.command} --apply")

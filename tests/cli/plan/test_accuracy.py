@@ -69,6 +69,13 @@ def test_what_is_below_the_digits_of_the_log_is_exact() -> None:
     assert "state 912.0 KiB 912.0 KiB 911.4 KiB exact" in text
 
 
+def test_what_the_log_cannot_tell_is_no_error() -> None:
+    text = told(observation("output", 16_384, 20_971), observation("weights", GIB, GIB))
+    assert "+0.0%" in text
+    assert "-21.9%" not in text
+    assert text.endswith("In all, plans were off by 0.0% at most.")
+
+
 def test_what_was_furthest_off_is_named() -> None:
     assert "furthest off was compute of qwen3.5-9b:q4_k_m, by +3.0% (15.0 MiB)." in told(*START)
 

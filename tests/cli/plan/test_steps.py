@@ -25,6 +25,12 @@ def test_with_everything_there_it_can_be_applied() -> None:
     assert commands(HERE, HERE) == ["holdfast plan --models all --apply"]
 
 
+def test_what_runs_already_needs_no_step() -> None:
+    running = [a.option.deployment for a in HERE.plan.assignments]
+    assert steps(HERE, HERE, {}, running) == ()
+    assert steps(HERE, HERE, {}, running[:1]) == steps(HERE, HERE, {})
+
+
 def test_what_is_absent_is_to_be_pulled_before() -> None:
     made = draft()
     (step,) = steps(made, made, {})

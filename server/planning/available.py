@@ -129,13 +129,13 @@ def _by_other(a: Available, builds: Sequence[Available]) -> str | None:
     for b in builds:
         if b.model.id == a.model.id or b.bytes > a.bytes or b.retention < SOUND:
             continue
-        if points(capability(b.model), b.retention) < mine:
+        theirs = points(capability(b.model), b.retention)
+        if theirs < mine:
             continue
         if a.retention < SOUND or _read(b) <= _read(a):
             return (
-                f"{b.build.name} is more capable ({capability(b.model) * b.retention:.1f} points "
-                f"against {capability(a.model) * a.retention:.1f}) in {format_bytes(b.bytes)} "
-                f"instead of {format_bytes(a.bytes)}"
+                f"{b.build.name} is as capable ({theirs / 10:.1f} points against "
+                f"{mine / 10:.1f}) in {format_bytes(b.bytes)} instead of {format_bytes(a.bytes)}"
             )
     return None
 

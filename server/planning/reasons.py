@@ -124,8 +124,9 @@ def _reason(
     if seat.mode == "beside":
         return f"loaded when asked for, in about {load}, beside all others"
     if seat.mode == "in turn":
-        names = ", ".join(s.option.deployment.build for s in gone)
-        return f"loaded when asked for, in about {load}; {names or 'another model'} makes room"
+        names = " and ".join(s.option.deployment.build for s in gone)
+        make = "make" if len(gone) > 1 else "makes"
+        return f"loaded when asked for, in about {load}; {names or 'another model'} {make} room"
     if seat.mode == "asleep":
         return "its weights wait in RAM, so that it wakes in seconds"
     reasons = []

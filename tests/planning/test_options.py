@@ -96,7 +96,7 @@ def test_what_is_too_slow_says_how_fast_it_would_be() -> None:
 def test_under_auto_two_bits_of_a_large_model_are_beaten_by_a_smaller_one() -> None:
     found, rejected = weighed(at=rig(imagined("1x4090+128G")))
     assert "qwen3.5-397b-a17b:ud-iq1_m" not in {o.deployment.build for o in found}
-    assert "is more capable" in rejected["qwen3.5-397b-a17b:ud-iq1_m"].reason
+    assert "is as capable (" in rejected["qwen3.5-397b-a17b:ud-iq1_m"].reason
     named, _ = weighed("qwen3.5-397b-a17b:ud-iq1_m", at=rig(imagined("1x4090+128G")))
     assert named
 

@@ -120,9 +120,9 @@ def _sets(rig: Rig, alike: Sequence[Group]) -> Iterator[tuple[str, ...]]:
         return
     total = sum(len(group) for group in joinable)
     if total <= _FEW:
-        for counts in product(*(range(len(group) + 1) for group in joinable)):
-            if sum(count > 0 for count in counts) > 1:
-                yield _in_order(rig, joinable, counts)
+        for mixture in product(*(range(len(group) + 1) for group in joinable)):
+            if sum(count > 0 for count in mixture) > 1:
+                yield _in_order(rig, joinable, mixture)
         return
     roomiest = sorted((gpu for g in joinable for gpu in g), key=lambda g: -rig.device(g).memory)
     for count in (2, 4, total):

@@ -116,7 +116,7 @@ class Sketch:
     def short(self, rig: Rig) -> dict[str, int]:
         """MiB missing by pool, on the GPUs with the most free; empty: it fits alone."""
         free = {pool: size // MIB for pool, size in rig.pools().items()}
-        missing = {}
+        missing: dict[str, int] = {}
         for group, count, size in self.needs:
             roomiest = sorted(group, key=lambda gpu: -free.get(gpu, 0))[:count]
             missing |= {

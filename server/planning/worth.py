@@ -140,7 +140,7 @@ def seconds_per_token(
     growth = 0.0
     if slots > 1:
         growth = math.log2(max(1.0, speed.decode_all / speed.decode)) / math.log2(slots)
-    seconds = sum(
+    seconds: float = sum(
         part
         * (count / (speed.decode * min(count, slots) ** growth) + _PROMPT_TOKENS / speed.prefill)
         for count, part in _AT_ONCE

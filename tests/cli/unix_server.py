@@ -28,8 +28,9 @@ def unix_server(path: Path, answer: Answer) -> Iterator[None]:
             status, reply = answer(self.command, self.path, body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(reply)))
-            self.end_headers()
-            self.wfile.write(reply)
+            with contextlib.suppress(BrokenPipeError):  # who asked has left
+                self.end_headers()
+                self.wfile.write(reply)
 
         def log_message(self, *_: object) -> None:
             pass

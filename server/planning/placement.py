@@ -24,7 +24,7 @@ from server.planning.rig import Rig
 from server.planning.room import Seat, score
 from server.planning.worth import MODES, Mode, coverage, lead, pace, shares
 
-SECONDS = 6.0
+SECONDS = 8.0
 """Of the solver's work: most plans are proven in a tenth of it, the hardest to within 1 %."""
 _LEAST = 0.5
 """What each goal gets at least, whatever those before it took."""

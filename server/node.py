@@ -22,7 +22,7 @@ from server.engines.occupant import Memory
 from server.engines.yard import Yard
 from server.errors import EngineError
 from server.ledger.keys import KeyBook
-from server.planning.selection import Look
+from server.planning.available import Look
 from server.routing.attempt import Patience
 from server.routing.targets import Target, Targets
 from server.settings import Settings

@@ -6,6 +6,7 @@ import asyncio
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,11 +16,10 @@ import typer
 from server.cli.options import Config, Home, load_settings
 
 if TYPE_CHECKING:
-    from server.catalogue import Build, Catalogue
+    from server.catalogue import Catalogue
+    from server.engines.served import Served
     from server.planning.recommendation import Recommendation
-    from server.planning.selection import Selection
     from server.settings import Settings
-    from server.store.layout import Installed, Missing
 
 
 def serve(
@@ -28,7 +28,7 @@ def serve(
         typer.Argument(
             metavar="MODEL",
             help="What to serve: MODEL or MODEL:BUILD. Without any: [serve] models of the "
-            "configuration, else the best that is in the store and fits, else the demo.",
+            "configuration, else the best plan for what is in the store, else the demo.",
             show_default=False,
         ),
     ] = None,
@@ -66,61 +66,59 @@ async def _serve(
     import logging
 
     from server import catalogue
-    from server.engines.binary import find_llama_server
-    from server.engines.devices import list_devices
-    from server.engines.launching import Programs
-    from server.engines.provision import Provision, selected, together
+    from server.engines.inventory import inventory
+    from server.engines.provision import Provision
+    from server.engines.served import replanning, served
     from server.hardware.probe import probe
     from server.node import Node
     from server.planning.places import places
     from server.planning.recommendation import recommend
     from server.planning.rig import rig
-    from server.planning.selection import select
-    from server.store.layout import locate
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("holdfast").setLevel(logging.INFO)
     known = _with_flags(catalogue.load(settings), models, host, port)
-    binary = find_llama_server(settings)
     machine = await asyncio.to_thread(probe, settings.home)
-
-    def look(build: Build) -> Installed | Missing:
-        return locate(build, settings)
-
-    gpus = [gpu.uuid for gpu in machine.gpus]
-    listed = (list_devices(binary.path, gpus) if gpus else None) or ()
-    found = places(machine, cuda=any(device.startswith("CUDA") for device in listed))
-    selection = select(known, look, found, demo=demo)
-    provision = Provision(settings, known, Programs(binary), rig(machine), look)
-    berths = selected(selection, known)
-    # What was selected fits, each in its place: nothing of it is to be turned away.
-    node = Node(settings, known, provision.yard(), berths, together(berths), look)
+    found = await asyncio.to_thread(inventory, known, settings, rig(machine))
+    chosen = await asyncio.to_thread(served, known, found, demo=demo)
+    provision = Provision(settings, known, found.programs, found.rig, found.look)
+    yard = provision.yard(replanning(known, found) if chosen.plan else None)
+    node = Node(settings, known, yard, chosen.berths, chosen.capacity, found.look)
 
     def announce(url: str) -> None:
-        for line in banner(url, selection, recommend(known, found[0]), settings):
+        better = None
+        if chosen.plan is None:
+            better = recommend(known, places(machine, cuda=found.cuda)[0])
+        for line in banner(url, chosen, better, settings):
             print(line, file=sys.stderr, flush=True)
 
     await node.serve(announce)
 
 
 def banner(
-    url: str, selection: Selection, better: Recommendation | None, settings: Settings
+    url: str, chosen: Served, better: Recommendation | None, settings: Settings
 ) -> list[str]:
     """What a person sees at the start: where, what, why, and how to get something better."""
     from server import __version__
-    from server.planning.demand import DEMO
+
+    lines = [f"Holdfast {__version__} listens at {url}", *_berths(chosen)]
+    if chosen.plan is None:
+        return [*lines, "", *_demo_notice(better, settings), ""]
+    return [*lines, "  `holdfast plan` shows why, and what else this machine could run."]
+
+
+def _berths(chosen: Served) -> Iterator[str]:
+    from server.engines.berth import starts
+    from server.planning.reasons import where
     from server.units import format_bytes
 
-    lines = [f"Holdfast {__version__} listens at {url}"]
-    for pick in selection.picks:
-        sizing = pick.sizing
-        lines.append(
-            f"  {pick.build.name} on {pick.place.name}: {sizing.slots} slots of {sizing.context} "
-            f"tokens, at most {format_bytes(sizing.footprint.total)} ({selection.reason})"
+    for berth in sorted(chosen.berths, key=lambda berth: not starts(berth)):
+        d = berth.deployment
+        when = "" if starts(berth) else ", loaded when asked for"
+        yield (
+            f"  {berth.name} on {where(d, chosen.rig)}{when}: {d.slots} slots of {d.context} "
+            f"tokens, at most {format_bytes(sum(berth.needs.values()))} ({chosen.reason})"
         )
-    if any(pick.model.id == DEMO for pick in selection.picks):
-        lines += ["", *_demo_notice(better, settings), ""]
-    return lines
 
 
 def _demo_notice(better: Recommendation | None, settings: Settings) -> list[str]:

@@ -66,6 +66,21 @@ class Inventory:
     def held(self) -> tuple[Installed, ...]:
         return tuple(one for one in self.builds.values() if isinstance(one, Installed))
 
+    def check_engines(self, catalogue: Catalogue, demand: Demand) -> None:
+        """Raises EngineMissing where no engine can be used, or not the one that a wish needs."""
+        if not self.engines:
+            raise next(iter(self.absent.values()))
+        for wish in () if demand.auto else demand.wishes:
+            builds = catalogue.models[wish.model].builds
+            named = {b.engine for b in builds if wish.build in (None, b.id)} & set(wish.engines)
+            if named and not named & set(self.engines):
+                error = self.absent.get(next(iter(named)))
+                raise EngineMissing(
+                    f"{wish.name} cannot be served by this machine",
+                    why=error.what if error else f"{named.pop()} cannot use what is here",
+                    next_step=error.next_step if error else "Choose a build for another engine",
+                )
+
     def options(
         self,
         catalogue: Catalogue,

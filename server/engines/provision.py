@@ -15,16 +15,13 @@ from server.engines.launching import Programs, launch_of
 from server.engines.naming import file_stem
 from server.engines.slots import SlotQueue
 from server.engines.survey import survey
-from server.engines.yard import Yard
+from server.engines.yard import Replan, Yard
 from server.planning.deployment import Deployment
 from server.planning.footprint import footprint
 from server.planning.rig import Rig
-from server.planning.selection import Selection
 from server.planning.sizing import threads
 from server.settings import Settings
 from server.store.layout import Installed, Missing
-
-Replan = Callable[[Rig, tuple[Deployment, ...]], tuple[Berth, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,34 +98,3 @@ class Provision:
         if isinstance(found, Missing):
             raise found.error()
         return found
-
-
-def selected(selection: Selection, catalogue: Catalogue) -> tuple[Berth, ...]:
-    """The picks of a selection as berths."""
-    return tuple(
-        Berth(
-            name=pick.build.name,
-            deployment=Deployment(
-                model=pick.model.id,
-                build=pick.build.name,
-                engine="llama-server",
-                gpus=(pick.place.gpu,) if pick.place.gpu else (),
-                context=pick.sizing.context,
-                slots=pick.sizing.slots,
-                vision=pick.installed.mmproj is not None,
-            ),
-            needs={pick.place.gpu or "ram": pick.sizing.footprint.total},
-            least_context=min(pick.sizing.context, catalogue.serve.context or 4096),
-            least_slots=min(pick.sizing.slots, catalogue.serve.slots or 1),
-        )
-        for pick in selection.picks
-    )
-
-
-def together(berths: Collection[Berth]) -> dict[str, int]:
-    """Bytes by pool that all of them take at once."""
-    found: dict[str, int] = {}
-    for berth in berths:
-        for pool, size in berth.needs.items():
-            found[pool] = found.get(pool, 0) + size
-    return found

@@ -12,6 +12,10 @@ from server.engines.watchdog import Watchdog
 from server.planning.deployment import Deployment
 from server.planning.rig import Rig
 
+Replan = Callable[[Rig, tuple[Deployment, ...]], tuple[Berth, ...]]
+"""What is to run on a machine that has changed, where these deployments run now. It takes seconds:
+for a thread. Raises HoldfastError."""
+
 
 @dataclass(frozen=True, slots=True)
 class Yard:
@@ -24,8 +28,7 @@ class Yard:
     survey: Callable[[tuple[int, ...]], Rig] | None = None
     """What the machine has for engines, where the processes with these pids are ours: I/O, run in a
     thread."""
-    replan: Callable[[Rig, tuple[Deployment, ...]], tuple[Berth, ...]] | None = None
-    """A plan for a machine that has changed, from what runs: run in a thread."""
+    replan: Replan | None = None
     queue_limit: int = 64
     """Requests that may wait for one build."""
     watchdog: Watchdog = field(default_factory=Watchdog)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from server.catalogue import Build, Catalogue, EngineName, Model
 from server.planning.demand import Demand, Wish
+from server.planning.parameters import active_share
 from server.planning.plan import Rejection
-from server.planning.quality import SOUND
-from server.planning.recommendation import active_share
-from server.planning.selection import Look, capability
+from server.planning.quality import SOUND, capability
 from server.planning.sketch import Available
 from server.planning.weights import WeightMap, from_catalogue
 from server.planning.worth import points
 from server.store.layout import Installed, Missing
 from server.units import format_bytes
+
+Look: TypeAlias = Callable[[Build], Installed | Missing]
+"""What of a build is on disk."""
 
 INSTALL: Mapping[EngineName, str] = {
     "llama-server": "scripts/setup",

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from server.catalogue import Catalogue, EngineName
 from server.planning.alike import groups
-from server.planning.available import available, beaten, wanted
+from server.planning.available import Look, available, beaten, wanted
 from server.planning.calibration import NONE, Corrections
 from server.planning.contradiction import check
 from server.planning.demand import Demand, Wish
@@ -21,10 +21,9 @@ from server.planning.footprint import Footprint, footprint
 from server.planning.footprint.component import RAM
 from server.planning.measured import NOTHING_MEASURED, Measured
 from server.planning.plan import Option, Rejection
-from server.planning.quality import SOUND
+from server.planning.quality import SOUND, capability
 from server.planning.reasons import pool_name
 from server.planning.rig import RAM_ID, Rig
-from server.planning.selection import Look, capability
 from server.planning.shape import shapes
 from server.planning.sketch import Available, Ground, Sketch, Sketchbook, sizes
 from server.planning.speed import speed

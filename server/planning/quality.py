@@ -1,4 +1,4 @@
-"""How much of a model a quantization keeps.
+"""How capable a model is, and how much of that a quantization keeps.
 
 The measure is the mean Kullback-Leibler divergence of the quantized model's next-token distribution
 from the unquantized one's. Half of it is taken as the part of the capability that is lost: that
@@ -16,6 +16,8 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+
+from server.catalogue import Model
 
 SOUND = 0.965
 """From here on a build counts as the model itself: all of four bits and more."""
@@ -37,6 +39,11 @@ _DIVERGENCE: Mapping[str, float] = {
     "BF16": 0.0, "F16": 0.0, "F32": 0.0,
 }  # fmt: skip
 _BY_BITS = {1: 0.9, 2: 0.3, 3: 0.12, 4: 0.04, 5: 0.01, 6: 0.004, 8: 0.002}
+
+
+def capability(model: Model) -> float:
+    """The mean of a model's benchmark scores; 0 for a model without any."""
+    return sum(model.scores.values()) / len(model.scores) if model.scores else 0.0
 
 
 def retention(quant: str) -> float:

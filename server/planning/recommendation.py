@@ -10,15 +10,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.catalogue import Build, Catalogue, Model
-from server.planning import footprint
 from server.planning.demand import READABLE
+from server.planning.deployment import Deployment
+from server.planning.footprint import RAM, footprint
 from server.planning.parameters import active_share
 from server.planning.places import Place
-from server.planning.selection import capability
+from server.planning.quality import capability
 from server.planning.sizing import reserve
+from server.planning.weights import from_catalogue
 from server.store.pull.selection import PREFERRED
-
-__all__ = ["READABLE", "Recommendation", "active_share", "recommend", "runs"]
 
 CONTEXT = 32_768
 SLOTS = 1
@@ -55,10 +55,7 @@ def runs(model: Model, build: Build, places: Sequence[Place]) -> bool:
     """
     if build.engine != "llama-server" or build.bytes is None:
         return False
-    mmproj = (build.mmproj.bytes or 0) if build.mmproj else 0
-    context = min(CONTEXT, model.context)
-    needed = footprint.llama_server(build.bytes, mmproj, model.architecture, context, SLOTS).total
-    return any(needed + reserve(place.memory) <= place.memory for place in places)
+    return any(_needed(model, build, place) <= place.memory for place in places)
 
 
 def _candidate(model: Model, place: Place) -> Recommendation | None:
@@ -68,11 +65,23 @@ def _candidate(model: Model, place: Place) -> Recommendation | None:
                 continue
             if build.bytes is None or build.revision is None:
                 continue
-            mmproj = (build.mmproj.bytes or 0) if build.mmproj else 0
-            needed = footprint.llama_server(
-                build.bytes, mmproj, model.architecture, CONTEXT, SLOTS
-            ).total
+            needed = _needed(model, build, place)
             speed = place.bandwidth / (build.bytes * active_share(model.architecture))
-            if needed + reserve(place.memory) <= place.memory and speed >= READABLE:
+            if needed <= place.memory and speed >= READABLE:
                 return Recommendation(model, build, needed, speed)
     return None
+
+
+def _needed(model: Model, build: Build, place: Place) -> int:
+    """Bytes in the place, the reserve included."""
+    deployment = Deployment(
+        model=model.id,
+        build=build.name,
+        engine="llama-server",
+        gpus=(place.gpu,) if place.gpu else (),
+        context=min(CONTEXT, model.context),
+        slots=SLOTS,
+    )
+    weights = from_catalogue(model, build)
+    predicted = footprint(deployment, model.architecture, weights)
+    return predicted.on(place.gpu or RAM) + reserve(place.memory)

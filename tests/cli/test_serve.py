@@ -4,26 +4,58 @@ from __future__ import annotations
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from server import catalogue
 from server import settings as configured
+from server.catalogue import Serve
 from server.cli.serve import banner
+from server.engines.berth import Berth, berths
+from server.engines.served import Served
+from server.hardware.imagined import imagined
+from server.planning.demand import demand
+from server.planning.deployment import Deployment
+from server.planning.options import options as ways
+from server.planning.placement import place
 from server.planning.places import CPU_BANDWIDTH, Place
 from server.planning.recommendation import recommend
-from server.planning.selection import Selection, select
+from server.planning.rig import rig
 from server.settings import Settings
-from server.store.layout import locate
-from server.units import GIB
+from server.store.layout import Missing
+from server.units import GIB, MIB
 
 
 def told(settings: Settings, memory: int) -> list[str]:
     known = catalogue.load(settings)
-    place = Place("the CPU", memory, CPU_BANDWIDTH)
-    selection: Selection = select(known, lambda build: locate(build, settings), [place], demo=True)
-    return banner("http://127.0.0.1:8000/v1", selection, recommend(known, place), settings)
+    here = rig(imagined("cpu+64G"))
+    deployment = Deployment("demo", "demo:f16", "llama-server", (), 4096, 4)
+    berth = Berth("demo:f16", deployment, {"ram": 600 * MIB})
+    chosen = Served((berth,), here.pools(), here, None, "the demo was asked for")
+    better = recommend(known, Place("the CPU", memory, CPU_BANDWIDTH))
+    return banner("http://127.0.0.1:8000/v1", chosen, better, settings)
+
+
+def test_what_is_served_is_told_and_what_comes_later_is_told_last() -> None:
+    known = replace(catalogue.load(Settings(Path("/nonexistent"), ())), serve=Serve())
+    here = rig(imagined("1x4090+64G"))
+    wanted = demand(known)
+    options, rejections = ways(
+        known, wanted, here, lambda build: Missing(build, None, ()),
+        held_only=False, engines=("llama-server",), cuda=True,
+    )  # fmt: skip
+    plan = place(options, wanted, here, rejections=rejections)
+    chosen = Served(berths(plan, here), here.pools(), here, plan, "as planned")
+    first, *lines, last = banner("http://here/v1", chosen, None, Settings(Path("/home"), ()))
+    assert first.endswith("listens at http://here/v1")
+    assert "holdfast plan" in last
+    assert len(lines) == len(plan.assignments) > 2
+    waiting = ["loaded when asked for" in line for line in lines]
+    assert waiting == sorted(waiting)
+    assert any(" on GPU 0: " in line for line in lines)
+    assert any(" on the CPU: " in line for line in lines)
 
 
 @pytest.mark.parametrize("usual", [True, False])

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from server import catalogue, settings
-from server.planning import footprint
-from server.planning.parameters import active_share
+from server.planning.demand import READABLE
+from server.planning.parameters import active_share, parameters
 from server.planning.places import CPU_BANDWIDTH, Place
-from server.planning.recommendation import READABLE, recommend, runs
+from server.planning.recommendation import recommend, runs
 from server.units import GIB
 
 KNOWN = catalogue.load(
@@ -48,7 +48,7 @@ def test_the_active_share_is_what_the_models_names_say(model: catalogue.Model) -
     if not active:
         assert share == 1.0
         return
-    billions = share * footprint.parameters(model.architecture).text / 1e9
+    billions = share * parameters(model.architecture).text / 1e9
     assert billions == pytest.approx(float(active.removesuffix("b")), rel=0.2)
 
 

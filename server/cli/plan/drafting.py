@@ -21,7 +21,7 @@ from server.engines.launching import Programs, launch_of
 from server.engines.naming import file_stem
 from server.engines.survey import survey
 from server.engines.vllm_binary import Interpreter, built_interpreter
-from server.errors import EngineError, EngineMissing, StoreError
+from server.errors import EngineError, StoreError
 from server.hardware.imagined import imagined
 from server.planning.demand import Demand
 from server.planning.deployment import Deployment
@@ -117,7 +117,7 @@ def drafted_here(
     Raises EngineMissing where no engine can be used, or not the one that a demanded model needs;
     and StoreError where no build of one is in the store, and only those count.
     """
-    _check_engines(catalogue, demand, found)
+    found.check_engines(catalogue, demand)
 
     def made(held_only: bool) -> Draft:
         return drafted(
@@ -137,21 +137,6 @@ def drafted_here(
 def explained(draft: Draft) -> Draft:
     """The draft with the next best plan, and with what would make this one better."""
     return replace(draft, plan=explain(draft.plan, draft.options, draft.demand, draft.rig))
-
-
-def _check_engines(catalogue: Catalogue, demand: Demand, found: Inventory) -> None:
-    if not found.engines:
-        raise next(iter(found.absent.values()))
-    for wish in () if demand.auto else demand.wishes:
-        builds = catalogue.models[wish.model].builds
-        engines = {b.engine for b in builds if wish.build in (None, b.id)} & set(wish.engines)
-        if engines and not engines & set(found.engines):
-            error = found.absent.get(next(iter(engines)))
-            raise EngineMissing(
-                f"{wish.name} cannot be planned for this machine",
-                why=error.what if error else f"{engines.pop()} cannot use what is here",
-                next_step=error.next_step if error else "Choose a build for another engine",
-            )
 
 
 def _check_held(demand: Demand, whole: Plan, held: Collection[str]) -> None:

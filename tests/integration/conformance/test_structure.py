@@ -93,7 +93,8 @@ async def test_a_call_is_forced(choice: Any, subject: Subject) -> None:
     calls = picked["message"]["tool_calls"]
     assert [call["function"]["name"] for call in calls] == ["f"]
     assert all(call["id"] and call["type"] == "function" for call in calls)
-    assert picked["message"]["content"] is None
+    left = "<tool_call>" if subject.differs("spelt tag stays") else None
+    assert (picked["message"]["content"] or "").strip() in ("", left)
     assert picked["finish_reason"] == "tool_calls"
 
 

@@ -16,8 +16,10 @@ from server.planning.demand import Demand
 from server.planning.device import RAM_ID
 from server.planning.plan import Option
 from server.planning.rig import Rig
-from server.planning.room import Seat, capacity, fits, used
+from server.planning.room import Seat, capacity, disk, over, used
 from server.planning.worth import Mode, coverage, demand_seconds, lead, pace, shares
+
+_HOLDING: tuple[Mode, ...] = ("resident", "asleep")
 
 
 def greedy(options: Sequence[Option], demand: Demand, rig: Rig) -> tuple[Seat, ...]:
@@ -134,7 +136,10 @@ class Table:
         if c.ram > free[RAM_ID]:
             return None
         seat = Seat(c.wish, c.share, moved(c.option, placed(c, chosen)), mode)
-        return seat if fits([*others, seat], self.rig) else None
+        # What is on demand is not loaded together; where each of it may go is settled by itself.
+        there = others if mode == "resident" else [o for o in others if o.mode in _HOLDING]
+        is_possible = not over([*there, seat], self.rig)
+        return seat if is_possible and disk([*others, seat]) <= self.rig.disk_free else None
 
 
 def _merit(option: Option, seat: Seat) -> tuple[int, int]:

@@ -21,7 +21,7 @@ from server.planning.plan import Option, Plan, Rejection
 from server.planning.reasons import plan_of
 from server.planning.refusal import refusal
 from server.planning.rig import Rig
-from server.planning.room import Seat, score
+from server.planning.room import Seat, fits, score
 from server.planning.worth import MODES, Mode, coverage, lead, pace, shares
 
 SECONDS = 8.0
@@ -115,7 +115,8 @@ def solve(
     search.maximize(packing, "pace", packing.pace())
     search.maximize(packing, "headroom", packing.headroom())
     seats = settled(Table(rig, dict(search.seats)), found)
-    if score(seats, demand, rig, running) < score(start, demand, rig, running):
+    is_better = score(seats, demand, rig, running) >= score(start, demand, rig, running)
+    if not (is_better and fits(seats, rig)):
         return Solution(start, proven=False, gap=search.gap)
     return Solution(seats, proven=search.proven, gap=search.gap)
 

@@ -160,7 +160,12 @@ def _binds(seat: Seat, seats: Sequence[Seat], options: Sequence[Option], rig: Ri
                 short.append((sum(missing.values()), pool))
     if short:
         _, pool = min(short)
-        return "RAM" if pool == RAM_ID else f"memory of {pool_name(pool, rig)}"
+        own = seat.option.deployment.gpus
+        if pool == RAM_ID:
+            return "RAM"
+        # Which of several GPUs the better option would have stood on says nothing.
+        is_one = pool in own or len(rig.gpus) == 1
+        return f"memory of {pool_name(pool, rig)}" if is_one else "memory of the GPUs"
     bound = seat.option.speed.binds
     if bound == "interconnect":
         return _BOUNDS[bound]

@@ -36,6 +36,8 @@ _LEADING_CONTEXT = 16_384
 _CRAMPED = 0.9
 """What is left of a model that leads with less context: a question and an answer are all it holds.
 """
+_SLUGGISH = 0.9
+"""What is left of one that writes fast enough to read along, and reads a prompt for minutes."""
 _READINESS = {"resident": 8, "asleep": 5, "beside": 4, "in turn": 4}
 _SLOW_READINESS = {"resident": 2, "asleep": 2, "beside": 2, "in turn": 2}
 _USEFUL_SECONDS = 0.3
@@ -89,6 +91,8 @@ def lead(option: Option, wish: Wish) -> int:
     value = points(option.capability, option.retention)
     if d.context < min(_LEADING_CONTEXT, wish.context_limit or _LEADING_CONTEXT):
         value = round(value * _CRAMPED)
+    if option.token_seconds > _USEFUL_SECONDS:
+        value = round(value * _SLUGGISH)
     return 6 * value + comforts
 
 

@@ -12,7 +12,7 @@ from server.planning.deployment import Deployment
 from server.planning.footprint.component import Footprint
 from server.planning.plan import Option
 from server.planning.speed import Speed
-from server.planning.worth import serves
+from server.planning.worth import lead, serves
 
 WISH = Wish(
     "qwen3.5-9b", None, 1.0, 8192, 2, 8.0, pin=False, ttl=None, engines=("llama-server", "vllm")
@@ -48,3 +48,11 @@ OPTION = Option(
 )
 def test_serves(changes: dict[str, Any], expected: bool) -> None:
     assert serves(OPTION, replace(WISH, **changes)) is expected
+
+
+def test_who_reads_prompts_for_minutes_leads_only_where_nobody_else_could() -> None:
+    large = replace(OPTION, capability=84.0, token_seconds=0.5)
+    brisk, small = replace(large, token_seconds=0.1), replace(OPTION, capability=80.0)
+    small = replace(small, token_seconds=0.1)
+    assert lead(brisk, WISH) > lead(small, WISH) > lead(large, WISH)
+    assert lead(large, WISH) > lead(replace(small, capability=70.0), WISH)

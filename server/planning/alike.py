@@ -43,6 +43,20 @@ def moved(option: Option, to: Sequence[str]) -> Option:
     )
 
 
+def side_by_side(options: Sequence[Option], rig: Rig) -> tuple[Option, ...]:
+    """The same options together, with interchangeable GPUs that have equal room renamed, so that a
+    model stands on neighbours and the one on most GPUs comes first, as one would do it by hand."""
+    free = rig.pools()
+    ordered = sorted(options, key=lambda o: (-len(o.deployment.gpus), -o.capability))
+    met = dict.fromkeys(gpu for option in ordered for gpu in option.deployment.gpus)
+    names: dict[str, str] = {}
+    for group in groups(rig):
+        for room in {free.get(gpu) for gpu in group}:
+            equal = [gpu for gpu in group if free.get(gpu) == room]
+            names |= zip((gpu for gpu in met if gpu in equal), equal, strict=False)
+    return tuple(moved(o, [names[gpu] for gpu in o.deployment.gpus]) for o in options)
+
+
 def canonical(deployment: Deployment, alike: Sequence[Group]) -> Deployment:
     """`deployment` on the first GPUs of each group that it uses: equal for all it can move to."""
     home = {gpu: group for group in alike for gpu in group}

@@ -8,10 +8,10 @@ Each is brought to its best before the next is looked at, and is then held there
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from server.planning.alike import canonical, groups
+from server.planning.alike import canonical, groups, side_by_side
 from server.planning.candidate import Candidate, candidates, undominated
 from server.planning.demand import Demand
 from server.planning.deployment import Deployment
@@ -118,6 +118,9 @@ def solve(
     is_better = score(seats, demand, rig, running) >= score(start, demand, rig, running)
     if not (is_better and fits(seats, rig)):
         return Solution(start, proven=False, gap=search.gap)
+    if not running:  # else they would move for the looks of it
+        together = side_by_side([seat.option for seat in seats], rig)
+        seats = tuple(replace(seat, option=o) for seat, o in zip(seats, together, strict=True))
     return Solution(seats, proven=search.proven, gap=search.gap)
 
 

@@ -313,7 +313,7 @@ def test_a_model_that_does_not_fit_says_the_bytes_needed_and_free(tmp_path: Path
     """
     done = serve_with(tmp_path, overlay, "large")
     assert done.returncode == 3
-    assert re.search(r"needs [\d.]+ GiB .* and [\d.]+ GiB are free on the CPU", done.stderr)
+    assert re.search(r"needs [\d.]+ GiB of RAM, [\d.]+ GiB more than are free", done.stderr)
     assert "Traceback" not in done.stderr
 
 

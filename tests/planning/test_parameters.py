@@ -80,7 +80,7 @@ def test_image_encoder_file(models: Mapping[str, Model], size: str) -> None:
 
 
 def test_without_vision_and_mtp(models: Mapping[str, Model]) -> None:
-    assert parameters(models["demo"].architecture) == Parameters(3_459_760, 0, 0, 216)
+    assert parameters(models["demo"].architecture) == Parameters(3_466_096, 0, 0, 408)
 
 
 @pytest.mark.integration

@@ -9,8 +9,15 @@
     |   |-- ModelNotFound    no such model; the nearest names are given               404
     |   |-- MethodNotAllowed                                                          405
     |   |-- BodyTooLarge     refused while it is still arriving                       413
-    |   `-- ContextExceeded  prompt and answer do not fit the context                 400
+    |   |-- ContextExceeded  prompt and answer do not fit the context                 400
+    |   `-- NoRoute          nothing that may serve the request can do what it asks   400
     |-- Overloaded           every slot is busy and the queue is full                 429
+    |-- RateLimited          a key, team or provider has had its share of this minute 429
+    |-- BudgetExceeded       the money or tokens of a day or month are spent          429
+    |-- LedgerUnavailable    no cloud: what it would cost cannot be written down 503, exit 3
+    |-- ProviderError        a cloud broke, or its answer cannot be read         502, exit 6
+    |   |-- ProviderBusy     it is overloaded, or limits us: later, or elsewhere 503, exit 6
+    |   `-- ProviderRefused  it does not take our key, or account has no credit  502, exit 6
     |-- EngineError          an engine broke, or could not be started            502, exit 3
     |   |-- EngineMissing    no usable engine program on this machine            503, exit 3
     |   |-- EngineUnready    loading, draining or stopped                        503, exit 3
@@ -28,9 +35,9 @@ is a bug: it exits 1, or answers 500, with an incident number and no detail.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-Fault = Literal["client", "operator", "engine", "holdfast"]
+Fault = Literal["client", "operator", "engine", "provider", "holdfast"]
 
 
 class HoldfastError(Exception):
@@ -90,6 +97,30 @@ class HoldfastError(Exception):
             }
         }
 
+    def anthropic_body(self, request_id: str) -> dict[str, Any]:
+        """The error as Anthropic writes it: `{"type": "error", "error": {"type", "message"}}`."""
+        kind = _ANTHROPIC_TYPES.get(self.status, "api_error")
+        message = self.openai_body()["error"]["message"]
+        return {
+            "type": "error",
+            "error": {"type": kind, "message": message},
+            "request_id": request_id,
+        }
+
+
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    529: "overloaded_error",
+}
+
 
 class ConfigError(HoldfastError):
     """One or more problems with the configuration; all of them are told at once."""
@@ -143,12 +174,64 @@ class ContextExceeded(RequestError):
     code = "context_length_exceeded"
 
 
+class NoRoute(RequestError):
+    code = "no_route"
+
+
 class Overloaded(HoldfastError):
     fault = "operator"
     status = 429
     type = "rate_limit_error"
     code = "rate_limit_exceeded"
     exit_code = 3
+
+
+class RateLimited(HoldfastError):
+    fault = "operator"
+    status = 429
+    type = "rate_limit_error"
+    code = "rate_limit_exceeded"
+    exit_code = 3
+
+
+class BudgetExceeded(HoldfastError):
+    """Never to be retried at once: `retry_after` is None, or the time until the budget begins anew
+    where that is near."""
+
+    fault = "operator"
+    status = 429
+    type = "insufficient_quota"
+    code = "insufficient_quota"
+    exit_code = 3
+
+
+class LedgerUnavailable(HoldfastError):
+    fault = "operator"
+    status = 503
+    code = "ledger_unavailable"
+    exit_code = 3
+
+
+class ProviderError(HoldfastError):
+    """What a cloud did, in our words; of its own text only what concerns the client's request."""
+
+    fault: ClassVar[Fault] = "provider"
+    status = 502
+    code = "provider_error"
+    exit_code = 6
+    retryable: ClassVar[bool] = True
+    """Whether the same request may succeed at the same target a little later."""
+
+
+class ProviderBusy(ProviderError):
+    status = 503
+    code = "provider_busy"
+
+
+class ProviderRefused(ProviderError):
+    fault = "operator"
+    code = "provider_refused"
+    retryable = False
 
 
 class EngineError(HoldfastError):

@@ -31,8 +31,8 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     for row in (
         "errors units",
         "settings",
-        "catalogue chat",
-        "hardware store ledger demo",
+        "catalogue chat metrics",
+        "hardware store ledger demo providers",
         "planning",
         "engines",
         "routing",
@@ -42,7 +42,7 @@ ROWS: tuple[frozenset[str], ...] = tuple(
     )
 )
 # Parts of one row that do not know each other.
-STRANGERS = (frozenset({"hardware", "store", "ledger", "demo"}),)
+STRANGERS = (frozenset({"hardware", "store", "ledger", "demo", "providers"}),)
 
 
 @dataclass(frozen=True, slots=True)

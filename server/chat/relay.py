@@ -1,0 +1,74 @@
+"""A target's stream -> a client's: passed on (`sse.StreamFilter`), or by way of events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from server.chat.events import Began, Ended, Event, Finished, Used
+from server.chat.usage import Usage
+from server.errors import HoldfastError
+
+_SAYS_NOTHING = (Began, Used, Finished, Ended)
+
+
+class Decoder(Protocol):
+    """Reads one target's stream, in whatever pieces it comes.
+
+    `feed` raises HoldfastError for an error that the stream carries, and for what cannot be read.
+    After `Ended` it drops what may follow.
+    """
+
+    def feed(self, chunk: bytes, /) -> list[Event]: ...
+
+
+class Encoder(Protocol):
+    """Writes one client's stream, in whole events of its dialect.
+
+    `error` is the event that ends a broken stream: nothing that looks like a good end follows it.
+    """
+
+    def feed(self, events: Sequence[Event], /) -> bytes: ...
+
+    def error(self, error: HoldfastError, /) -> bytes: ...
+
+
+class Relay(Protocol):
+    """One target's stream on its way to one client.
+
+    `feed` gives whole events for the client, perhaps none yet, and raises HoldfastError where the
+    stream broke: the caller tells the client.
+    """
+
+    usage: Usage | None
+    """Known shortly before `done`, perhaps never."""
+    done: bool
+    """The target ended its stream as it should; one that ends without it is broken."""
+    error: HoldfastError | None
+    """The target reported an error, which has been passed on as the last event."""
+
+    def feed(self, chunk: bytes, /) -> bytes: ...
+
+
+class Translation:
+    """A `Relay` by way of events."""
+
+    def __init__(self, decoder: Decoder, encoder: Encoder) -> None:
+        self.usage: Usage | None = None
+        self.done = False
+        self.error: HoldfastError | None = None
+        self.spoke = False
+        """Whether anything but ceremony has come: from then on there is no other attempt."""
+        self._decoder = decoder
+        self._encoder = encoder
+
+    def feed(self, chunk: bytes) -> bytes:
+        events = self._decoder.feed(chunk)
+        for event in events:
+            if isinstance(event, Used):
+                self.usage = event.usage
+            elif isinstance(event, Ended):
+                self.done = True
+            elif not self.spoke:
+                self.spoke = not isinstance(event, _SAYS_NOTHING)
+        return self._encoder.feed(events) if events else b""

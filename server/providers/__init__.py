@@ -1,0 +1,1 @@
+"""Cloud APIs: their protocols (pure), and the one way out (`egress.py`)."""

@@ -1,0 +1,57 @@
+"""What could answer a request: an engine's build or a cloud's model, as it is just now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from server.catalogue.cloud import Feature, Price
+
+Side = Literal["local", "cloud"]
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """When the first token should come, in seconds from now, and by what that is made up."""
+
+    load: float = 0.0
+    """Until the engine is ready."""
+    queue: float = 0.0
+    """Until those before it have been given slots, and one is free for it."""
+    prefill: float = 0.0
+    """Reading what of the prompt is in no cache; at a cloud, its usual time to the first token."""
+    speed: float = 0.0
+    """Tokens a second after that."""
+    measured: bool = False
+    """Whether it rests on answers of this target; else it is the planner's or a first guess."""
+
+    @property
+    def ttft(self) -> float:
+        return self.load + self.queue + self.prefill
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    name: str
+    """A build, `qwen3.5-9b:q4_k_m`, or a cloud model, `anthropic/...`."""
+    model: str
+    """The local model's id; of a cloud model, its name."""
+    side: Side
+    provider: str | None
+    context: int
+    max_output: int
+    image: bool
+    features: frozenset[Feature]
+    capability: Mapping[str, float]
+    """By task, 0 to 100."""
+    forecast: Forecast
+    cached_tokens: int = 0
+    """Of the prompt, those that should be in its cache."""
+    price: Price | None = None
+    """None: it costs nothing."""
+    down: str = ""
+    """Why it cannot be asked now, in words; empty: it can."""
+    embeddings: bool = False
+    target: object = field(default=None, compare=False, repr=False)
+    """What dispatch needs to ask it; no decision looks at it."""

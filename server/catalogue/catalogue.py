@@ -7,7 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from server.catalogue.cloud import CloudModel, Provider
 from server.catalogue.model import Build, Model
+from server.catalogue.router import Router
 from server.catalogue.serve import Serve
 from server.catalogue.store import Store
 from server.errors import ModelNotFound
@@ -20,6 +22,10 @@ class Catalogue:
     sources: tuple[Path, ...]
     """The files read, in the order in which they were laid over each other."""
     store: Store = field(default_factory=Store)
+    providers: Mapping[str, Provider] = field(default_factory=dict)
+    clouds: Mapping[str, CloudModel] = field(default_factory=dict)
+    """Models of providers, by `PROVIDER/NAME`."""
+    router: Router = field(default_factory=Router)
 
     def resolve(self, name: str) -> tuple[Model, Build | None]:
         """`"qwen3.5-9b"` -> (model, None); `"qwen3.5-9b:q4_k_m"` -> (model, build).

@@ -29,6 +29,9 @@ Feature = Literal[
 ]
 """What a request may ask for beyond words in and words out."""
 
+Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
+"""How much a model is to think, least first; `none`: not at all."""
+
 
 @dataclass(frozen=True, slots=True)
 class KeySource:
@@ -106,6 +109,11 @@ class CloudModel:
     """Seconds to the first token, until that has been measured here."""
     speed: float = 60.0
     """Tokens a second, until that has been measured here."""
+    efforts: tuple[Effort, ...] = ()
+    """Degrees of thinking that it can be asked for, least first. Without `none` a model that thinks
+    cannot be told not to."""
+    thinking_budget: tuple[int, int] | None = None
+    """Fewest and most tokens of thinking that it can be asked for; None: it takes no number."""
     embeddings: bool = False
     """Whether it makes embeddings, and nothing else."""
     retires: datetime.date | None = None

@@ -1,4 +1,4 @@
-"""What could answer a request: an engine's build or a cloud's model, as it is just now."""
+"""What may answer a request: an engine's build or a cloud's model, as it is just now."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Forecast:
     prefill: float = 0.0
     """Reading what of the prompt is in no cache; at a cloud, its usual time to the first token."""
     speed: float = 0.0
-    """Tokens a second after that."""
+    """Tokens a second after that; 0: not known."""
     measured: bool = False
     """Whether it rests on answers of this target; else it is the planner's or a first guess."""
 
@@ -44,7 +44,7 @@ class Candidate:
     image: bool
     features: frozenset[Feature]
     capability: Mapping[str, float]
-    """By task, 0 to 100."""
+    """By task, 0 to 100; a task that is absent counts as 0."""
     forecast: Forecast
     cached_tokens: int = 0
     """Of the prompt, those that should be in its cache."""
@@ -53,5 +53,13 @@ class Candidate:
     down: str = ""
     """Why it cannot be asked now, in words; empty: it can."""
     embeddings: bool = False
+    """Whether it makes embeddings, and nothing else."""
     target: object = field(default=None, compare=False, repr=False)
     """What dispatch needs to ask it; no decision looks at it."""
+    prompt_tokens: int = 0
+    """Of this request, as it counts them; 0: as the needs say."""
+    sticky: bool = False
+    """Whether the last request of the same session went there."""
+    retry_after: int | None = None
+    """Seconds after which it is worth asking, where it is down for that long only: its queue is
+    full, or its provider has had enough of us."""

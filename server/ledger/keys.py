@@ -5,7 +5,7 @@ time decides, and the secret has 256 random bits, so that a plain SHA-256 is as 
 password hash and costs the hot path a microsecond.
 
 The file is JSON, readable by its owner alone, and replaced whole; a running server notices a new
-one at the next request.
+one at the next request. What an older Holdfast did not know of a key has its default.
 """
 
 from __future__ import annotations
@@ -16,23 +16,49 @@ import hmac
 import os
 import re
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any, Literal
 
 import orjson
 
+from server.catalogue.router import Limits
 from server.errors import ConfigError
+
+Role = Literal["user", "admin"]
 
 _PREFIX = "sk-holdfast-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,63}")
 _NO_SUCH_HASH = hashlib.sha256(b"no such key").hexdigest()
 
 
+UNLIMITED = Limits()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What a key may do."""
+
+    role: Role = "user"
+    team: str | None = None
+    limits: Limits = UNLIMITED
+    models: tuple[str, ...] | None = None
+    """Names of models and aliases that it may ask for, with `*` for any part; None: all."""
+    local_only: bool = False
+    """Whether nothing that it asks for may leave this machine."""
+    keep_text: bool = False
+    """Whether the ledger keeps its prompts and answers."""
+
+
+ORDINARY = Terms()
+
+
 @dataclass(frozen=True, slots=True)
-class Key:
+class Key(Terms):
     id: str
     name: str
     sha256: str
@@ -40,6 +66,14 @@ class Key:
     created: str
     """ISO 8601, UTC."""
     revoked: str | None = None
+
+    def allows(self, name: str) -> bool:
+        """Whether it may ask for the model or alias `name`."""
+        return self.models is None or any(fnmatchcase(name, one) for one in self.models)
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(**{field.name: getattr(self, field.name) for field in fields(Terms)})
 
 
 class KeyBook:
@@ -72,7 +106,12 @@ class KeyBook:
         matches = hmac.compare_digest(digest, key.sha256 if key else _NO_SUCH_HASH)
         return key if key and matches and key.revoked is None else None
 
-    def create(self, name: str) -> tuple[Key, str]:
+    def get(self, key_id: str) -> Key | None:
+        """The key of that id, revoked or not."""
+        self._refresh()
+        return self._keys.get(key_id)
+
+    def create(self, name: str, terms: Terms = ORDINARY) -> tuple[Key, str]:
         """A new key and its only plain text. Raises ConfigError for a name that is bad or taken."""
         if not _NAME.fullmatch(name):
             raise ConfigError(
@@ -90,21 +129,25 @@ class KeyBook:
                 key_id = secrets.token_hex(4)
             text = f"{_PREFIX}{key_id}-{secrets.token_urlsafe(32)}"
             digest = hashlib.sha256(text.encode()).hexdigest()
-            keys[key_id] = Key(key_id, name, digest, _now())
+            keys[key_id] = Key(key_id, name, digest, _now(), **_as_fields(terms))
         return keys[key_id], text
+
+    def change(self, name_or_id: str, change: Callable[[Terms], Terms]) -> Key:
+        """Give a live key the terms that `change` makes of its present ones; its secret stays.
+
+        Raises ConfigError when none has that name or id.
+        """
+        with self._writing() as keys:
+            key = _live(keys, name_or_id)
+            keys[key.id] = replace(key, **_as_fields(change(key.terms)))
+            return keys[key.id]
 
     def revoke(self, name_or_id: str) -> Key:
         """Mark a live key as revoked. Raises ConfigError when none has that name or id."""
         with self._writing() as keys:
-            for key in keys.values():
-                if key.revoked is None and name_or_id in (key.id, key.name):
-                    keys[key.id] = replace(key, revoked=_now())
-                    return keys[key.id]
-            names = ", ".join(key.name for key in keys.values() if key.revoked is None)
-            raise ConfigError(
-                f"no live key has the name or id {name_or_id!r}",
-                next_step=f"Live keys: {names or 'none'}",
-            )
+            key = _live(keys, name_or_id)
+            keys[key.id] = replace(key, revoked=_now())
+            return keys[key.id]
 
     def _refresh(self) -> None:
         try:
@@ -144,13 +187,39 @@ class KeyBook:
 def _parse(path: Path) -> Mapping[str, Key]:
     try:
         records = orjson.loads(path.read_bytes())["keys"]
-        return {record["id"]: Key(**record) for record in records}
+        return {record["id"]: _key(record) for record in records}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(
             f"the key file {path} cannot be read",
             problems=(f"{type(error).__name__}: {error}",),
             next_step="Restore it from a backup, or move it away and create keys anew",
         ) from error
+
+
+def _key(record: dict[str, Any]) -> Key:
+    models = record.get("models")
+    return Key(
+        **record
+        | {
+            "limits": Limits(**record.get("limits", {})),
+            "models": None if models is None else tuple(models),
+        }
+    )
+
+
+def _live(keys: Mapping[str, Key], name_or_id: str) -> Key:
+    for key in keys.values():
+        if key.revoked is None and name_or_id in (key.id, key.name):
+            return key
+    names = ", ".join(key.name for key in keys.values() if key.revoked is None)
+    raise ConfigError(
+        f"no live key has the name or id {name_or_id!r}",
+        next_step=f"Live keys: {names or 'none'}",
+    )
+
+
+def _as_fields(terms: Terms) -> dict[str, Any]:
+    return {field.name: getattr(terms, field.name) for field in fields(terms)}
 
 
 def _now() -> str:

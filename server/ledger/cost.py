@@ -1,0 +1,78 @@
+"""What tokens cost, in whole nano-USD, always rounded up. Pure.
+
+Prices are nano-USD for a million tokens. A prompt's tokens are billed as plain input, as read from
+the provider's cache, or as written to it; thinking is billed as output, of which it is a part.
+Where a price has tiers, the one that the whole prompt falls into holds for the whole request, as
+Google's and Anthropic's price lists for long prompts have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from server.catalogue.cloud import CloudModel, Price, Rate
+from server.chat.usage import Usage
+
+_MILLION = 1_000_000
+
+
+def cost(price: Price, usage: Usage) -> int:
+    """Nano-USD for `usage`."""
+    rate = _rate(price, usage.prompt_tokens)
+    cached, written = usage.cached_tokens, usage.cache_write_tokens
+    plain = max(0, usage.prompt_tokens - cached - written)
+    total = (
+        plain * rate.input
+        + cached * _cached_input(rate)
+        + written * _cache_write(rate)
+        + usage.completion_tokens * rate.output
+    )
+    return _per_million(total)
+
+
+def worst(model: CloudModel, prompt_tokens: int, max_tokens: int | None, n: int = 1) -> int:
+    """Nano-USD that a request can cost at most: what has to be reserved before it is sent.
+
+    `prompt_tokens` is an estimate from above; `max_tokens` None: as much as the model writes. Every
+    token is taken at the dearest rate of all tiers that a prompt of this size or less can be in.
+    """
+    rates = [model.price.rate] + [
+        tier.rate for tier in model.price.tiers if tier.above < prompt_tokens
+    ]
+    dearest = max(max(rate.input, _cached_input(rate), _cache_write(rate)) for rate in rates)
+    output = output_bound(model, max_tokens, n) * max(rate.output for rate in rates)
+    return _per_million(prompt_tokens * dearest + output)
+
+
+def output_bound(model: CloudModel, max_tokens: int | None, n: int = 1) -> int:
+    """Tokens that `n` answers of `model` can have at most."""
+    if model.embeddings:
+        return 0
+    return n * (model.max_output if max_tokens is None else max_tokens)
+
+
+def saved(usage: Usage, paid: int, capable: Iterable[CloudModel]) -> int:
+    """Nano-USD that the cheapest of the clouds that could have answered would have cost beyond what
+    was `paid`; 0 where there is none, or none is dearer."""
+    costs = [cost(model.price, usage) for model in capable]
+    return max(0, min(costs) - paid) if costs else 0
+
+
+def _rate(price: Price, prompt_tokens: int) -> Rate:
+    rate = price.rate
+    for tier in price.tiers:
+        if prompt_tokens > tier.above:
+            rate = tier.rate
+    return rate
+
+
+def _cached_input(rate: Rate) -> int:
+    return rate.input if rate.cached_input is None else rate.cached_input
+
+
+def _cache_write(rate: Rate) -> int:
+    return rate.input if rate.cache_write is None else rate.cache_write
+
+
+def _per_million(total: int) -> int:
+    return -(-total // _MILLION)

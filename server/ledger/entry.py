@@ -1,0 +1,78 @@
+"""What the ledger keeps of a request, and what is written down before one leaves for a cloud."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from server.chat.usage import Usage
+
+NOTHING = Usage(0, 0)
+Side = Literal["local", "cloud"]
+Outcome = Literal["answered", "failed", "left", "interrupted"]
+"""`left`: the client went away. `interrupted`: Holdfast died; charged at the reserved maximum."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One request, or an attempt at a cloud that cost something and that the request went on from.
+
+    Nothing in it is text of a prompt or an answer.
+    """
+
+    time: float
+    """When the request came: seconds since 1970, UTC."""
+    request_id: str
+    key_id: str
+    """A key's id, or an address where no key is needed."""
+    team: str | None = None
+    endpoint: str
+    asked: str
+    """The model or alias in the request."""
+    model: str
+    """What answered it: a build, `qwen3.5-9b:q4_k_m`, or a cloud model; empty: nothing did."""
+    route: Side
+    provider: str | None = None
+    reason: str = ""
+    """Why it went there: `x-holdfast-reason`."""
+    attempts: int = 1
+    usage: Usage = NOTHING
+    cost: int = 0
+    """Nano-USD."""
+    saved: int = 0
+    """Nano-USD that the cheapest capable cloud would have cost more."""
+    predicted_ttft: float | None = None
+    """Seconds to the first token, as foreseen and as they were."""
+    ttft: float | None = None
+    seconds: float = 0.0
+    """Until the end of the answer."""
+    outcome: Outcome = "answered"
+    final: bool = True
+    """False: an attempt after which the request went on elsewhere; its cost counts, and it is no
+    request of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reservation:
+    """One attempt at a cloud, about to be sent: the most it can cost, and what leaves."""
+
+    time: float
+    """Seconds since 1970, UTC."""
+    request_id: str
+    endpoint: str
+    asked: str
+    model: str
+    provider: str
+    host: str
+    """Where the body goes: host, with the port where it is not 443."""
+    body: bytes
+    """Exactly what is sent. Only its length and its HMAC are kept."""
+    cost: int
+    """Nano-USD, the worst case. See `cost.worst`."""
+    prompt_tokens: int
+    output_tokens: int
+    """The most that may be written, all choices together."""
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.output_tokens

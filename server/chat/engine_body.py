@@ -12,7 +12,9 @@ from typing import Any
 
 from server.catalogue import EngineName, Model, Sampling
 from server.chat.checks import invalid
+from server.chat.messages import Message
 from server.chat.request import ChatRequest, CompletionRequest
+from server.chat.tools import Tool
 from server.errors import RequestError
 
 _SEEDS = 2**32 - 1  # llama.cpp takes 2^32 - 1 itself for "no seed"; LLAMA_DEFAULT_SEED
@@ -95,20 +97,50 @@ def _say_to_vllm(body: dict[str, Any], model: Model, context: int | None) -> Non
 
 def _chat(request: ChatRequest, thinking: bool) -> dict[str, Any]:
     body: dict[str, Any] = {
-        "messages": list(request.messages),
+        "messages": [_message(message) for message in request.messages],
         "chat_template_kwargs": {"enable_thinking": thinking},
     }
     if request.tool_use.tools:
-        body["tools"] = list(request.tool_use.tools)
+        body["tools"] = [_tool(tool) for tool in request.tool_use.tools]
         body["tool_choice"] = request.tool_use.choice
         # OpenAI's default is true; the engine's depends on the template.
         body["parallel_tool_calls"] = request.parallel_tool_calls is not False
     if request.response_format is not None:
-        body["response_format"] = dict(request.response_format)
+        body["response_format"] = _response_format(request.response_format)
     if request.top_logprobs is not None:
         body["logprobs"] = True
         body["top_logprobs"] = max(1, request.top_logprobs)  # 0 would give none at all
     return body
+
+
+def _message(message: Message) -> Message:
+    """Without what only clouds understand."""
+    if "reasoning_details" in message:
+        return {key: value for key, value in message.items() if key != "reasoning_details"}
+    if type(message["content"]) is list:
+        parts = [_part(part) for part in message["content"]]
+        return {**message, "content": parts}
+    return message
+
+
+def _part(part: dict[str, Any]) -> dict[str, Any]:
+    if part["type"] == "image_url" and "detail" in part["image_url"]:
+        return {"type": "image_url", "image_url": {"url": part["image_url"]["url"]}}
+    return part
+
+
+def _tool(tool: Tool) -> Tool:
+    function = tool["function"]
+    if "strict" not in function:
+        return tool
+    kept = {key: value for key, value in function.items() if key != "strict"}
+    return {"type": "function", "function": kept}
+
+
+def _response_format(form: Mapping[str, Any]) -> dict[str, Any]:
+    if "json_schema" not in form:
+        return dict(form)
+    return {"type": "json_schema", "json_schema": {"schema": form["json_schema"]["schema"]}}
 
 
 def _completion(request: CompletionRequest, model: Model, has_mmproj: bool) -> dict[str, Any]:

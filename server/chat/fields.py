@@ -45,7 +45,7 @@ EFFORTS: Mapping[str, bool] = {
     "xhigh": True,
     "max": True,
 }
-"""`reasoning_effort` -> thinking on or off: Qwen3.5 has no degrees between."""
+"""`reasoning_effort` -> thinking on or off. Qwen3.5 has no degrees between; clouds may."""
 
 _effort = choice(*EFFORTS)
 _stop_string = string(MAX_STOP_CHARACTERS, shortest=1)
@@ -90,16 +90,13 @@ def _template_kwargs(value: Any, name: str) -> bool | None:
     return None if thinking is None else boolean(thinking, f"{name}.enable_thinking")
 
 
-def _reasoning(value: Any, name: str) -> bool | None:
+def _reasoning(value: Any, name: str) -> str | bool | None:
+    """The effort, or else whether to think at all."""
     only(mapping(value, name), name, frozenset(("effort", "enabled")))
     if value.get("effort") is not None:
-        return EFFORTS[_effort(value["effort"], f"{name}.effort")]
+        return _effort(value["effort"], f"{name}.effort")
     enabled = value.get("enabled")
     return None if enabled is None else boolean(enabled, f"{name}.enabled")
-
-
-def _reasoning_effort(value: Any, name: str) -> bool:
-    return EFFORTS[_effort(value, name)]
 
 
 def _as_given(value: Any, name: str) -> Any:
@@ -170,9 +167,7 @@ _CHAT_ONLY = (
     ),
     _accepted("logprobs", "true or false; not with tools in a stream", boolean),
     _accepted("top_logprobs", "0 to 20; needs `logprobs: true`", integer(0, 20)),
-    _accepted(
-        "reasoning_effort", "none, minimal: no thinking; low and above: thinking", _reasoning_effort
-    ),
+    _accepted("reasoning_effort", "none, minimal: no thinking; low and above: thinking", _effort),
     _accepted("reasoning", "`effort` or `enabled`; an extension, as at OpenRouter", _reasoning),
     _accepted(
         "chat_template_kwargs",

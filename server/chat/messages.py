@@ -17,6 +17,7 @@ import orjson
 
 from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
 from server.chat.images import MAX_IMAGES, MAX_PIXELS_TOGETHER, read_picture
+from server.chat.reasoning_details import parse_details
 from server.chat.tools import tool_name
 from server.errors import RequestError
 
@@ -126,7 +127,10 @@ class _Reader:
             why = f"with it, the request's images have more than {million} million pixels together"
             raise invalid(place, why)
         self._image_types.append(picture.kind)
-        return {"type": "image_url", "image_url": {"url": image["url"]}}
+        kept = {"url": image["url"]}
+        if image.get("detail") not in (None, "auto"):
+            kept["detail"] = image["detail"]
+        return {"type": "image_url", "image_url": kept}
 
     def _tool(self, message: dict[str, Any], name: str) -> Message:
         previous = self._turns[-1] if self._turns else {"role": None}
@@ -175,13 +179,21 @@ def _assistant(message: dict[str, Any], name: str) -> Message:
             break
         if thought is not None:
             raise wrong_type(f"{name}.{key}", "a string", thought)
+    if message.get("reasoning_details") is not None:
+        details = parse_details(message["reasoning_details"], f"{name}.reasoning_details")
+        if details:
+            turn["reasoning_details"] = details
     if content is not None:
         turn["content"] = _text(content, f"{name}.content", refusals=True)
-    elif calls or "reasoning_content" in turn or type(message.get("refusal")) is str:
+    elif calls or _thinks(turn) or type(message.get("refusal")) is str:
         turn["content"] = message.get("refusal") or ""
     else:
         raise invalid(f"{name}.content", "it may only be null where there are 'tool_calls'")
     return turn
+
+
+def _thinks(turn: Message) -> bool:
+    return "reasoning_content" in turn or "reasoning_details" in turn
 
 
 def _tool_call(call: Any, name: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from server.chat.checks import invalid, missing
-from server.chat.fields import CHAT, COMPLETIONS, Reader
+from server.chat.fields import CHAT, COMPLETIONS, EFFORTS, Reader
 from server.chat.messages import Message
 from server.chat.prompt import Prompt
 from server.chat.tools import ToolUse, parse_tool_choice
@@ -81,6 +81,11 @@ class ChatRequest(Generation):
     image_types: frozenset[str]
     thinking: bool | None
     """None: the client left it to the model's default."""
+    effort: str | None = None
+    """One of fields.EFFORTS, for clouds that know degrees; `thinking` says as much of it as an
+    engine understands."""
+    thinking_budget: int | None = None
+    """Tokens that thinking may take, for clouds that know such a bound."""
     tool_use: ToolUse
     parallel_tool_calls: bool | None
     response_format: Mapping[str, Any] | None
@@ -122,6 +127,7 @@ def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
             "Leave out 'tools', or send tool_choice 'none'",
         )
     top_logprobs = _top_logprobs(given)
+    thinking, effort = _thinking(given)
     stream = given.get("stream", False)
     if top_logprobs is not None and tool_use.tools and (stream or given.get("n", 1) > 1):
         raise invalid("logprobs", "with tools they are not available for a stream or for 'n' > 1")
@@ -129,7 +135,8 @@ def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
         **_common(given, stream, _chat_max_tokens(given)),
         messages=conversation.messages,
         image_types=conversation.image_types,
-        thinking=_thinking(given),
+        thinking=thinking,
+        effort=effort,
         tool_use=tool_use,
         parallel_tool_calls=given.get("parallel_tool_calls"),
         response_format=response_format,
@@ -184,18 +191,25 @@ def _top_logprobs(given: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _thinking(given: Mapping[str, Any]) -> bool | None:
-    """The one answer of all the fields that switch thinking; they must not contradict."""
+def _thinking(given: Mapping[str, Any]) -> tuple[bool | None, str | None]:
+    """Whether to think, and with which effort: the one answer of all the fields that say so, which
+    must not contradict."""
     said: bool | None = None
+    effort: str | None = None
     by = ""
     for name in ("chat_template_kwargs", "enable_thinking", "reasoning_effort", "reasoning"):
         value = given.get(name)
         if value is None:
             continue
-        if said is not None and value != said:
+        switch = EFFORTS[value] if isinstance(value, str) else value
+        if said is not None and switch != said:
             raise _contradiction(name, by)
-        said, by = value, name
-    return said
+        if isinstance(value, str):
+            if effort is not None and value != effort:
+                raise _contradiction(name, by)
+            effort = value
+        said, by = switch, name
+    return said, effort
 
 
 def _contradiction(name: str, other: str) -> RequestError:

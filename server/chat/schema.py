@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from server.chat.checks import choice, invalid, mapping
+from server.chat.checks import boolean, choice, invalid, mapping, string
 
 MAX_NODES = 20_000
 """Objects and arrays in all schemas of a request together."""
@@ -36,6 +36,8 @@ _REPETITION = re.compile(r"(.)\{\s*(\d*)\s*,?\s*(\d*)\s*\}", re.DOTALL)
 _COMPOUND = frozenset(")?*+}")  # what ends a group, or what is repeated already
 
 _format = choice("text", "json_object", "json_schema")
+_schema_name = string(64, shortest=1)
+_description = string(65_536)
 
 
 def bound_schemas(schemas: Iterable[tuple[dict[str, Any], str]]) -> None:
@@ -74,7 +76,11 @@ def parse_response_format(value: Any, name: str) -> dict[str, Any] | None:
     wrapper = mapping(form.get("json_schema"), place)
     schema = mapping(wrapper.get("schema"), f"{place}.schema")
     bound_schemas([(schema, f"{place}.schema")])
-    return {"type": "json_schema", "json_schema": {"schema": schema}}
+    kept: dict[str, Any] = {"schema": schema}
+    for key, check in (("name", _schema_name), ("description", _description), ("strict", boolean)):
+        if wrapper.get(key) is not None:
+            kept[key] = check(wrapper[key], f"{place}.{key}")
+    return {"type": "json_schema", "json_schema": kept}
 
 
 def _bound_object(node: dict[str, Any], place: str) -> int:

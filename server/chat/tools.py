@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
+from server.chat.checks import array, boolean, choice, invalid, mapping, missing, string, wrong_type
 from server.chat.schema import bound_schemas
 
 MAX_TOOLS = 512
@@ -117,6 +117,8 @@ def _tool(value: Any, name: str) -> Tool:
         function["description"] = _description(given["description"], f"{place}.description")
     if given.get("parameters") is not None:
         function["parameters"] = _parameters(given["parameters"], f"{place}.parameters")
+    if given.get("strict") is not None:  # for clouds; an engine's grammar is always strict
+        function["strict"] = boolean(given["strict"], f"{place}.strict")
     return {"type": "function", "function": function}
 
 

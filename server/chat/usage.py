@@ -11,7 +11,11 @@ class Usage:
     prompt_tokens: int
     completion_tokens: int
     cached_tokens: int = 0
-    """Of the prompt's tokens, those that were still in the engine's cache."""
+    """Of the prompt's tokens, those that were still in the engine's or the provider's cache."""
+    cache_write_tokens: int = 0
+    """Of the prompt's tokens, those that a provider charges for keeping in its cache."""
+    reasoning_tokens: int = 0
+    """Of the completion's tokens, those of thinking, where it is said."""
 
     @property
     def total_tokens(self) -> int:
@@ -23,27 +27,49 @@ class Usage:
             self.prompt_tokens,
             self.completion_tokens + other.completion_tokens,
             min(self.cached_tokens, other.cached_tokens),
+            max(self.cache_write_tokens, other.cache_write_tokens),
+            self.reasoning_tokens + other.reasoning_tokens,
         )
 
     def as_json(self) -> dict[str, Any]:
-        return {
+        """As OpenAI has it; what only some providers count stands there where there is any."""
+        details = {"cached_tokens": self.cached_tokens}
+        if self.cache_write_tokens:
+            details["cache_write_tokens"] = self.cache_write_tokens
+        usage = {
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": self.completion_tokens,
             "total_tokens": self.total_tokens,
-            "prompt_tokens_details": {"cached_tokens": self.cached_tokens},
+            "prompt_tokens_details": details,
         }
+        if self.reasoning_tokens:
+            usage["completion_tokens_details"] = {"reasoning_tokens": self.reasoning_tokens}
+        return usage
 
 
 def usage_of(value: Any) -> Usage | None:
-    """The `usage` of an engine's answer, or None where it is absent or not to be believed."""
+    """The `usage` of an answer in OpenAI's shape, or None where it is absent or not to be
+    believed. A detail that is not to be believed counts as 0."""
     if not isinstance(value, dict):
         return None
-    details = value.get("prompt_tokens_details")
-    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
     prompt, completion = value.get("prompt_tokens"), value.get("completion_tokens")
     if not (_is_count(prompt) and _is_count(completion)):
         return None
-    return Usage(prompt, completion, cached if _is_count(cached) else 0)
+    read = value.get("prompt_tokens_details")
+    written = value.get("completion_tokens_details")
+    return Usage(
+        prompt,
+        completion,
+        count_in(read, "cached_tokens"),
+        count_in(read, "cache_write_tokens"),
+        count_in(written, "reasoning_tokens"),
+    )
+
+
+def count_in(details: Any, key: str) -> int:
+    """The tokens that an object of details gives under `key`; 0 where it does not."""
+    count = details.get(key) if isinstance(details, dict) else 0
+    return count if _is_count(count) else 0
 
 
 def _is_count(value: Any) -> TypeGuard[int]:

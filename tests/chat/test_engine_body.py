@@ -224,3 +224,31 @@ def test_vllm_decodes_webp(model: Model) -> None:
     assert engine_body(picture, model=model, has_mmproj=True, engine="vllm")["messages"]
     with pytest.raises(RequestError, match="cannot see images"):
         for_vllm(picture, model)
+
+
+def test_an_engine_never_gets_what_only_clouds_understand(model: Model) -> None:
+    detail = {"type": "reasoning.text", "format": "anthropic", "text": "hm", "signature": "abc"}
+    picture = {"type": "image_url", "image_url": {"url": url(png(2, 2)), "detail": "low"}}
+    tool = {"type": "function", "function": {"name": "f", "strict": True}}
+    request = chat(
+        messages=[
+            {"role": "user", "content": [picture, {"type": "text", "text": "hi"}]},
+            {"role": "assistant", "content": "a", "reasoning_details": [detail]},
+            {"role": "user", "content": "b"},
+        ],
+        tools=[tool],
+        reasoning_effort="high",
+    )
+    body = engine_body(request, model=model, has_mmproj=True)
+    seen, said, asked = body["messages"]
+    assert seen["content"][0]["image_url"] == {"url": url(png(2, 2))}
+    assert said == {"role": "assistant", "content": "a"}
+    assert asked == {"role": "user", "content": "b"}
+    assert body["tools"] == [{"type": "function", "function": {"name": "f"}}]
+    assert body["chat_template_kwargs"] == {"enable_thinking": True}
+    assert "reasoning_effort" not in body
+
+    schema = {"name": "n", "strict": True, "schema": {"type": "object"}}
+    form = {"type": "json_schema", "json_schema": schema}
+    body = engine_body(chat(response_format=form), model=model, has_mmproj=False)
+    assert body["response_format"]["json_schema"] == {"schema": {"type": "object"}}

@@ -128,7 +128,7 @@ def test_images() -> None:
         {
             "role": "user",
             "content": [
-                image_part(detail="low"),
+                image_part(detail="auto"),
                 image_part(small, detail=None),
                 {"type": "text", "text": "what is it?"},
             ],
@@ -140,6 +140,36 @@ def test_images() -> None:
         image_part(small),
         {"type": "text", "text": "what is it?"},
     ]
+
+
+def test_the_detail_of_an_image_is_kept_where_it_says_anything() -> None:
+    small = url(gif(2, 2))
+    given = [
+        {"type": "image_url", "image_url": {"url": small, "detail": one}} for one in ("low", "auto")
+    ]
+    (message,) = parse({"role": "user", "content": given}).messages
+    assert [part["image_url"] for part in message["content"]] == [
+        {"url": small, "detail": "low"},
+        {"url": small},
+    ]
+
+
+SIGNED = {
+    "type": "reasoning.text",
+    "format": "anthropic",
+    "text": "hm",
+    "signature": "abc",
+    "index": 0,
+}
+
+
+def test_signatures_of_thinking_are_kept() -> None:
+    said = {"role": "assistant", "content": None, "reasoning_details": [{**SIGNED, "more": 1}]}
+    assert parse(USER, said, USER).messages[1] == {
+        "role": "assistant",
+        "content": "",
+        "reasoning_details": [SIGNED],
+    }
 
 
 def test_the_number_of_images_is_bounded() -> None:

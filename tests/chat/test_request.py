@@ -69,8 +69,28 @@ def test_thinking_is_switched_in_several_ways(
 
 
 @pytest.mark.parametrize(
+    ("fields", "effort"),
+    [
+        ({}, None),
+        ({"enable_thinking": True}, None),
+        ({"reasoning_effort": "minimal"}, "minimal"),
+        ({"reasoning": {"effort": "xhigh"}}, "xhigh"),
+        ({"reasoning": {"effort": "low"}, "reasoning_effort": "low"}, "low"),
+        ({"reasoning": {"enabled": True}, "reasoning_effort": "low"}, "low"),
+    ],
+)
+def test_the_effort_is_kept_as_it_was_said(fields: dict[str, Any], effort: str | None) -> None:
+    assert chat(**fields).effort == effort
+
+
+@pytest.mark.parametrize(
     ("fields", "param", "says"),
     [
+        (
+            {"reasoning_effort": "high", "reasoning": {"effort": "low"}},
+            "reasoning",
+            "contradicts 'reasoning_effort'",
+        ),
         (
             {"reasoning_effort": "high", "enable_thinking": False},
             "reasoning_effort",

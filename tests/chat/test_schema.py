@@ -113,7 +113,7 @@ def test_response_formats_keep_known_keys_only() -> None:
     }
     assert parse_response_format(given, "r") == {
         "type": "json_schema",
-        "json_schema": {"schema": PERSON},
+        "json_schema": {"name": "person", "strict": True, "schema": PERSON},
     }
 
 
@@ -126,6 +126,14 @@ def test_response_formats_keep_known_keys_only() -> None:
         ({"type": "grammar"}, "r.type"),
         ({"type": "json_schema"}, "r.json_schema"),
         ({"type": "json_schema", "json_schema": {"name": "a"}}, "r.json_schema.schema"),
+        (
+            {"type": "json_schema", "json_schema": {"schema": {}, "strict": 1}},
+            "r.json_schema.strict",
+        ),
+        (
+            {"type": "json_schema", "json_schema": {"schema": {}, "name": ""}},
+            "r.json_schema.name",
+        ),
         (
             {"type": "json_schema", "json_schema": {"schema": {"maxItems": -1}}},
             "r.json_schema.schema.maxItems",

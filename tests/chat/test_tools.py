@@ -20,7 +20,7 @@ def test_known_keys_are_kept_and_no_other() -> None:
     given = tool("weather", description="Says it", parameters=schema, strict=True, extra=1)
     given["cache_control"] = {"type": "ephemeral"}
     assert parse_tools([given], "tools") == (
-        tool("weather", description="Says it", parameters=schema),
+        tool("weather", description="Says it", parameters=schema, strict=True),
     )
 
 

@@ -41,3 +41,20 @@ def test_what_is_no_count_is_none(given: Any) -> None:
 
 def test_choices_share_their_prompt() -> None:
     assert Usage(5, 7, 3).with_choice(Usage(5, 4, 5)) == Usage(5, 11, 3)
+
+
+def test_what_only_some_providers_count_is_said_where_there_is_any() -> None:
+    told = {
+        "prompt_tokens": 10,
+        "completion_tokens": 7,
+        "total_tokens": 17,
+        "prompt_tokens_details": {"cached_tokens": 4, "cache_write_tokens": 3},
+        "completion_tokens_details": {"reasoning_tokens": 5},
+    }
+    usage = usage_of(told)
+    assert usage == Usage(10, 7, 4, cache_write_tokens=3, reasoning_tokens=5)
+    assert usage.as_json() == told
+    assert usage.with_choice(usage) == Usage(10, 14, 4, cache_write_tokens=3, reasoning_tokens=10)
+    assert usage_of({**told, "completion_tokens_details": {"reasoning_tokens": -1}}) == Usage(
+        10, 7, 4, cache_write_tokens=3
+    )

@@ -1,0 +1,49 @@
+"""Thinking as its provider must get it back: signatures and encrypted thoughts, kept over turns.
+
+An answer's message carries them in `reasoning_details`, as at OpenRouter, and clients send the
+message back as they got it. Each provider uses the entries of its own `format` and drops the
+others', which mean nothing to it: a conversation that changes its provider goes on without them.
+Engines never get any.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from server.chat.checks import array, mapping
+
+FORMATS = frozenset(("anthropic", "gemini", "openai-responses"))
+TYPES = frozenset(("reasoning.text", "reasoning.encrypted", "reasoning.summary"))
+MAX_DETAILS = 1024
+
+_STRINGS = ("text", "signature", "data", "id", "summary")
+
+Detail = Mapping[str, Any]
+
+
+def parse_details(value: Any, name: str) -> list[Detail]:
+    """The entries that some provider here can use, with known keys only.
+
+    Those of another type or format are dropped, as is what of an entry is not of its kind.
+    Raises RequestError for what is no array of objects.
+    """
+    details: list[Detail] = []
+    for index, entry in enumerate(array(value, name, longest=MAX_DETAILS)):
+        given = mapping(entry, f"{name}[{index}]")
+        if _among(given.get("type"), TYPES) and _among(given.get("format"), FORMATS):
+            detail: dict[str, Any] = {"type": given["type"], "format": given["format"]}
+            detail |= {key: given[key] for key in _STRINGS if type(given.get(key)) is str}
+            position = given.get("index")
+            detail["index"] = position if type(position) is int else index
+            details.append(detail)
+    return details
+
+
+def details_of(message: Mapping[str, Any], form: str) -> list[Detail]:
+    """Those of an assistant message that belong to the provider whose `form` it is, in order."""
+    return [one for one in message.get("reasoning_details", ()) if one["format"] == form]
+
+
+def _among(value: Any, known: frozenset[str]) -> bool:
+    return type(value) is str and value in known

@@ -17,6 +17,7 @@
     |-- LedgerUnavailable    no cloud: what it would cost cannot be written down 503, exit 3
     |-- ProviderError        a cloud broke, or its answer cannot be read         502, exit 6
     |   |-- ProviderBusy     it is overloaded, or limits us: later, or elsewhere 503, exit 6
+    |   |-- ProviderUnreachable  nothing was sent: no name, no route, no TLS    502, exit 6
     |   `-- ProviderRefused  it does not take our key, or account has no credit  502, exit 6
     |-- EngineError          an engine broke, or could not be started            502, exit 3
     |   |-- EngineMissing    no usable engine program on this machine            503, exit 3
@@ -226,6 +227,10 @@ class ProviderError(HoldfastError):
 class ProviderBusy(ProviderError):
     status = 503
     code = "provider_busy"
+
+
+class ProviderUnreachable(ProviderError):
+    code = "provider_unreachable"
 
 
 class ProviderRefused(ProviderError):

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
-from server.catalogue import rule, schema
+from server.catalogue import routing_assembly, routing_check, rule, schema
 from server.catalogue.architecture import Architecture, Vision
 from server.catalogue.catalogue import Catalogue, suggestion
-from server.catalogue.document import WRONG, Document, Leaf, Tree, shown
+from server.catalogue.document import Document
 from server.catalogue.model import Build, Model, Sampling
 from server.catalogue.overlay import inherit, merge
 from server.catalogue.serve import Serve, ServedModel
 from server.catalogue.store import Store
+from server.catalogue.tree import (
+    WRONG,
+    Leaf,
+    Tree,
+    home_of,
+    missing,
+    plain,
+    shown,
+    subtree,
+    value_of,
+)
 from server.errors import ConfigError
 
 
@@ -24,19 +34,23 @@ def assemble(documents: Sequence[Document]) -> Catalogue:
     tree: Tree = {}
     for document in documents:
         tree = merge(tree, document.tree)
-    models, unlike = inherit(_table(tree, "model"), _table(tree, "family"))
-    builds, serve, store = (_table(tree, name) for name in ("build", "serve", "store"))
+    models, unlike = inherit(subtree(tree, "model"), subtree(tree, "family"))
+    builds, serve, store = (subtree(tree, name) for name in ("build", "serve", "store"))
     problems += unlike
     problems += [text for model in models.values() for text in _model_problems(model)]
     problems += [text for build in builds.values() for text in _build_problems(build, models)]
     problems += _serve_problems(serve, models, builds)
     problems += rule.broken(rule.STORE, store)
+    problems += routing_check.problems(tree, models, builds)
     if not problems:
         return Catalogue(
             MappingProxyType({name: _model(name, models, builds) for name in models}),
             _serve(serve),
             tuple(document.source for document in documents),
-            Store(**_plain(store)),
+            Store(**plain(store)),
+            routing_assembly.providers(tree),
+            routing_assembly.clouds(tree),
+            routing_assembly.router(tree),
         )
     # A mistake in a family would else be told once for every model that is like it.
     problems = list(dict.fromkeys(problems))
@@ -50,23 +64,23 @@ def assemble(documents: Sequence[Document]) -> Catalogue:
 
 def _model_problems(model: Tree | Leaf) -> Iterator[str]:
     assert isinstance(model, dict)
-    home = _home(model, "model")
-    if _value(model, "like") is not WRONG:
-        yield from _missing(schema.MODEL, model, home)
-    architecture = _table(model, "architecture")
+    home = home_of(model, "model")
+    if value_of(model, "like") is not WRONG:
+        yield from missing(schema.MODEL, model, home)
+    architecture = subtree(model, "architecture")
     yield from rule.broken(rule.ARCHITECTURE, architecture)
-    yield from rule.broken(rule.VISION, _table(architecture, "vision"))
-    sampling = _table(model, "sampling")
+    yield from rule.broken(rule.VISION, subtree(architecture, "vision"))
+    sampling = subtree(model, "sampling")
     if sampling and not sampling.keys() >= {"thinking", "non_thinking"}:
         yield f"{home}.sampling must have both thinking and non_thinking"
 
 
 def _build_problems(build: Tree | Leaf, models: Tree) -> Iterator[str]:
     assert isinstance(build, dict)
-    yield from _missing(schema.BUILD, build, _home(build, "build"))
+    yield from missing(schema.BUILD, build, home_of(build, "build"))
     yield from rule.broken(rule.BUILD, build)
     if "repository" not in build and "path" not in build:
-        yield f"{_home(build, 'build')} has neither repository nor path"
+        yield f"{home_of(build, 'build')} has neither repository nor path"
     model = build["model"]
     assert isinstance(model, Leaf)
     if model.value not in models:
@@ -85,7 +99,7 @@ def _serve_problems(serve: Tree, models: Tree, builds: Tree) -> Iterator[str]:
                 yield from _name_problems(name, names, models, builds)
                 if key == "models":
                     yield from _context_problems(name, context, models)
-    for name, table in _table(serve, "model").items():
+    for name, table in subtree(serve, "model").items():
         assert isinstance(table, dict)
         leaf = table["name"]
         assert isinstance(leaf, Leaf)
@@ -108,7 +122,7 @@ def _name_problems(name: str, leaf: Leaf, models: Tree, builds: Tree) -> Iterato
 
 def _context_problems(name: str, context: Leaf | Tree | None, models: Tree) -> Iterator[str]:
     model_id = name.partition(":")[0]
-    trained = _value(_table(models, model_id), "context")
+    trained = value_of(subtree(models, model_id), "context")
     if not isinstance(context, Leaf) or context.value is WRONG or not isinstance(trained, int):
         return
     if context.value > trained:
@@ -120,7 +134,7 @@ def _engine_problems(name: str, engines: Leaf | Tree | None, builds: Tree) -> It
     if not isinstance(engines, Leaf) or engines.value is WRONG or not engines.value:
         return
     own = [build for key, build in builds.items() if f"{key}:".startswith(f"{name}:")]
-    made_for = {_value(build, "engine") for build in own if isinstance(build, dict)}
+    made_for = {value_of(build, "engine") for build in own if isinstance(build, dict)}
     if own and not made_for & set(engines.value):
         others = ", ".join(sorted(engine for engine in made_for if isinstance(engine, str)))
         yield (
@@ -130,7 +144,7 @@ def _engine_problems(name: str, engines: Leaf | Tree | None, builds: Tree) -> It
 
 
 def _serve(tree: Tree) -> Serve:
-    values = _plain(tree)
+    values = plain(tree)
     served = values.pop("model", {})
     auto = values.get("models") == "auto"
     if auto:
@@ -140,32 +154,13 @@ def _serve(tree: Tree) -> Serve:
     return Serve(**values, auto=auto, model=tables)
 
 
-def _missing(table: schema.Table, tree: Tree, home: str) -> Iterator[str]:
-    absent = [key for key in table.required if key not in tree]
-    if absent:
-        yield f"{home} has no {', '.join(absent)}"
-    for key, node in table.fields.items():
-        inner = tree.get(key)
-        if isinstance(node, schema.Table) and isinstance(inner, dict):
-            yield from _missing(node, inner, f"{home}.{key}")
-
-
-def _home(tree: Tree, section: str) -> str:
-    """File and key of an entry, from its id (the file that touched it last)."""
-    leaf = tree["id"]
-    assert isinstance(leaf, Leaf)
-    model = tree.get("model")
-    name = f"{model.value}:{leaf.value}" if isinstance(model, Leaf) else leaf.value
-    return f"{leaf.source}: {section}[{name}]"
-
-
 def _model(name: str, models: Tree, builds: Tree) -> Model:
-    tree = _table(models, name)
-    architecture = _plain(_table(tree, "architecture"))
+    tree = subtree(models, name)
+    architecture = plain(subtree(tree, "architecture"))
     if vision := architecture.get("vision"):
         architecture["vision"] = Vision(**vision)
-    sampling = _plain(_table(tree, "sampling"))
-    values = _plain(tree)
+    sampling = plain(subtree(tree, "sampling"))
+    values = plain(tree)
     values.pop("like", None)
     values.setdefault("title", name)
     return Model(
@@ -177,14 +172,14 @@ def _model(name: str, models: Tree, builds: Tree) -> Model:
             "builds": tuple(
                 _build(build)
                 for build in builds.values()
-                if isinstance(build, dict) and _value(build, "model") == name
+                if isinstance(build, dict) and value_of(build, "model") == name
             ),
         }
     )
 
 
 def _build(tree: Tree) -> Build:
-    values = _plain(tree)
+    values = plain(tree)
     if "bytes" not in values:
         values["bytes"] = rule.total_bytes(values.get("files", ()))
     if "path" in values:
@@ -192,23 +187,3 @@ def _build(tree: Tree) -> Build:
         assert isinstance(path, Leaf)
         values["path"] = path.source.absolute().parent / Path(path.value).expanduser()
     return Build(**values)
-
-
-def _table(tree: Tree, key: str) -> Tree:
-    inner = tree.get(key, {})
-    assert isinstance(inner, dict)
-    return inner
-
-
-def _value(tree: Tree, key: str) -> object:
-    leaf = tree.get(key)
-    return leaf.value if isinstance(leaf, Leaf) else None
-
-
-def _plain(tree: Mapping[str, Leaf | Tree]) -> dict[str, Any]:
-    """The tree's values without where they came from."""
-    plain: dict[str, Any] = {}
-    for key, node in tree.items():
-        assert not (isinstance(node, Leaf) and node.value is WRONG)
-        plain[key] = node.value if isinstance(node, Leaf) else _plain(node)
-    return plain

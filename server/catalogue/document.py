@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
 
 from server.catalogue.catalogue import shorten, suggestion
-from server.catalogue.schema import DOCUMENT, Dictionary, Entries, Node, Table, Whole
-
-
-class _Wrong:
-    """The value of a key that was refused: present, so not also reported as missing."""
-
-
-WRONG = _Wrong()
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    value: Any
-    source: Path
-    key: str
-
-    @property
-    def where(self) -> str:
-        return f"{self.source}: {self.key}"
-
-
-Tree: TypeAlias = dict[str, "Leaf | Tree"]
+from server.catalogue.field import SecretError
+from server.catalogue.node import Dictionary, Entries, Node, Table, Whole
+from server.catalogue.schema import DOCUMENT
+from server.catalogue.tree import WRONG, Leaf, Tree, shown
 
 
 @dataclass(slots=True)
@@ -73,23 +53,13 @@ def entry_name(tree: Tree, key: str = "id") -> str | None:
     return ":".join(names)
 
 
-def shown(value: object) -> str:
-    """A value as it would stand in TOML, cut to a readable length."""
-    if isinstance(value, str | int | float | list | dict | bool):
-        try:
-            return shorten(json.dumps(value, ensure_ascii=False, default=str))
-        except (ValueError, RecursionError):
-            return "(a value too large to show)"
-    return shorten(str(value))
-
-
 @dataclass(slots=True)
 class _Reader:
     document: Document
 
     def table(self, table: Table, raw: object, key: str) -> Tree:
         tree: Tree = {}
-        for name, value in self._mapping(raw, key).items():
+        for name, value in self._mapping(raw, key, private=table.private).items():
             inner = f"{key}.{name}" if key else name
             if name not in table.fields:
                 hint = suggestion(name, table.fields, "Keys")
@@ -112,7 +82,8 @@ class _Reader:
                 try:
                     return self._leaf(node(raw), key)
                 except ValueError as error:
-                    self._problem(key, str(error), raw)
+                    unshown = isinstance(error, SecretError)
+                    self._problem(key, str(error), *(() if unshown else (raw,)))
                     return self._leaf(WRONG, key)
 
     def _dictionary(self, node: Dictionary, raw: object, key: str) -> Tree:
@@ -173,10 +144,10 @@ class _Reader:
             self._problem(key, str(error), raw)
             return WRONG
 
-    def _mapping(self, raw: object, key: str) -> Mapping[str, object]:
+    def _mapping(self, raw: object, key: str, private: bool = False) -> Mapping[str, object]:
         if isinstance(raw, dict):
             return raw
-        self._problem(key, "expected a table", raw)
+        self._problem(key, "expected a table", *(() if private else (raw,)))
         return {}
 
     def _list(self, raw: object, key: str) -> list[object]:

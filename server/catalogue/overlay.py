@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from server.catalogue.catalogue import suggestion
-from server.catalogue.document import WRONG, Leaf, Tree, shown
 from server.catalogue.schema import INHERITED
+from server.catalogue.tree import WRONG, Leaf, Tree, shown
 
 
 def merge(below: Tree, above: Tree) -> Tree:

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from server.catalogue.document import WRONG, Leaf, Tree, shown
 from server.catalogue.model import FORMAT_OF_ENGINE, File
+from server.catalogue.tree import WRONG, Leaf, Tree, shown
 
 Values = Mapping[str, Any]
 

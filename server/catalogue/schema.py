@@ -2,57 +2,20 @@
 
 Keys are named as the dataclasses' fields that they become. `[[model]]` and `[[build]]` entries
 are known by their id across files; `[[repository]]` is shorthand for many builds from one place;
-`[family.NAME]` holds what models have in common (`like = "NAME"`).
+`[family.NAME]` holds what models have in common (`like = "NAME"`). The tables of the router and of
+clouds are in `routing_schema`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from server.catalogue import field
-from server.catalogue.field import Parse
+from server.catalogue import field, routing_schema
 from server.catalogue.files import expand
 from server.catalogue.model import BENCHMARKS, MODES, File, Repository
+from server.catalogue.node import Dictionary, Entries, Node, Table, Whole
 from server.catalogue.store import SOURCES
 from server.units import GIB, KIB
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table with fixed keys; overlays merge it key by key."""
-
-    fields: Mapping[str, Node]
-    required: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Dictionary:
-    """A table whose keys are names, all with the same kind of value."""
-
-    key: Parse
-    value: Node
-
-
-@dataclass(frozen=True, slots=True)
-class Entries:
-    """An array of tables, each known by its `key`, or by `model:id` where it has a model."""
-
-    table: Table
-    unique: bool = True
-    key: str = "id"
-
-
-@dataclass(frozen=True, slots=True)
-class Whole:
-    """A table or list of tables that becomes one value; an overlay replaces it as a whole."""
-
-    table: Table
-    make: Callable[[dict[str, object]], object]
-    many: bool = False
-
-
-Node = Parse | Table | Dictionary | Entries | Whole
 
 _COUNT = field.integer(1, 1_000_000)
 _FILE = Table({"path": field.file_path, "bytes": field.BYTES, "sha256": field.SHA256}, ("path",))
@@ -231,5 +194,6 @@ DOCUMENT = Table(
         "build": Entries(BUILD),
         "serve": SERVE,
         "store": STORE,
+        **routing_schema.TABLES,
     }
 )

@@ -1,0 +1,96 @@
+"""What a name in the router's tables stands for, and which names a pattern fits. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+WORDS = ("local", "cloud", "*")
+"""Candidates that stand for many: every local build, every cloud model, both.
+
+They always mean that, even where an alias has the same name: `local` is one."""
+
+Sort = Literal["word", "model", "build", "cloud", "provider", "alias"]
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Everything that has a name which the router's tables may give."""
+
+    models: Collection[str]
+    builds: Collection[str]
+    """`model:build`"""
+    clouds: Collection[str]
+    """`PROVIDER/NAME`"""
+    aliases: Mapping[str, Sequence[str]]
+    """The candidates of each."""
+
+    def sort(self, name: str) -> Sort | None:
+        """What a candidate is; `provider` for `PROVIDER/*`, None where it stands for nothing."""
+        if name in WORDS:
+            return "word"
+        if name.endswith("/*"):
+            return "provider" if any(fits(name, cloud) for cloud in self.clouds) else None
+        places: tuple[tuple[Sort, Collection[str]], ...] = (
+            ("model", self.models),
+            ("build", self.builds),
+            ("cloud", self.clouds),
+            ("alias", self.aliases),
+        )
+        return next((sort for sort, place in places if name in place), None)
+
+    @property
+    def askable(self) -> list[str]:
+        """What a client can ask for: models and builds, clouds' models, aliases."""
+        return [*self.models, *self.builds, *self.clouds, *self.aliases]
+
+    @property
+    def candidates(self) -> list[str]:
+        """What may stand among the candidates of an alias or a route."""
+        providers = dict.fromkeys(f"{cloud.partition('/')[0]}/*" for cloud in self.clouds)
+        return [*WORDS, *self.askable, *providers]
+
+
+def flatten(candidates: Iterable[str], aliases: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
+    """Candidates with the aliases among them replaced by what they stand for; each once, in order.
+
+    An alias that leads back to itself adds nothing.
+    """
+    flat: dict[str, None] = {}
+
+    def add(names: Iterable[str], within: tuple[str, ...]) -> None:
+        for name in names:
+            if name in WORDS or name not in aliases:
+                flat[name] = None
+            elif name not in within:
+                add(aliases[name], (*within, name))
+
+    add(candidates, ())
+    return tuple(flat)
+
+
+def circles(aliases: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
+    """Each circle in which aliases lead to each other, once: `("a", "b", "a")`."""
+    found: dict[frozenset[str], tuple[str, ...]] = {}
+
+    def follow(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            circle = (*path[path.index(name) :], name)
+            found.setdefault(frozenset(circle), circle)
+            return
+        for candidate in aliases[name]:
+            if candidate not in WORDS and candidate in aliases:
+                follow(candidate, (*path, name))
+
+    for name in aliases:
+        follow(name, ())
+    return list(found.values())
+
+
+def fits(pattern: str, name: str) -> bool:
+    """Whether `name` is meant: `*` stands for any characters, and a model's name for its builds."""
+    if "*" in pattern:
+        return bool(re.fullmatch(".*".join(map(re.escape, pattern.split("*"))), name))
+    return name == pattern or name.startswith(f"{pattern}:")

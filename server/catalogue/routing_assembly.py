@@ -1,0 +1,89 @@
+"""Checked tables of the router and of clouds -> their frozen types."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from server.catalogue.cloud import CloudModel, KeySource, Price, Provider, Rate
+from server.catalogue.router import (
+    Alias,
+    Canary,
+    Limits,
+    Match,
+    Route,
+    Router,
+    Shadow,
+    Task,
+    Team,
+)
+from server.catalogue.tree import Tree, plain, subtree
+
+
+def providers(tree: Tree) -> Mapping[str, Provider]:
+    """`[[provider]]`, by id."""
+    return MappingProxyType({name: _provider(row) for name, row in _rows(tree, "provider")})
+
+
+def clouds(tree: Tree) -> Mapping[str, CloudModel]:
+    """`[[cloud]]`, by id."""
+    return MappingProxyType({name: _cloud(row) for name, row in _rows(tree, "cloud")})
+
+
+def router(tree: Tree) -> Router:
+    """`[router]`, with the aliases, tasks, routes and teams of the document `tree`."""
+    values = plain(subtree(tree, "router"))
+    limits = Limits(**values.pop("limits", {}))
+    aliases = {name: Alias(**row) for name, row in _rows(tree, "alias")}
+    tasks = {name: Task(name, **_frozen(row, "benchmarks")) for name, row in _rows(tree, "task")}
+    teams = {name: Team(name, Limits(**row.get("limits", {}))) for name, row in _rows(tree, "team")}
+    return Router(
+        **values,
+        aliases=MappingProxyType(aliases),
+        tasks=MappingProxyType(tasks),
+        routes=tuple(_route(row) for _, row in _rows(tree, "route")),
+        teams=MappingProxyType(teams),
+        limits=limits,
+    )
+
+
+def match(values: Mapping[str, Any]) -> Match:
+    """The conditions of a route from the plain values of its `when`."""
+    return Match(**_frozen(values, "headers"))
+
+
+def _route(row: dict[str, Any]) -> Route:
+    parts = {"canary": Canary, "shadow": Shadow}
+    made = {key: make(**row[key]) for key, make in parts.items() if key in row}
+    return Route(**{**_frozen(row, "weights"), **made, "when": match(row.get("when", {}))})
+
+
+def _provider(row: dict[str, Any]) -> Provider:
+    key = {"key": KeySource(**row["key"])} if "key" in row else {}
+    return Provider(**{**row, **key})
+
+
+def _cloud(row: dict[str, Any]) -> CloudModel:
+    provider, _, name = row["id"].partition("/")
+    price = dict(row["price"])
+    tiers = price.pop("tiers", ())
+    return CloudModel(
+        **{
+            "name": name,
+            "title": row["id"],
+            **_frozen(row, "scores"),
+            "provider": provider,
+            "price": Price(Rate(**price), tiers),
+            "features": frozenset(row.get("features", ())),
+        }
+    )
+
+
+def _frozen(row: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The row with the table at `key`, if there is one, made read-only."""
+    return {**row, key: MappingProxyType(row[key])} if key in row else dict(row)
+
+
+def _rows(tree: Tree, section: str) -> list[tuple[str, dict[str, Any]]]:
+    return list(plain(subtree(tree, section)).items())

@@ -71,6 +71,20 @@ def read_picture(url: Any, name: str) -> Picture:
     return Picture(kind, width * height)
 
 
+def pixels(url: str) -> int | None:
+    """Of a picture that `read_picture` has taken: width times height, from its first bytes; None
+    where its size stands further behind, or the URL is no such picture."""
+    head = _HEAD.match(url)
+    if head is None:
+        return None
+    text = url[head.end() : head.end() + _BEGINNING]
+    try:
+        _, width, height = _dimensions(binascii.a2b_base64(text))
+    except ValueError:
+        return None
+    return width * height or None
+
+
 def _not_data(url: str, name: str) -> RequestError:
     scheme = url.split(":", 1)[0].lower()
     if scheme in ("http", "https", "file", "ftp"):

@@ -1,13 +1,24 @@
-"""What a request needs, as far as it matters for where it may go."""
+"""What a request needs, as far as it matters for where it may go. Pure.
+
+Where several places say which task it is, the header counts before the body, the body before the
+alias; where none does, it is guessed (task.py).
+"""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from server.catalogue.cloud import Feature
+from server.catalogue.router import Router
+from server.chat.request import ChatRequest, CompletionRequest
+from server.errors import RequestError
+from server.routing import headers as h
+from server.routing import tokens
+from server.routing.prefix import Prefix, measured
+from server.routing.task import CHAT, infer
 
 Endpoint = Literal["chat", "completions", "responses", "messages", "embeddings"]
 TaskFrom = Literal["header", "body", "alias", "inferred"]
@@ -47,7 +58,7 @@ class Needs:
     slo_ttft: float | None = None
     """Seconds to the first token that the client wants; None: as configured."""
     session: str | None = None
-    prefix: tuple[tuple[int, int], ...] = ()
+    prefix: Prefix = ()
     """A hash of each beginning of the conversation, and the tokens up to there, the shortest
     first: what caches of earlier prompts can be looked up by."""
     key: str
@@ -59,3 +70,146 @@ class Needs:
     """Those that some route looks at."""
     time: datetime.time
     """Local."""
+
+
+def needs_of(
+    request: ChatRequest | CompletionRequest,
+    endpoint: Endpoint,
+    headers: h.Headers,
+    caller: Caller,
+    router: Router,
+    now: datetime.datetime,
+) -> Needs:
+    """Of a checked request. `now`: local. Raises RequestError for a header that is malformed, and
+    for a task that does not exist, naming those that do."""
+    task, task_from = _task(request, headers, router)
+    count, prefix = measured(request)
+    return Needs(
+        **_asked_by(request.model, headers, caller, router, now),
+        endpoint=endpoint,
+        task=task,
+        task_from=task_from,
+        prompt_tokens=tokens.raised(count),
+        max_tokens=request.max_tokens,
+        images=_images(request),
+        features=frozenset(_features(request)),
+        n=request.n,
+        prefix=prefix,
+    )
+
+
+def embedding_needs(
+    model: str,
+    texts: Sequence[str | Sequence[int]],
+    headers: h.Headers,
+    caller: Caller,
+    router: Router,
+    now: datetime.datetime,
+) -> Needs:
+    """Of a request for the embeddings of `texts`, or of token ids. The longest of them is what has
+    to fit a context. Raises RequestError as `needs_of` does."""
+    counts = (tokens.text_tokens(one) if isinstance(one, str) else len(one) for one in texts)
+    return Needs(
+        **_asked_by(model, headers, caller, router, now),
+        endpoint="embeddings",
+        task=CHAT,
+        task_from="inferred",
+        prompt_tokens=tokens.raised(max(counts, default=0)),
+        max_tokens=None,
+    )
+
+
+def check_task(name: str, router: Router, param: str) -> str:
+    """`name`, where there is such a task. Raises RequestError naming those that there are."""
+    if name in router.tasks:
+        return name
+    choices = ", ".join(router.tasks) or "none is configured"
+    raise RequestError(
+        f"there is no task {name[:64]!r}", next_step=f"Tasks: {choices}", param=param
+    )
+
+
+def _asked_by(
+    model: str, headers: h.Headers, caller: Caller, router: Router, now: datetime.datetime
+) -> dict[str, Any]:
+    """What does not depend on the kind of request."""
+    private = ""
+    if not router.cloud:
+        private = "no cloud is to be used (--no-cloud, or [router] cloud = false)"
+    elif caller.local_only:
+        private = "the key is local-only"
+    elif h.local_only(headers):
+        private = f"the header {h.LOCAL_ONLY} says so"
+    looked_at = {name for route in router.routes for name in route.when.headers}
+    return {
+        "asked": model,
+        "local_only": bool(private),
+        "private_because": private,
+        "slo_ttft": h.slo(headers),
+        "session": h.session(headers),
+        "key": caller.id,
+        "team": caller.team,
+        "models": caller.models,
+        "headers": h.picked(headers, looked_at) if looked_at else {},
+        "time": now.time(),
+    }
+
+
+def _task(
+    request: ChatRequest | CompletionRequest, headers: h.Headers, router: Router
+) -> tuple[str, TaskFrom]:
+    if (said := h.task(headers)) is not None:
+        return check_task(said, router, h.TASK), "header"
+    if request.task_type is not None:
+        return check_task(request.task_type.lower(), router, "task_type"), "body"
+    alias = router.aliases.get(request.model)
+    if alias is not None and alias.task is not None:
+        return alias.task, "alias"
+    return infer(request), "inferred"
+
+
+def _images(request: ChatRequest | CompletionRequest) -> int:
+    if not isinstance(request, ChatRequest) or not request.has_images:
+        return 0
+    return sum(
+        part["type"] == "image_url"
+        for message in request.messages
+        if type(message.get("content")) is list
+        for part in message["content"]
+    )
+
+
+def _features(request: ChatRequest | CompletionRequest) -> list[Feature]:
+    """What it asks for that not every model can do."""
+    sampling = request.sampling
+    asked: list[tuple[Any, Feature]] = [
+        (request.n > 1, "n"),
+        (request.seed is not None, "seed"),
+        (request.stop, "stop"),
+        (request.logit_bias, "logit_bias"),
+    ]
+    if sampling:
+        penalties = ("presence_penalty", "frequency_penalty", "repetition_penalty")
+        asked += [
+            (
+                "temperature" in sampling or "top_p" in sampling or "min_p" in sampling,
+                "temperature",
+            ),
+            ("top_k" in sampling, "top_k"),
+            (any(name in sampling for name in penalties), "penalties"),
+        ]
+    if isinstance(request, ChatRequest):
+        form = (request.response_format or {}).get("type")
+        asked += [
+            (request.tool_use.tools, "tools"),
+            (request.tool_use.tools and request.tool_use.choice != "auto", "tool_choice"),
+            # To allow several calls at once asks for nothing; to forbid it does.
+            (request.tool_use.tools and request.parallel_tool_calls is False, "parallel_tools"),
+            (form == "json_schema", "schema"),
+            (form == "json_object", "json"),
+            (request.thinking, "thinking"),
+            (request.top_logprobs is not None, "logprobs"),
+        ]
+    else:
+        asked.append((request.logprobs is not None, "logprobs"))
+    return [feature for wanted, feature in asked if wanted]

@@ -20,6 +20,7 @@ from server.chat import engine_error
 from server.engines.member import Member
 from server.engines.slots import Lease
 from server.errors import EngineError, EngineUnready, HoldfastError, Overloaded
+from server.routing.progress import Answer
 from server.units import format_duration
 
 _HEADERS = {"content-type": "application/json"}
@@ -38,6 +39,10 @@ class Patience:
     """For slots of an engine that is ready."""
     load: float
     """For an engine that is to be loaded, is loading, or is being started again."""
+    first_token: float = 120.0
+    """Before the first token, for an engine that computes nothing; a prefill may take any time."""
+    token: float = 30.0
+    """The same between two tokens, where no other request keeps the engine busy."""
 
 
 class Attempt:
@@ -66,7 +71,7 @@ class Attempt:
         self._client = client
         self._slots = slots
         self._lease: Lease | None = None
-        self._response: aiohttp.ClientResponse | None = None
+        self._answer = self._new_answer()
         self._asked = False
 
     def describe(self) -> str:
@@ -75,23 +80,26 @@ class Attempt:
 
     async def __aenter__(self) -> Attempt:
         again = True
-        while self._response is None:
+        while True:
             lease = self._lease = await self._take_slots()
             try:
-                self._response = await self._ask()
+                await self._ask()
+                return self
             except _GONE as error:
+                self._answer.close()
                 lease.release()
                 if not again:
                     raise self._broken(error) from error
                 # No byte of an answer was seen: to ask once more repeats nothing for the client.
                 again = False
+                self._answer = self._new_answer()
                 # If it does not come back, what follows is the fleet's to say: in the queue.
                 with contextlib.suppress(HoldfastError):
                     await self._member.engine.recovered(self._patience.load)
             except BaseException:
+                self._answer.close()
                 lease.release()
                 raise
-        return self
 
     async def __aexit__(
         self,
@@ -99,26 +107,26 @@ class Attempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._response is not None:
-            self._response.close()
+        self._answer.close()
         if self._lease is not None:
             self._lease.release()
 
     async def whole(self) -> bytes:
-        """The whole answer. Raises EngineError when the engine breaks before its end."""
-        assert self._response is not None
+        """The whole answer. Raises EngineError when the engine breaks or hangs before its end."""
         try:
-            return await self._response.read()
+            return await self._answer.body()
+        except TimeoutError:
+            raise self._hangs() from None
         except _LOST as error:
             raise self._broken(error) from error
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The answer's bytes as they come. Raises EngineError when the engine breaks."""
-        assert self._response is not None
-        read = self._response.content.readany
+        """The answer's bytes as they come. Raises EngineError when the engine breaks or hangs."""
         try:
-            while chunk := await read():
+            async for chunk in self._answer.chunks():
                 yield chunk
+        except TimeoutError:
+            raise self._hangs() from None
         except _LOST as error:
             raise self._broken(error) from error
 
@@ -137,16 +145,47 @@ class Attempt:
                 retry_after=member.queue.retry_after(),
             ) from None
 
-    async def _ask(self) -> aiohttp.ClientResponse:
+    async def _ask(self) -> None:
         self._asked = True
-        response = await self._member.engine.session.post(
+        engine, body = self._member.engine, self._body
+        streamed = bool(body.get("stream"))
+        if streamed and engine.launch.engine == "llama-server":
+            # Its pings would look like progress; clients get comments of our own.
+            body = body | {"sse_ping_interval": -1}
+        sending = engine.session.post(
             self._path,
-            data=orjson.dumps(self._body),
-            headers=_STREAM_HEADERS if self._body.get("stream") else _HEADERS,
+            data=orjson.dumps(body),
+            headers=_STREAM_HEADERS if streamed else _HEADERS,
         )
-        if response.status == 200:
-            return response
-        raise engine_error(response.status, await response.read())
+        try:
+            response = await self._answer.open(sending)
+            if response.status != 200:
+                raise engine_error(response.status, await self._answer.body())
+        except TimeoutError:
+            raise self._hangs() from None
+
+    def _new_answer(self) -> Answer:
+        return Answer(self._mark, self._limit, lambda: self._member.engine.work())
+
+    def _mark(self) -> int:
+        response = self._answer.response
+        return 0 if response is None else response.content.total_bytes
+
+    def _limit(self) -> float:
+        """Between two tokens the engine may be reading the prompts of others, in one batch."""
+        alone = self._member.queue.running <= self._slots
+        return self._patience.token if self._mark() and alone else self._patience.first_token
+
+    def _hangs(self) -> EngineError:
+        """The engine computes for nobody any more: whoever else waits for it had better know."""
+        why = f"it computed nothing for {format_duration(self._limit())}"
+        self._member.engine.replace(why)
+        return EngineError(
+            f"the engine of {self._member.name} hangs",
+            why=why,
+            next_step="It is being started again; send the request once more",
+            retry_after=1,
+        )
 
     def _broken(self, error: Exception) -> EngineError:
         return EngineError(

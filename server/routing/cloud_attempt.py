@@ -1,0 +1,170 @@
+"""One request at one cloud: send, relay. The shape of `attempt.Attempt`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Literal
+
+import aiohttp
+
+from server.catalogue.cloud import Provider
+from server.chat.events import Event
+from server.chat.request import ChatRequest
+from server.errors import HoldfastError, ProviderError
+from server.providers.egress import Egress, broken
+from server.providers.permit import Permit
+from server.providers.provider import Call, CloudProtocol
+from server.routing.progress import Answer
+from server.routing.tally import Tally
+from server.units import MIB, format_duration
+
+_LARGEST_ANSWER: Final = 64 * MIB
+_LARGEST_FAILURE: Final = MIB // 16
+_FAILURE_TIMEOUT: Final = 5.0  # seconds for the body of an error
+
+Reached = Literal["nothing", "sent", "refused", "accepted"]
+"""How far a call came: it never left, nobody knows, the provider declined it, or it took it on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds without progress."""
+
+    first_token: float
+    token: float
+    """Between two tokens."""
+
+
+class CloudAttempt:
+    """An asynchronous context: entered, the cloud has accepted the request.
+
+    Entering raises what `Egress.send` does, what the protocol makes of a refusal, and ProviderError
+    when nothing comes. Leaving closes the connection unless the answer was read to its end.
+    """
+
+    def __init__(
+        self,
+        egress: Egress,
+        provider: Provider,
+        protocol: CloudProtocol,
+        request: ChatRequest,
+        call: Call,
+        permit: Permit,
+        limits: Limits,
+    ) -> None:
+        self._egress = egress
+        self._provider = provider
+        self._protocol = protocol
+        self._request = request
+        self._call = call
+        self._permit = permit
+        self._limits = limits
+        self._answer = Answer(self._mark, self._limit)
+        self._whole = False
+        self.reached: Reached = "nothing"
+        self.tally = Tally(protocol.decoder(request))
+        """Decodes the answer, and counts. Once the context is entered it is the right one."""
+
+    def describe(self) -> str:
+        """What the request is waiting for, in words for people."""
+        return f"waiting for {self._provider.id}"
+
+    async def __aenter__(self) -> CloudAttempt:
+        try:
+            await self._enter()
+        except BaseException:
+            self._answer.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._answer.close()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The answer's bytes as they come, for `tally` to decode; one that did not come as a stream
+        whole. Raises ProviderError when it breaks off, stalls, or has no end."""
+        size = 0
+        try:
+            if self._whole:
+                yield await self._answer.body(_LARGEST_ANSWER)
+                return
+            async for chunk in self._answer.chunks():
+                size += len(chunk)
+                if size > _LARGEST_ANSWER:
+                    raise self._failed("its answer has no end")
+                yield chunk
+        except TimeoutError:
+            raise self._stalled() from None
+        except (aiohttp.ClientError, ConnectionError) as error:
+            raise broken(self._provider, error) from None
+
+    async def _enter(self) -> None:
+        sending = self._egress.send(
+            self._permit, self._provider, self._call, self._protocol.authentication
+        )
+        try:
+            response = await self._answer.open(sending)
+        except TimeoutError:
+            self.reached = "sent"
+            raise self._stalled() from None
+        except HoldfastError as error:
+            if type(error) is ProviderError:
+                self.reached = "sent"
+            raise
+        except asyncio.CancelledError:
+            self.reached = "sent"
+            raise
+        if response.status != 200:
+            self.reached = "refused"
+            raise self._protocol.failure(response.status, response.headers, await self._failure())
+        self.reached = "accepted"
+        if response.headers.get("content-encoding", "identity") != "identity":
+            raise self._failed("it sends a compressed answer that was not asked for")
+        if response.content_type == "application/json":
+            self._whole = True
+            self.tally = Tally(_Whole(self._protocol, self._request))
+
+    async def _failure(self) -> bytes:
+        """What it says about a failure; less, where that does not come."""
+        try:
+            async with asyncio.timeout(_FAILURE_TIMEOUT):
+                return await self._answer.body(_LARGEST_FAILURE)
+        except (aiohttp.ClientError, OSError):  # a TimeoutError is an OSError
+            return b""
+
+    def _mark(self) -> int:
+        if self._whole and self._answer.response is not None:
+            return self._answer.response.content.total_bytes
+        return self.tally.steps
+
+    def _limit(self) -> float:
+        return self._limits.token if self.tally.spoke else self._limits.first_token
+
+    def _stalled(self) -> ProviderError:
+        return self._failed(f"it made no progress for {format_duration(self._limit())}")
+
+    def _failed(self, why: str) -> ProviderError:
+        return ProviderError(
+            f"{self._provider.id} failed on this request",
+            why=why,
+            next_step="Send the request again",
+        )
+
+
+class _Whole:
+    """The decoder of an answer that comes in one piece."""
+
+    def __init__(self, protocol: CloudProtocol, request: ChatRequest) -> None:
+        self._protocol = protocol
+        self._request = request
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        return self._protocol.decode(chunk, self._request)

@@ -66,6 +66,11 @@ class Settings:
         return self.home / "state"
 
     @property
+    def ledger(self) -> Path:
+        """The book of requests and money, with its secret, its lock and its log beside it."""
+        return self.home / "ledger" / "book.db"
+
+    @property
     def logs(self) -> Path:
         return self.home / "logs"
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
-from server.catalogue.router import Limits, Router
+from server.catalogue.router import Limits, Route, Router
 from server.ledger.keys import UNLIMITED, Key
+
+PartyKind = Literal["key", "team", "shadow", "all", "provider"]
 
 
 @dataclass(frozen=True, slots=True)
 class Party:
     """One of those whose limits a request must keep."""
 
-    kind: str
-    """`key`, `team`, `all` or `provider`."""
+    kind: PartyKind
     id: str
     """Empty for `all`."""
     limits: Limits
@@ -26,18 +28,26 @@ class Party:
 @dataclass(frozen=True, slots=True)
 class Account:
     parties: tuple[Party, ...]
-    """The key, its team where it has one, and all."""
+    """The key, its team where it has one, and all; of a shadow copy, its route and all."""
 
     @property
     def key(self) -> str:
-        return self.parties[0].id
+        return self._id("key") or ""
 
     @property
     def team(self) -> str | None:
-        return self.parties[1].id if len(self.parties) == 3 else None
+        return self._id("team")
+
+    @property
+    def shadow(self) -> str | None:
+        """The id of the route whose shadow copy it is."""
+        return self._id("shadow")
 
     def __iter__(self) -> Iterator[Party]:
         return iter(self.parties)
+
+    def _id(self, kind: PartyKind) -> str | None:
+        return next((party.id for party in self.parties if party.kind == kind), None)
 
 
 def account_of(client: str, key: Key | None, router: Router) -> Account:
@@ -46,9 +56,14 @@ def account_of(client: str, key: Key | None, router: Router) -> Account:
     A team that the configuration does not know has no limits of its own; its key's and the
     overall ones hold all the same.
     """
-    limits = key.limits if key else UNLIMITED
-    parties = [Party("key", client, limits)]
+    parties = [Party("key", client, key.limits if key else UNLIMITED)]
     if key and key.team:
         team = router.teams.get(key.team)
         parties.append(Party("team", key.team, team.limits if team else UNLIMITED))
     return Account((*parties, Party("all", "", router.limits)))
+
+
+def shadow_account(route: Route, router: Router) -> Account:
+    """The account of shadow copies of a route: the operator's, not the client's."""
+    limits = UNLIMITED if route.shadow is None else Limits(day=route.shadow.day)
+    return Account((Party("shadow", route.id, limits), Party("all", "", router.limits)))

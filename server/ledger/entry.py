@@ -48,8 +48,10 @@ class Entry:
     """Until the end of the answer."""
     outcome: Outcome = "answered"
     final: bool = True
-    """False: an attempt after which the request went on elsewhere; its cost counts, and it is no
-    request of its own."""
+    """False: an attempt after which the request went on elsewhere, or a shadow copy; its cost
+    counts, and it is no request of its own."""
+    shadow: str | None = None
+    """The route whose shadow copy it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

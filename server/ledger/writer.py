@@ -1,0 +1,301 @@
+"""The one connection that writes the book. Runs on one thread, which is its own.
+
+Many requests' rows go into one transaction, and so share one flush to the disk. What cannot be
+written is told to the caller, who keeps it; nothing here waits or tries again by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from server.errors import LedgerUnavailable
+from server.ledger import rows, schema
+from server.ledger.account import Account
+from server.ledger.balance import PartyKey, parties_of
+from server.ledger.egress_log import EGRESS_COLUMNS, Chain
+from server.ledger.entry import Entry, Reservation
+from server.ledger.limits import Spent, day_of, month_of
+from server.ledger.rows import Text
+
+_INSERT_ENTRY = rows.insert("entry", rows.ENTRY_COLUMNS)
+_INSERT_HOLD = rows.insert("hold", rows.HOLD_COLUMNS)
+_INSERT_EGRESS = rows.insert("egress", EGRESS_COLUMNS)
+_INSERT_TEXT = rows.insert("text", ("time", "request_id", "key_id", "request", "answer"))
+_SET_HEAD = "INSERT OR REPLACE INTO meta (name, value) VALUES ('egress_head', ?)"
+_SUMS = """
+SELECT key_id, team, shadow,
+       SUM(CASE WHEN day = :day THEN cost ELSE 0 END), SUM(cost),
+       SUM(CASE WHEN day = :day THEN prompt_tokens + completion_tokens ELSE 0 END),
+       SUM(prompt_tokens + completion_tokens)
+FROM entry WHERE day >= :first GROUP BY key_id, team, shadow
+"""
+
+
+@dataclass(slots=True)
+class Batch:
+    """What goes into one transaction."""
+
+    reservations: list[tuple[int, Account, Reservation]] = field(default_factory=list)
+    """With the id of each one's hold."""
+    ended: list[int] = field(default_factory=list)
+    """Holds that are no longer."""
+    entries: list[tuple[int, Entry]] = field(default_factory=list)
+    """With the day on which each is booked."""
+    texts: list[Text] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.reservations) + len(self.ended) + len(self.entries) + len(self.texts)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What an opened book holds."""
+
+    day: int
+    """The latest that anything is booked on."""
+    spent: dict[PartyKey, Spent]
+    interrupted: int
+    """Holds of a process that died, now settled at their maximum."""
+
+
+class Writer:
+    """The book at `path`. All methods belong to one thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock: int | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._chain = Chain(b"")
+        self._inode = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self._connection is not None
+
+    def open(self, now: float) -> Found:
+        """Open the book, or make one where there was never any; settle what a dead process held.
+
+        `now`: seconds since 1970. Raises LedgerUnavailable: where a damaged book was set aside, now
+        or earlier, and nobody has had a new one written since; where another process writes it; and
+        where the disk does not let us.
+        """
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._take_lock()
+            secret = read_secret(self._path, make=True)
+            if not self._path.exists():
+                self._refuse_after_damage()
+                schema.create(self._path, lambda connection: begin_log(connection, secret))
+            connection = schema.open_checked(self._path)
+            try:
+                found = _recover(connection, now)
+                self._chain = _chain_of(connection, secret)
+                self._inode = os.stat(self._path).st_ino
+            except BaseException:
+                connection.close()
+                raise
+        except schema.DamageError as damage:
+            raise self._set_aside(str(damage), now) from damage
+        except (sqlite3.Error, OSError) as error:
+            raise _unavailable(self._path, error) from error
+        self._connection = connection
+        return found
+
+    def write(self, batch: Batch, now: float) -> None:
+        """Commit all of it, or none: when it returns, it is on the disk.
+
+        Raises LedgerUnavailable, upon which the book may be closed.
+        """
+        connection = self._connection
+        assert connection is not None
+        chain = self._chain.copy()
+        try:
+            if os.stat(self._path).st_ino != self._inode:
+                raise FileNotFoundError(f"{self._path} was replaced by another file")
+            with _transaction(connection):
+                _insert(connection, batch, chain)
+        except sqlite3.Error as error:
+            if schema.is_damage(error):
+                self._close_connection()
+                raise self._set_aside(str(error), now) from error
+            raise _unavailable(self._path, error) from error
+        except OSError as error:  # SQLite itself goes on writing to a file that has no name
+            self._close_connection()
+            raise _unavailable(self._path, error) from error
+        self._chain = chain
+
+    def close(self) -> None:
+        self._close_connection()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _close_connection(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+
+    def _take_lock(self) -> None:
+        """Two writers could damage the file (see `schema.sqlite_warning`), and overspend."""
+        if self._lock is None:
+            self._lock = take_lock(self._path)
+
+    def _refuse_after_damage(self) -> None:
+        if aside := schema.damaged(self._path):
+            raise _damaged(aside[-1], "it was set aside earlier, and no new one written since")
+
+    def _set_aside(self, why: str, now: float) -> LedgerUnavailable:
+        try:
+            return _damaged(schema.set_aside(self._path, now), why)
+        except OSError as error:
+            return _unavailable(self._path, error)
+
+
+def take_lock(path: Path) -> int:
+    """The right to write the book at `path`, for as long as the returned descriptor is open.
+
+    Raises LedgerUnavailable where another process has it, OSError.
+    """
+    handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
+        os.close(handle)
+        raise LedgerUnavailable(
+            f"the ledger {path} is being written by process {holder or 'unknown'}",
+            next_step="Stop it first; one Holdfast writes a ledger",
+        ) from None
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+    return handle
+
+
+def read_secret(path: Path, *, make: bool = False) -> bytes:
+    """The secret of the book at `path`, from the file beside it; made where there is none, with
+    `make`. Raises OSError."""
+    file = path.with_name(f"{path.name}.secret")
+    try:
+        secret = file.read_bytes()
+    except FileNotFoundError:
+        if not make:
+            raise
+        secret = secrets.token_bytes(32)
+        fresh = file.with_name(f"{file.name}.new")
+        with open(os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as made:
+            made.write(secret)
+            made.flush()
+            os.fsync(made.fileno())
+        fresh.replace(file)
+    return secret
+
+
+def begin_log(connection: sqlite3.Connection, secret: bytes) -> None:
+    """Write down that the log of departures is empty, so that an emptied one is told apart."""
+    connection.execute(_SET_HEAD, (Chain(secret).head,))
+
+
+@contextlib.contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of what is executed inside, or nothing of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        raise
+
+
+def _insert(connection: sqlite3.Connection, batch: Batch, chain: Chain) -> None:
+    if batch.reservations:
+        departures = [
+            chain.add(one.time, one.request_id, account.key, one.host, one.model, one.body)
+            for _, account, one in batch.reservations
+        ]
+        connection.executemany(
+            _INSERT_HOLD, [rows.hold_row(*reserved) for reserved in batch.reservations]
+        )
+        connection.executemany(
+            _INSERT_EGRESS,
+            [[getattr(one, name) for name in EGRESS_COLUMNS] for one in departures],
+        )
+    if batch.reservations or not batch:  # an empty one is to show whether writing works
+        connection.execute(_SET_HEAD, (chain.head,))
+    if batch.ended:
+        connection.executemany("DELETE FROM hold WHERE id = ?", [(id_,) for id_ in batch.ended])
+    if batch.entries:
+        connection.executemany(
+            _INSERT_ENTRY, [rows.entry_row(day, entry) for day, entry in batch.entries]
+        )
+    if batch.texts:
+        connection.executemany(
+            _INSERT_TEXT,
+            [
+                (one.time, one.request_id, one.key_id, one.request, one.answer)
+                for one in batch.texts
+            ],
+        )
+
+
+def _recover(connection: sqlite3.Connection, now: float) -> Found:
+    """Settle every open hold at its maximum, and sum up the latest day and month."""
+    (latest,) = connection.execute("SELECT MAX(day) FROM entry").fetchone()
+    day = max(day_of(now), latest or 0)
+    columns = ", ".join(rows.HOLD_COLUMNS)
+    with _transaction(connection):
+        held = connection.execute(f"SELECT {columns} FROM hold").fetchall()  # noqa: S608
+        connection.executemany(
+            _INSERT_ENTRY, [rows.entry_row(day, rows.interrupted(row)) for row in held]
+        )
+        connection.execute("DELETE FROM hold")
+    return Found(day, _sums(connection, day), len(held))
+
+
+def _sums(connection: sqlite3.Connection, day: int) -> dict[PartyKey, Spent]:
+    found: dict[PartyKey, Spent] = {}
+    first = day
+    while month_of(first - 1) == month_of(day):
+        first -= 1
+    for key, team, shadow, *sums in connection.execute(_SUMS, {"day": day, "first": first}):
+        for party in parties_of(key, team, shadow):
+            before = found.get(party, Spent())
+            found[party] = Spent(
+                before.day + sums[0],
+                before.month + sums[1],
+                before.tokens_day + sums[2],
+                before.tokens_month + sums[3],
+            )
+    return found
+
+
+def _chain_of(connection: sqlite3.Connection, secret: bytes) -> Chain:
+    last = connection.execute("SELECT seq, chain FROM egress ORDER BY seq DESC LIMIT 1").fetchone()
+    return Chain(secret, *last) if last else Chain(secret)
+
+
+def _unavailable(path: Path, error: Exception) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"the ledger {path} cannot be written",
+        why=str(error),
+        next_step="Check its folder's permissions and the free space; local models go on",
+    )
+
+
+def _damaged(aside: Path, why: str) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"the ledger was damaged and set aside as {aside}",
+        why=why,
+        next_step="What was spent is not known, so no cloud is used before `holdfast usage renew` "
+        "has written a new one; local models go on",
+    )

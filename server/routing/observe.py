@@ -1,0 +1,259 @@
+"""What each target was seen to do: from it, when the next first token should come.
+
+One observer for each target, told of every request there: `begin` gives a Flight, which hears when
+the request got its slot, when its first token came and how it ended. Times are monotonic seconds,
+given by the caller. Nothing here waits or fails; what is not told is not learnt.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from server.chat.usage import Usage
+from server.routing.candidate import Forecast
+from server.routing.learning import Lengths, Line, Recent
+from server.routing.predict import Rates, Standing, Work, forecast
+from server.routing.tokens import ABOVE
+
+_TYPICAL_PROMPT = 1000.0
+_LEAST_DECODED = 8
+"""Tokens of an answer below which its speed says little."""
+_OVERDUE = 0.1
+"""Of a prompt, what is taken to be unread still when its first token is overdue."""
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What a local target should do, until it was seen: tokens a second, from the planner."""
+
+    prefill: float = 500.0
+    decode: float = 20.0
+    decode_all: float = 40.0
+    """Of all answers together, every slot being busy."""
+    fixed: float = 0.02
+    """Seconds of a first token beside the reading."""
+
+
+class Flight:
+    """One request at one target. Made by `begin` of an observer."""
+
+    __slots__ = ("_of", "ahead", "begun", "busy", "due", "first_at", "guess", "limit", "prompt",
+                 "read", "slots", "started_at")  # fmt: skip
+
+    def __init__(
+        self,
+        of: Observer,
+        guess: int,
+        cached: int,
+        prompt: float,
+        limit: int | None,
+        slots: int,
+    ) -> None:
+        self._of = of
+        self.cached = cached
+        """Tokens that should be in a cache, as estimated from the text."""
+        self.guess = guess
+        """Tokens of the whole prompt as estimated from above."""
+        self.prompt = prompt
+        """Tokens that are expected to be in no cache."""
+        self.limit = limit
+        self.slots = slots
+        self.started_at: float | None = None
+        self.first_at: float | None = None
+        self.due = 0.0
+        self.ahead = 0.0
+        self.busy = 0.0
+        self.read = 0.0
+
+    def started(self, now: float) -> None:
+        """It has got its slot."""
+        if self.started_at is None:
+            self._of.start(self, now)
+
+    def first(self, now: float) -> None:
+        """Its first token has come."""
+        if self.started_at is not None and self.first_at is None:
+            self._of.hear(self, now)
+
+    def end(self, now: float, usage: Usage | None = None) -> None:
+        """It is over; `usage` where it was answered to its end. May be called again."""
+        self._of.finish(self, now, usage)
+
+
+class Observer:
+    """A local target: an engine with slots, which reads prompts one after the other."""
+
+    def __init__(self, slots: int, expected: Expected = Expected()) -> None:
+        self.slots = slots
+        step = 1 / expected.decode
+        more = (slots / expected.decode_all - step) / (slots - 1) if slots > 1 else 0.0
+        self._reading = Line(expected.fixed, 1 / expected.prefill, _TYPICAL_PROMPT)
+        self._token = Line(step, max(0.0, more), slots / 2)
+        self._lengths = Lengths()
+        self._counted = Recent(1 / ABOVE)
+        self._kept = Recent(1.0)
+        self._waiting: dict[Flight, None] = {}
+        self._running: dict[Flight, None] = {}
+        self._due = 0.0
+        """When all prompts that are being read should have been."""
+        self._busy = 0.0
+        """Slot-seconds so far: slots in use, summed over time."""
+        self._read = 0.0
+        """Seconds that were spent on reading so far."""
+        self._as_of = 0.0
+
+    # ---- What happens ----
+
+    def begin(
+        self, guess: int, cached: int = 0, max_tokens: int | None = None, slots: int = 1
+    ) -> Flight:
+        """A request is to be sent: a prompt of `guess` tokens as estimated from above, of which
+        `cached` should be in its cache. It waits for its slots from now on."""
+        flight = Flight(self, guess, cached, self.unread(guess, cached), max_tokens, slots)
+        self._waiting[flight] = None
+        return flight
+
+    def start(self, flight: Flight, now: float) -> None:
+        self._pass(now)
+        self._waiting.pop(flight, None)
+        self._running[flight] = None
+        flight.started_at = now
+        flight.ahead = max(0.0, self._due - now)
+        flight.due = self._due = max(self._due, now) + self._reading(flight.prompt)
+
+    def hear(self, flight: Flight, now: float) -> None:
+        self._pass(now)
+        assert flight.started_at is not None
+        flight.first_at = now
+        self._read += max(0.0, now - flight.started_at - flight.ahead)
+        flight.busy, flight.read = self._busy, self._read
+        if self._due <= flight.due:  # it was the last to be read
+            self._due = now
+
+    def finish(self, flight: Flight, now: float, usage: Usage | None) -> None:
+        self._pass(now)
+        self._waiting.pop(flight, None)
+        if self._running.pop(flight, flight) is not None:
+            return
+        if all(one.first_at is not None for one in self._running):
+            self._due = now
+        if usage is not None:
+            self._learn(flight, now, usage)
+
+    # ---- What is to be expected ----
+
+    @property
+    def rates(self) -> Rates:
+        return Rates(
+            fixed=self._reading.a,
+            prefill=1 / max(self._reading.b, 1e-7),
+            step=max(self._token.a, 1e-6),
+            step_more=self._token.b,
+            measured=self._reading.measured,
+        )
+
+    def counted(self, guess: int) -> int:
+        """A prompt as this target counts it, from the estimate from above."""
+        return int(guess * self._counted.value)
+
+    def unread(self, guess: int, cached: int) -> float:
+        """Tokens of such a prompt that should be in no cache; `cached`: those that are thought to
+        be, by the same estimate, but not from above."""
+        return max(1.0, self._counted.value * (guess - cached * ABOVE * self._kept.value))
+
+    def standing(self, now: float, load: float = 0.0, ahead: int | None = None) -> Standing:
+        """`load`: seconds until it is ready. `ahead`: of those that wait, how many are served
+        before a newcomer; None: all."""
+        prefill = self.rates.prefill
+        waiting = list(self._waiting)[:ahead] if self._waiting else ()
+        return Standing(
+            slots=self.slots,
+            load=load,
+            running=self._rests(now, prefill),
+            waiting=[Work(f.prompt, self._lengths.mean(f.limit), f.slots) for f in waiting],
+        )
+
+    def forecast(
+        self, now: float, guess: int, cached: int, load: float = 0.0, ahead: int | None = None
+    ) -> Forecast:
+        """For a newcomer. See `begin` and `standing`."""
+        return forecast(self.standing(now, load, ahead), self.rates, self.unread(guess, cached))
+
+    def _rests(self, now: float, prefill: float) -> list[Work]:
+        """What is still to be done of the requests that run. How long an answer will be nobody
+        knows: of several, one will be short and one long, so each gets its part of the distribution
+        and not its middle, else the first slot would always be expected too late."""
+        flights = self._running
+        if not flights:
+            return []
+        busy = sum(flight.slots for flight in flights)
+        token = self._token(max(0, busy - 1))
+        found = []
+        # Those that have come furthest are taken to end first.
+        ordered = sorted(flights, key=lambda flight: flight.first_at or now)
+        for index, flight in enumerate(ordered):
+            part = (index + 0.5) / len(ordered)
+            if flight.first_at is None:
+                left = min(1.0, max(_OVERDUE, (flight.due - now) * prefill / flight.prompt))
+                rest = self._lengths.rest(0, flight.limit, part)
+                found.append(Work(flight.prompt * left, rest, flight.slots))
+            else:
+                come = (now - flight.first_at) / token
+                rest = self._lengths.rest(come, flight.limit, part)
+                found.append(Work(0.0, rest, flight.slots))
+        return found
+
+    # ---- Learning ----
+
+    def _pass(self, now: float) -> None:
+        if self._as_of:
+            busy = sum(flight.slots for flight in self._running)
+            self._busy += busy * (now - self._as_of)
+        self._as_of = now
+
+    def _learn(self, flight: Flight, now: float, usage: Usage) -> None:
+        if usage.prompt_tokens > 0:
+            self._counted.add(usage.prompt_tokens / flight.guess)
+        self._lengths.add(max(1, usage.completion_tokens))
+        if flight.cached:
+            thought = flight.cached * ABOVE * self._counted.value
+            self._kept.add(min(1.0, usage.cached_tokens / thought))
+        if flight.first_at is None or flight.started_at is None:
+            return
+        unread = max(1, usage.prompt_tokens - usage.cached_tokens)
+        took = flight.first_at - flight.started_at - flight.ahead
+        if took > 0 and flight.ahead <= took:
+            self._reading.add(unread, took)
+        decoded = usage.completion_tokens - 1
+        if decoded >= _LEAST_DECODED and flight.slots == 1:
+            seconds = now - flight.first_at
+            busy = (self._busy - flight.busy) / seconds if seconds > 0 else 1.0
+            stalled = self._read - flight.read
+            self._token.add(max(0.0, busy - 1), max(seconds - stalled, seconds / 5) / decoded)
+
+
+class CloudObserver:
+    """A cloud's model: the median of its latest times to the first token, and of its speeds."""
+
+    def __init__(self, ttft: float, speed: float) -> None:
+        self._ttft = Recent(ttft)
+        self._speed = Recent(speed)
+        self._counted = Recent(1 / ABOVE)
+        self.forecast = Forecast(prefill=ttft, speed=speed)
+
+    def counted(self, guess: int) -> int:
+        return int(guess * self._counted.value)
+
+    def learn(self, guess: int, ttft: float | None, seconds: float, usage: Usage | None) -> None:
+        """A request was answered: its first token came after `ttft` seconds, the last one
+        `seconds` after that."""
+        if ttft is not None:
+            self._ttft.add(ttft)
+        if usage is not None:
+            if usage.prompt_tokens > 0:
+                self._counted.add(usage.prompt_tokens / guess)
+            if usage.completion_tokens >= _LEAST_DECODED and seconds > 0:
+                self._speed.add(usage.completion_tokens / seconds)
+        self.forecast = Forecast(
+            prefill=self._ttft.value, speed=self._speed.value, measured=self._ttft.count > 0
+        )

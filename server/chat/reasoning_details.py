@@ -18,6 +18,7 @@ TYPES = frozenset(("reasoning.text", "reasoning.encrypted", "reasoning.summary")
 MAX_DETAILS = 1024
 
 _STRINGS = ("text", "signature", "data", "id", "summary")
+_NUMBERS = ("index", "at")  # `at`: characters of the answer's text that came before it
 
 Detail = Mapping[str, Any]
 
@@ -34,8 +35,10 @@ def parse_details(value: Any, name: str) -> list[Detail]:
         if _among(given.get("type"), TYPES) and _among(given.get("format"), FORMATS):
             detail: dict[str, Any] = {"type": given["type"], "format": given["format"]}
             detail |= {key: given[key] for key in _STRINGS if type(given.get(key)) is str}
-            position = given.get("index")
-            detail["index"] = position if type(position) is int else index
+            detail |= {key: given[key] for key in _NUMBERS if type(given.get(key)) is int}
+            detail.setdefault("index", index)
+            if type(given.get("at")) is int and given["at"] >= 0:  # see anthropic_turns.py
+                detail["at"] = given["at"]
             details.append(detail)
     return details
 

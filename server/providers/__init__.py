@@ -1,1 +1,13 @@
 """Cloud APIs: their protocols (pure), and the one way out (`egress.py`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from server.catalogue.cloud import Kind
+from server.providers import anthropic
+from server.providers.provider import CloudProtocol
+
+PROTOCOLS: Mapping[Kind, CloudProtocol] = {
+    "anthropic": anthropic.PROTOCOL,
+}

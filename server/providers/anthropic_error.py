@@ -1,0 +1,95 @@
+"""What Anthropic's errors mean: https://platform.claude.com/docs/en/api/errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from server.errors import (
+    BodyTooLarge,
+    ContextExceeded,
+    HoldfastError,
+    ProviderBusy,
+    ProviderError,
+    ProviderRefused,
+    RequestError,
+)
+from server.providers.retry_after import seconds_until, whole_seconds
+
+_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    408: "timeout_error",
+    413: "request_too_large",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+_REFUSED = {
+    "authentication_error": "it does not take the key",
+    "billing_error": "the account has no credit",
+    "permission_error": "the key may not use this model",
+    "not_found_error": "it does not know the model",
+}
+_TOO_LONG = ("prompt is too long", "exceed context limit", "context window")
+_NO_CREDIT = ("credit balance", "spend limit", "usage limit", "spend_limit", "billing")
+_LIMITS = ("requests", "tokens", "input-tokens", "output-tokens")
+
+
+def failure(status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:
+    """See CloudProtocol.failure."""
+    try:
+        error = orjson.loads(body)["error"]
+    except (ValueError, TypeError, LookupError):
+        error = {}
+    return error_of(error if isinstance(error, dict) else {}, status, headers)
+
+
+def error_of(
+    error: Mapping[str, Any], status: int | None, headers: Mapping[str, str]
+) -> HoldfastError:
+    """`error` is the object of that name; `status` is None in a stream, which began with 200."""
+    kind = error.get("type") or _TYPES.get(status or 0, "api_error")
+    message = str(error.get("message") or "")
+    code = str((error.get("details") or {}).get("error_code") or "")
+    if kind == "rate_limit_error":
+        after = whole_seconds(headers) or _until_reset(headers)
+        return ProviderBusy("Anthropic limits our requests for now", retry_after=after)
+    if kind == "overloaded_error":
+        after = whole_seconds(headers)
+        return ProviderBusy("Anthropic is overloaded", next_step="Try again", retry_after=after)
+    if kind in _REFUSED or _tells(_NO_CREDIT, code, message):
+        why = _REFUSED.get(kind, _REFUSED["billing_error"])
+        return ProviderRefused("Anthropic refuses to serve us", why=why)
+    if kind == "request_too_large":
+        return BodyTooLarge("The request is larger than Anthropic takes", param="messages")
+    if kind == "invalid_request_error":
+        if _tells(_TOO_LONG, message):
+            return ContextExceeded("The conversation is too long", why=message, param="messages")
+        return RequestError("Anthropic does not take the request", why=message)
+    return ProviderError("Anthropic could not answer", why=f"it reports {_known(kind)}")
+
+
+def _tells(words: tuple[str, ...], *texts: str) -> bool:
+    return any(word in text.lower() for text in texts for word in words)
+
+
+def _known(kind: str) -> str:
+    return f"'{kind}'" if kind in ("api_error", "timeout_error") else "an error"
+
+
+def _until_reset(headers: Mapping[str, str]) -> int | None:
+    """Until every limit that is used up begins anew."""
+    resets = [
+        seconds_until(headers.get(f"anthropic-ratelimit-{name}-reset"), headers)
+        for name in _LIMITS
+        if headers.get(f"anthropic-ratelimit-{name}-remaining") == "0"
+    ]
+    return max((one for one in resets if one is not None), default=None)

@@ -48,7 +48,8 @@ class Provider:
     id: str
     kind: Kind
     url: str
-    """Address of the API, without a slash at its end."""
+    """Address of the API, without a slash at its end: what the provider's own SDK calls its base
+    URL, with `/v1` for `openai` and `openai-responses`, and without for the others."""
     key: KeySource | None = None
     """None: it needs none."""
     zero_retention: bool = False
@@ -104,7 +105,8 @@ class CloudModel:
     """Whether it sees."""
     features: frozenset[Feature] = frozenset()
     scores: Mapping[str, float] = field(default_factory=dict)
-    """By benchmark, percent; see Task."""
+    """By benchmark, percent. Where they are missing its capability is not known (`capability`): it
+    is then considered only where it is asked for by name, or no floor applies."""
     ttft: float = 1.0
     """Seconds to the first token, until that has been measured here."""
     speed: float = 60.0
@@ -118,3 +120,6 @@ class CloudModel:
     """Whether it makes embeddings, and nothing else."""
     retires: datetime.date | None = None
     """The day from which its provider no longer offers it."""
+
+    def retired(self, today: datetime.date) -> bool:
+        return self.retires is not None and self.retires <= today

@@ -25,7 +25,8 @@ class Alias:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A kind of work. How capable a model is of it is the mean of its scores, by these weights."""
+    """A kind of work. How capable a model is of it is the mean of its scores by these weights, see
+    `capability`."""
 
     name: str
     benchmarks: Mapping[str, float]
@@ -38,9 +39,11 @@ class Match:
     """Which requests a route is for: those that meet all that is given here."""
 
     models: tuple[str, ...] = ()
-    """Names asked for; empty: any."""
+    """Names asked for, with `*` for any characters; a model's name stands for its builds as well
+    (`naming.fits`). Empty: any."""
     tasks: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
+    """Names or ids of API keys, with `*` for any characters."""
     teams: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     """By lower-case name; the value must be equal, or `*` for any."""
@@ -66,8 +69,8 @@ class Shadow:
 
     model: str
     percent: float
-    day: int
-    """Nano-USD a day that this may cost."""
+    day: int = 0
+    """Nano-USD a day that this may cost; 0: nothing, as of a local model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +82,7 @@ class Route:
     fallbacks: tuple[str, ...] = ()
     """Tried in this order once all candidates have failed."""
     weights: Mapping[str, float] = field(default_factory=dict)
-    """By candidate, for the policy `weighted`."""
+    """By what stands among `candidates`, for the policy `weighted`; what is absent weighs 0."""
     canary: Canary | None = None
     shadow: Shadow | None = None
     local_only: bool = False

@@ -31,16 +31,23 @@ def parse_details(value: Any, name: str) -> list[Detail]:
     """
     details: list[Detail] = []
     for index, entry in enumerate(array(value, name, longest=MAX_DETAILS)):
-        given = mapping(entry, f"{name}[{index}]")
-        if _among(given.get("type"), TYPES) and _among(given.get("format"), FORMATS):
-            detail: dict[str, Any] = {"type": given["type"], "format": given["format"]}
-            detail |= {key: given[key] for key in _STRINGS if type(given.get(key)) is str}
-            detail |= {key: given[key] for key in _NUMBERS if type(given.get(key)) is int}
-            detail.setdefault("index", index)
-            if type(given.get("at")) is int and given["at"] >= 0:  # see anthropic_turns.py
-                detail["at"] = given["at"]
+        detail = usable_detail(mapping(entry, f"{name}[{index}]"), index)
+        if detail is not None:
             details.append(detail)
     return details
+
+
+def usable_detail(given: Detail, index: int) -> Detail | None:
+    """One entry, the `index`th, with known keys only; None where no provider here can use it."""
+    if not (_among(given.get("type"), TYPES) and _among(given.get("format"), FORMATS)):
+        return None
+    detail: dict[str, Any] = {"type": given["type"], "format": given["format"]}
+    detail |= {key: given[key] for key in _STRINGS if type(given.get(key)) is str}
+    for key in _NUMBERS:
+        if type(given.get(key)) is int and given[key] >= 0:
+            detail[key] = given[key]
+    detail.setdefault("index", index)
+    return detail
 
 
 def details_of(message: Mapping[str, Any], form: str) -> list[Detail]:

@@ -5,7 +5,7 @@ undone when an engine dies or a client leaves in between.
 
 Rules: the memory of all that runs, starts or stops never exceeds the capacity of a pool. On each
 device one engine starts at a time. What is busy or pinned is never evicted; a busy one whose turn
-is over is drained, so that two models in constant use take turns and neither starves.
+(turn.py) is over is drained, so that models in constant use take turns and none starves.
 """
 
 from __future__ import annotations
@@ -16,10 +16,7 @@ from typing import Literal
 
 from server.engines.eviction import Eviction, evict, evictable
 from server.engines.occupant import Memory, Occupant, Room
-
-TURN = 2.0
-"""Seconds that an engine in use serves at least before it is drained for another, or as long as it
-takes to load, whichever is more: so at most half of the time goes into loading."""
+from server.engines.turn import keeps
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,23 +188,21 @@ class _Moment:
         return self._drain(one, more, coming, others)
 
     def _drain(self, one: Occupant, more: Memory, coming: Room, others: Sequence[Occupant]) -> bool:
-        """Pause the queues of busy ones that are in its way and have had their turn."""
-        victims = evict(more, coming, others, later=True)
-        if victims is None:
+        """Pause the queues of those in its way, as soon as all of them have had their turn."""
+        found = evict(more, coming, others, later=True)
+        if found is None:
             self._refuse(one)
             return False
-        names = {victim.occupant.name for victim in victims}
-        self.waits.append((one.name, f"room: {_listed(sorted(names))} to finish"))
-        for victim in others:
-            if victim.name not in names:
-                continue
+        victims = [eviction.occupant for eviction in found]
+        names = sorted(victim.name for victim in victims)
+        self.waits.append((one.name, f"room: {_listed(names)} to finish"))
+        left = max(map(keeps, victims))
+        if left > 0:
+            self.times.append(left)
+        for victim in victims:
             self.going.add((victim.name, victim.leaving))
-            left = max(TURN, victim.load_seconds) - victim.served
-            if victim.draining:
-                self.draining.add(victim.name)
-            elif victim.phase == "ready" and victim.busy and left > 0:
-                self.times.append(left)
-            elif victim.phase == "ready" and victim.busy:
+            served = left <= 0 and victim.phase == "ready" and victim.busy
+            if victim.draining or served:
                 self.draining.add(victim.name)
         return True
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from server.engines.occupant import Memory, Occupant, Room
+from server.engines.turn import keeps
 
 _EXHAUSTIVE = 10
 """Candidates up to which every set is looked at: 3^10 at the most, mostly cut short."""
@@ -45,12 +46,13 @@ class Eviction:
 
 
 def evictable(one: Occupant, *, later: bool = False) -> bool:
-    """Whether it may be ended for another's sake now: nothing runs, nobody waits, not pinned.
+    """Whether it may be ended for another's sake now: nothing runs, nobody waits, it does not keep
+    its place for who comes next (turn.py), and it is not pinned.
 
     One whose queue was paused for this may go though requests wait: they wait for it to come back.
     `later`: whether that can come to be, once its queue is paused and what runs has finished.
     """
-    quiet = one.running == 0 and (one.draining or not one.asked)
+    quiet = one.running == 0 and (one.draining or not one.asked) and not keeps(one)
     return (quiet or later) and not one.pinned and one.phase in ("starting", "ready", "asleep")
 
 

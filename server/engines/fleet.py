@@ -168,6 +168,9 @@ class Fleet:
         if tenure.phase == "ready" and not tenure.ready_since > tenure.begun:
             tenure.greet(self._clock())
             member.refusal = None
+            for other in self._roster.everybody():
+                if other is not member:
+                    other.rhythm.overtake()
             log.info("%s is ready", member.name)
         if tenure.phase == "ready" and member.loading:
             member.settle(None)
@@ -180,6 +183,8 @@ class Fleet:
         member = self._roster.acting(action)
         tenure = member.former if action.leaving and member.former else member.tenure
         log.debug("%s", action)
+        if tenure.phase == "ready":
+            member.vacate()
         tenure.begin(action.kind, self._clock())
         if action.kind == "stop" and not action.leaving:
             (occupant,) = (one for one in member.occupants() if not one.leaving)
@@ -288,7 +293,7 @@ class Fleet:
             self._call()
 
     def _quiet(self, member: Member) -> None:
-        member.idle_since = self._clock()
+        member.rest()
         if self._attentive:
             self._call()
 

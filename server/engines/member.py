@@ -11,6 +11,7 @@ from server.engines.berth import Berth
 from server.engines.engine import Engine
 from server.engines.lifecycle import State
 from server.engines.occupant import Occupant
+from server.engines.rhythm import Rhythm
 from server.engines.slots import Lease, SlotQueue
 from server.engines.tenure import Tenure
 from server.engines.usage import Usage
@@ -52,6 +53,7 @@ class Member:
         self.refusal: HoldfastError | None = None
         """Why it was last not loaded, though its engine did not fail."""
         self.usage = Usage(berth.weight)
+        self.rhythm = Rhythm()
         self.loading: list[asyncio.Future[None]] = []
         """Of those who wait for it without a request."""
         self.idle_since = clock()
@@ -105,6 +107,8 @@ class Member:
         which is loaded if need be. Raises as `SlotQueue.acquire` does."""
         lease = self.queue.acquire(client, count)
         now = self._clock()
+        if self.usage.requests and not self.queue.running and not self.queue.waiting:
+            self.rhythm.resume(now - self.idle_since, loaded=self.ready)
         self.usage.note(now)
         if not self.ready:
             if not self.queue.waiting:
@@ -133,6 +137,15 @@ class Member:
         self.loading.append(waiter)
         self._call()
         return waiter
+
+    def rest(self) -> None:
+        """Nothing of it runs any more."""
+        self.idle_since = self._clock()
+        self.rhythm.rest()
+
+    def vacate(self) -> None:
+        """Its engine, which served it, goes: whoever waits for it waits from here on."""
+        self._asked_since = self._clock()
 
     def occupants(self) -> Iterator[Occupant]:
         """Its engine as the fleet's decisions see it, and the one that it is to replace."""
@@ -190,6 +203,8 @@ class Member:
             waited=now - self._asked_since,
             idle=0.0 if running else now - max(self.idle_since, tenure.ready_since),
             served=now - tenure.ready_since,
+            woken=tenure.woken,
+            pause=self.rhythm.pause,
             ttl=self._ttl(berth),
             load_seconds=tenure.load_seconds,
             wake_seconds=tenure.wake_seconds or tenure.load_seconds / 10,

@@ -49,6 +49,10 @@ class Occupant:
     """Seconds since it last had a request, or since it is ready."""
     served: float = 0.0
     """Seconds since it is ready."""
+    woken: bool = False
+    """Whether it slept before that, and was not loaded."""
+    pause: float | None = None
+    """Seconds from its last answer to the next request that are to be expected (see rhythm.py)."""
     ttl: float | None = None
     """Seconds of idleness after which it is unloaded; None: only when its memory is needed."""
     load_seconds: float = 1.0

@@ -55,4 +55,4 @@ def settled(one: Occupant) -> Occupant:
 
 def _finished(one: Occupant) -> Occupant:
     waiting = 0 if one.phase == "ready" else one.waiting
-    return settled(replace(one, running=0, waiting=waiting))
+    return settled(replace(one, running=0, waiting=waiting, pause=None))

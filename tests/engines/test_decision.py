@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from server.engines.decision import TURN, Decision, decide
+from server.engines.decision import Decision, decide
 from server.engines.occupant import Occupant, Room
 from server.engines.transition import after, settled, transition
+from server.engines.turn import SHORTEST
 
 GPU = "GPU-0"
 
@@ -175,13 +176,33 @@ def test_what_is_done(occupants: list[Occupant], actions: list[str]) -> None:
 def test_a_busy_one_is_drained_when_its_turn_is_over() -> None:
     capacity = {GPU: 10}
     early = decide([ready("a", running=1, served=0.5), asked("b")], capacity)
-    assert (early.draining, early.again) == (frozenset(), TURN - 0.5)
+    assert (early.draining, early.again) == (frozenset(), SHORTEST - 0.5)
     slow = decide([ready("a", running=1, served=9.0, load_seconds=30), asked("b")], capacity)
     assert (slow.draining, slow.again) == (frozenset(), 21.0)
     over = decide([ready("a", running=1), asked("b")], capacity)
     assert (over.draining, over.again) == ({"a"}, None)
     assert dict(over.waits) == {"b": "room: a to finish"}
     assert decide([ready("a", running=1, draining=True)], capacity).draining == frozenset()
+
+
+def test_all_that_are_in_the_way_go_on_until_the_last_has_had_its_turn() -> None:
+    capacity = {GPU: 10}
+    over, young = ready("a", 5, running=1), ready("b", 5, running=1, served=1.5)
+    found = decide([over, young, asked("c", 10)], capacity)
+    assert (found.draining, found.again) == (frozenset(), SHORTEST - 1.5)
+    both = decide([over, replace(young, served=3.0), asked("c", 10)], capacity)
+    assert both.draining == {"a", "b"}
+
+
+def test_an_idle_one_is_kept_for_the_request_that_is_expected() -> None:
+    capacity = {GPU: 10}
+    kept = ready("a", served=0.5, idle=0.2, load_seconds=5.0, pause=0.5)
+    found = decide([kept, asked("b")], capacity)
+    assert (found.actions, found.draining) == ((), frozenset())
+    assert found.again == pytest.approx(1.9)
+    assert said(kept, ready("c", 4), asked("b", 4)) == ["stop c"], "who is not kept goes before"
+    assert said(kept, asked("b", pinned=True)) == []
+    assert said(replace(kept, idle=2.1), asked("b")) == ["stop a"]
 
 
 def test_what_can_never_fit_is_refused_with_who_stays() -> None:

@@ -84,6 +84,43 @@ async def test_two_models_that_do_not_fit_together_take_turns_under_load(
         assert overlap == 1, "never both at once"
 
 
+async def test_clients_of_two_models_do_not_have_them_swapped_at_each_request(
+    harbour: Harbour, script: Script, tmp_path: Path
+) -> None:
+    launches = tmp_path / "launches"
+    launches.touch()
+    slow = script(f'echo launched >> {launches}; sleep 0.5; exec {harbour.program} "$@"')
+    harbour.programs = {"one:f16": slow, "other:f16": slow}
+    async with harbour.fleet(berth("one"), berth("other", residency="on demand")) as fleet:
+
+        async def client(name: str) -> None:
+            for _ in range(15):
+                assert await ask(fleet.get(name)) == 4
+                await asyncio.sleep(0.02)  # the way to the client and back
+
+        await asyncio.wait_for(asyncio.gather(client("one"), client("other")), 60)
+    assert len(launches.read_text().splitlines()) <= 15, "at every second request at most"
+
+
+async def test_two_in_constant_use_do_not_lock_out_a_third(harbour: Harbour) -> None:
+    async with harbour.fleet(berth("a"), berth("b"), berth("c", residency="on demand")) as fleet:
+
+        async def client(name: str, number: int) -> None:
+            while True:
+                await ask(fleet.get(name), 16, str(number))
+
+        # More of them than slots: the queues of both are never empty.
+        crowd = [asyncio.create_task(client(name, n)) for name in "ab" for n in range(4)]
+        both = [fleet.get(name).tenure for name in "ab"]
+        await until(lambda: all(tenure.ready_since for tenure in both), 60)
+        try:
+            assert await asyncio.wait_for(ask(fleet.get("c")), 60) == 4
+        finally:
+            for one in crowd:
+                one.cancel()
+            await asyncio.wait(crowd)
+
+
 async def test_what_runs_is_not_cut_off_by_another_models_request(harbour: Harbour) -> None:
     slow = berth("slow", load_seconds=0.01, context=8192)
     async with harbour.fleet(slow, berth("next", residency="on demand")) as fleet:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -156,8 +156,8 @@ class Admission:
         """
         now = self._clock()
         limited = [(party, self._use(party, now)) for party in parties if _is_limited(party)]
-        for party, use in limited:
-            _check(party, use, tokens, now)
+        if (obstacle := _longest(limited, tokens, now)) is not None:
+            raise _refusal(obstacle)
         second = int(now)
         for _, use in limited:
             use.running += 1
@@ -170,14 +170,10 @@ class Admission:
 
         Where only requests at a time stand in its way it is 1: nobody knows when one ends.
         """
-        try:
-            now = self._clock()
-            for party in parties:
-                if _is_limited(party):
-                    _check(party, self._use(party, now), tokens, now)
-        except RateLimited as error:
-            return float(error.retry_after or 1)
-        return 0.0
+        now = self._clock()
+        limited = [(party, self._use(party, now)) for party in parties if _is_limited(party)]
+        obstacle = _longest(limited, tokens, now)
+        return obstacle.wait if obstacle else 0.0
 
     def rates(self, parties: Iterable[Party]) -> Rates:
         """The figures as they are now."""
@@ -205,24 +201,41 @@ def _is_limited(party: Party) -> bool:
     return not (limits.rpm is None and limits.tpm is None and limits.concurrency is None)
 
 
-def _check(party: Party, use: _Use, tokens: int, now: float) -> None:
+@dataclass(frozen=True, slots=True)
+class _Obstacle:
+    wait: float
+    """Seconds."""
+    party: Party
+    why: str
+
+
+def _longest(limited: list[tuple[Party, _Use]], tokens: int, now: float) -> _Obstacle | None:
+    """What keeps a request out for the longest time, if anything does."""
+    found = [one for party, use in limited for one in _obstacles(party, use, tokens, now)]
+    return max(found, key=lambda one: one.wait, default=None)
+
+
+def _obstacles(party: Party, use: _Use, tokens: int, now: float) -> Iterator[_Obstacle]:
     limits = party.limits
     if limits.concurrency is not None and use.running >= limits.concurrency:
-        raise _limited(party, f"{use.running} of {limits.concurrency} requests at a time run", 1)
-    if limits.rpm is not None and use.requests.total >= limits.rpm:
-        wait = use.requests.wait(now, use.requests.total - limits.rpm + 1)
-        raise _limited(party, f"{use.requests.total} of {limits.rpm} requests a minute", wait)
-    if limits.tpm is not None and use.tokens.total and use.tokens.total + tokens > limits.tpm:
-        wait = use.tokens.wait(now, use.tokens.total + tokens - limits.tpm)
-        why = f"{use.tokens.total} of {limits.tpm} tokens a minute, and this can take {tokens}"
-        raise _limited(party, why, wait)
+        why = f"{use.running} of {limits.concurrency} requests at a time run"
+        yield _Obstacle(1.0, party, why)
+    asked = use.requests.total
+    if limits.rpm is not None and asked >= limits.rpm:
+        wait = use.requests.wait(now, asked - limits.rpm + 1)
+        yield _Obstacle(wait, party, f"{asked} of {limits.rpm} requests a minute are used")
+    used = use.tokens.total
+    if limits.tpm is not None and used and used + tokens > limits.tpm:
+        wait = use.tokens.wait(now, used + tokens - limits.tpm)
+        why = f"{used} of {limits.tpm} tokens a minute are used, and this can take {tokens}"
+        yield _Obstacle(wait, party, why)
 
 
-def _limited(party: Party, why: str, wait: float) -> RateLimited:
-    seconds = max(1, math.ceil(wait))
+def _refusal(obstacle: _Obstacle) -> RateLimited:
+    seconds = max(1, math.ceil(obstacle.wait))
     return RateLimited(
-        f"{party} has had its share for now",
-        why=why,
+        f"{obstacle.party} has had its share for now",
+        why=obstacle.why,
         next_step=f"Retry in {seconds} s",
         retry_after=seconds,
     )

@@ -47,8 +47,7 @@ class Line:
         if self.points >= _SURE:
             y = min(max(y, expected / _OUTLIER), expected * _OUTLIER)
         self.points += 1
-        faded = tuple(_FORGET * part for part in self._seen)
-        self._seen = _sums(x, y, 1.0, faded)
+        self._seen = _sums(x, y, 1.0, [_FORGET * part for part in self._seen])
         w, wx, wy, wxx, wxy = (p + s for p, s in zip(self._prior, self._seen, strict=True))
         spread = w * wxx - wx * wx
         b = (w * wxy - wx * wy) / spread if spread > 0 else 0.0
@@ -59,10 +58,11 @@ class Line:
             self.a, self.b = (a, b) if a >= 0 else (0.0, wxy / wxx)
 
 
-_NOTHING = (0.0, 0.0, 0.0, 0.0, 0.0)
+_Sums = tuple[float, float, float, float, float]
+_NOTHING: _Sums = (0.0, 0.0, 0.0, 0.0, 0.0)
 
 
-def _sums(x: float, y: float, weight: float, to: Sequence[float]) -> tuple[float, ...]:
+def _sums(x: float, y: float, weight: float, to: Sequence[float]) -> _Sums:
     """The sums of a weighted least-squares fit, with one more point; errors count relative to y."""
     w = weight / (y * y)
     return (to[0] + w, to[1] + w * x, to[2] + w * y, to[3] + w * x * x, to[4] + w * x * y)

@@ -37,8 +37,8 @@ class Expected:
 class Flight:
     """One request at one target. Made by `begin` of an observer."""
 
-    __slots__ = ("_of", "ahead", "begun", "busy", "due", "first_at", "guess", "limit", "prompt",
-                 "read", "slots", "started_at")  # fmt: skip
+    __slots__ = ("_of", "ahead", "busy", "cached", "due", "first_at", "guess", "limit",
+                 "prompt", "read", "slots", "started_at")  # fmt: skip
 
     def __init__(
         self,

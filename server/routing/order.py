@@ -1,0 +1,113 @@
+"""The order in which candidates that fit are tried, by policy. Pure.
+
+- `cheapest` and `local-only`: what should keep the SLO, the cheapest first; of equally cheap ones
+  what is loaded, then what should be done first. After them what is late, the soonest first.
+- `fastest`: what should be done with the whole answer first.
+- `most-capable`: by capability for the task, to the point; then as `cheapest`.
+- `weighted`: one is drawn by the weights; the others follow, the heaviest first.
+
+A candidate that may have too little room for the whole answer stands behind those that have it. A
+session stays where its last request went unless elsewhere is better by more than `HABIT` of the
+time: what caches save is in the forecast already, but not what going to and fro loses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from server.chat.usage import Usage
+from server.ledger.cost import cost
+from server.routing.candidate import Candidate
+from server.routing.fit import Case
+from server.routing.match import rank
+
+HABIT = 0.2
+"""Part of the expected time by which another target must be better for a session to move."""
+ANSWER = 400
+"""Tokens of an answer whose length nobody knows, for comparing costs and times."""
+
+Key = tuple[float, ...]
+
+
+class Order:
+    """For one request. `bridge`: whether loading a model counts as being late; `draw`: see
+    policy.decide."""
+
+    def __init__(self, case: Case, draw: float, *, bridge: bool) -> None:
+        needs = case.needs
+        self.slo = case.choice.slo
+        self._case = case
+        self._draw = draw
+        self._bridge = bridge
+        self._answer = min(needs.max_tokens or ANSWER, ANSWER) * needs.n
+        self._usage = Usage(needs.prompt_tokens, self._answer)
+        self._room = needs.max_tokens or 0
+
+    def ranked(self, fit: Sequence[Candidate]) -> list[Candidate]:
+        """Those that fit, the first to be tried first."""
+        policy = self._case.choice.policy
+        if self._case.floor < self._case.choice.floor:
+            policy = "most-capable"  # its floor was given up: then the best that there is
+        if policy == "weighted":
+            return self._weighted(fit)
+        keys: dict[str, Callable[[Candidate], Key]] = {
+            "fastest": self._fastest,
+            "most-capable": self._most_capable,
+        }
+        return sorted(fit, key=keys.get(policy, self.cheapest))
+
+    def late(self, c: Candidate) -> bool:
+        forecast = c.forecast
+        return forecast.ttft - (0.0 if self._bridge else forecast.load) > self.slo
+
+    def cost(self, c: Candidate) -> int:
+        """Nano-USD that it should cost there."""
+        if c.price is None:
+            return 0
+        if not c.cached_tokens:
+            return cost(c.price, self._usage)
+        prompt = self._usage.prompt_tokens
+        cached = min(c.cached_tokens, prompt)
+        return cost(c.price, Usage(prompt, self._answer, cached))
+
+    def cheapest(self, c: Candidate) -> Key:
+        seconds, short = self._seconds(c), self._short(c)
+        if self.late(c):
+            return (1, short, seconds)
+        price = 0 if c.price is None else self.cost(c)
+        return (0, short, price, c.forecast.load > 0, seconds)
+
+    def _fastest(self, c: Candidate) -> Key:
+        return (self._short(c), self._seconds(c), self.cost(c))
+
+    def _most_capable(self, c: Candidate) -> Key:
+        capability = c.capability.get(self._case.needs.task, 0.0)
+        return (-round(capability), *self.cheapest(c))
+
+    def _weighted(self, fit: Sequence[Candidate]) -> list[Candidate]:
+        others = sorted(fit, key=lambda c: (-self._weight(c), self.cheapest(c)))
+        at = self._draw * sum(map(self._weight, fit))
+        for c in fit:
+            at -= self._weight(c)
+            if at < 0:
+                return [c, *(other for other in others if other is not c)]
+        return others
+
+    def _weight(self, c: Candidate) -> float:
+        route = self._case.choice.route
+        for pattern, weight in route.weights.items() if route else ():
+            if rank((pattern,), c.name, c.model, c.side, c.provider) >= 0:
+                return weight
+        return 0.0
+
+    def _seconds(self, c: Candidate) -> float:
+        """Until a usual answer is whole; less by HABIT for where the session was."""
+        forecast = c.forecast
+        seconds = forecast.load + forecast.queue + forecast.prefill
+        if forecast.speed:
+            seconds += self._answer / forecast.speed
+        return seconds * (1 - HABIT) if c.sticky else seconds
+
+    def _short(self, c: Candidate) -> bool:
+        """Whether there may be too little room for the whole answer."""
+        return (c.prompt_tokens or self._usage.prompt_tokens) + self._room > c.context

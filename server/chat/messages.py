@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
-from server.chat.images import MAX_IMAGES, MAX_PIXELS_TOGETHER, read_picture
+from server.chat.images import Album
 from server.chat.reasoning_details import parse_details
 from server.chat.tools import tool_name
 from server.errors import RequestError
@@ -51,8 +51,7 @@ class _Reader:
     def __init__(self) -> None:
         self._system: list[str] = []
         self._turns: list[Message] = []
-        self._image_types: list[str] = []
-        self._pixels = 0
+        self._album = Album()
         self._query = False
 
     def read(self, message: Any, name: str) -> None:
@@ -89,13 +88,13 @@ class _Reader:
         turns = self._turns
         if self._system:
             turns = [{"role": "system", "content": "\n\n".join(self._system)}, *turns]
-        return Conversation(tuple(turns), frozenset(self._image_types))
+        return Conversation(tuple(turns), self._album.kinds)
 
     def _user_content(self, message: dict[str, Any], name: str) -> str | list[dict[str, Any]]:
         content = message.get("content")
         name += ".content"
         if type(content) is str:
-            self._query = self._query or _is_query(content)
+            self._query = self._query or is_query(content)
             return content
         if type(content) is not list:
             raise wrong_type(name, "a string or an array of content parts", content)
@@ -103,7 +102,7 @@ class _Reader:
             self._user_part(part, f"{name}[{index}]")
             for index, part in enumerate(array(content, name, shortest=1, longest=MAX_PARTS))
         ]
-        self._query = self._query or _is_query("".join(part.get("text", "#") for part in parts))
+        self._query = self._query or is_query("".join(part.get("text", "#") for part in parts))
         return parts
 
     def _user_part(self, part: Any, name: str) -> dict[str, Any]:
@@ -118,15 +117,7 @@ class _Reader:
             raise missing(f"{place}.url")
         if image.get("detail") is not None:
             _detail(image["detail"], f"{place}.detail")
-        if len(self._image_types) == MAX_IMAGES:
-            raise invalid(place, f"a request may hold at most {MAX_IMAGES} images")
-        picture = read_picture(image["url"], f"{place}.url")
-        self._pixels += picture.pixels
-        if self._pixels > MAX_PIXELS_TOGETHER:
-            million = MAX_PIXELS_TOGETHER // 10**6
-            why = f"with it, the request's images have more than {million} million pixels together"
-            raise invalid(place, why)
-        self._image_types.append(picture.kind)
+        self._album.add(image["url"], f"{place}.url")
         kept = {"url": image["url"]}
         if image.get("detail") not in (None, "auto"):
             kept["detail"] = image["detail"]
@@ -149,7 +140,7 @@ class _Reader:
         }
 
 
-def _is_query(text: str) -> bool:
+def is_query(text: str) -> bool:
     """Whether the template takes a user message for a question and not for a tool's answer."""
     text = text.strip()
     return not (text.startswith("<tool_response>") and text.endswith("</tool_response>"))

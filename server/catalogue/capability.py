@@ -3,8 +3,8 @@
 The same for local models and for those of clouds. Scores are those of the unquantized model, and
 nothing is taken off for a quantized build: evaluations of Qwen3.5's GGUF builds on parts of GPQA,
 MMLU-Pro, LiveCodeBench and MATH-500 (The Kaitchup, March 2026) find 4 bits and more as good within
-their noise, and give no figures for the other benchmarks. Builds of 2 bits do lose; an operator who
-adds one gives it as a model with scores of its own.
+their noise. Fewer bits do lose, but how much on which benchmark is published for too few builds to
+be put into a formula: to such a build this does more than justice.
 """
 
 from __future__ import annotations

@@ -71,7 +71,8 @@ class _Reader:
     def _node(self, node: Node, raw: object, key: str) -> Leaf | Tree:
         match node:
             case Table():
-                return self.table(node, raw, key)
+                tree = self.table(node, raw, key)
+                return tree if isinstance(raw, dict) else self._leaf(WRONG, key)
             case Dictionary():
                 return self._dictionary(node, raw, key)
             case Entries():
@@ -94,8 +95,12 @@ class _Reader:
                 node.key(name)
             except ValueError as error:
                 self._problem(_quoted(inner, name), f"is not a known key: {error}")
-            else:
-                tree[name] = self._node(node.value, value, inner)
+                if not isinstance(node.value, Table):
+                    tree[name] = self._leaf(WRONG, inner)
+                continue
+            tree[name] = read = self._node(node.value, value, inner)
+            if node.name and isinstance(read, dict):
+                read[node.name] = Leaf(name, self.document.source, inner)
         return tree
 
     def _entries(self, node: Entries, raw: object, key: str) -> Tree:

@@ -24,6 +24,8 @@ class Dictionary:
 
     key: Parse
     value: Node
+    name: str = ""
+    """The key at which each value, a table, is given its own name."""
 
 
 @dataclass(frozen=True, slots=True)

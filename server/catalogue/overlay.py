@@ -29,6 +29,7 @@ def inherit(models: Tree, families: Tree) -> tuple[Tree, list[str]]:
     it becomes WRONG, so that what the model then lacks is not reported as well.
     """
     problems: list[str] = []
+    families = {name: tree if isinstance(tree, dict) else {} for name, tree in families.items()}
 
     def complete(kind: str, name: str, path: tuple[str, ...]) -> Tree:
         tree = (families if kind == "family" else models)[name]

@@ -36,7 +36,7 @@ def router(tree: Tree) -> Router:
     values = plain(subtree(tree, "router"))
     limits = Limits(**values.pop("limits", {}))
     aliases = {name: Alias(**row) for name, row in _rows(tree, "alias")}
-    tasks = {name: Task(name, **_frozen(row, "benchmarks")) for name, row in _rows(tree, "task")}
+    tasks = {name: Task(**_frozen(row, "benchmarks")) for name, row in _rows(tree, "task")}
     teams = {name: Team(name, Limits(**row.get("limits", {}))) for name, row in _rows(tree, "team")}
     return Router(
         **values,

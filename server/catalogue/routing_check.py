@@ -28,9 +28,8 @@ def problems(tree: Tree, models: Tree, builds: Tree) -> Iterator[str]:
         yield from _provider_problems(provider)
     for cloud in _tables(tree, "cloud"):
         yield from _cloud_problems(cloud, subtree(tree, "provider"))
-    for name, task in subtree(tree, "task").items():
-        assert isinstance(task, dict)
-        yield from _task_problems(name, task)
+    for task in _tables(tree, "task"):
+        yield from _task_problems(task)
     for alias in _tables(tree, "alias"):
         yield from _alias_problems(alias, names, subtree(tree, "task"))
     yield from _circle_problems(aliases, names)
@@ -56,13 +55,12 @@ def _cloud_problems(cloud: Tree, providers: Tree) -> Iterator[str]:
         yield _told(leaf, leaf.value, f"no such provider, {shown(provider)}. {hint}")
 
 
-def _task_problems(name: str, task: Tree) -> Iterator[str]:
-    benchmarks = subtree(task, "benchmarks")
-    leaves = [leaf for leaf in benchmarks.values() if isinstance(leaf, Leaf)]
-    if not any(leaf.value for leaf in leaves):
-        # A task without any leaf has no file of its own to name: an empty table leaves no trace.
-        where = leaves[0].where.rpartition(".")[0] if leaves else f"task.{name}.benchmarks"
-        yield f"{where} must weigh at least one benchmark above 0"
+def _task_problems(task: Tree) -> Iterator[str]:
+    home = _leaf(task, "name").where
+    yield from missing(schema.TASK, task, home)
+    weights = subtree(task, "benchmarks").values()
+    if "benchmarks" in task and not any(isinstance(leaf, Leaf) and leaf.value for leaf in weights):
+        yield f"{home}.benchmarks must weigh at least one benchmark above 0"
 
 
 def _alias_problems(alias: Tree, names: Names, tasks: Tree) -> Iterator[str]:
@@ -113,7 +111,7 @@ def _weight_problems(route: Tree) -> Iterator[str]:
     policy = value_of(route, "policy")
     for name, leaf in weights.items():
         assert isinstance(leaf, Leaf)
-        if isinstance(candidates, tuple) and name not in candidates:
+        if isinstance(candidates, tuple) and name not in candidates and leaf.value is not WRONG:
             hint = suggestion(name, candidates, "Candidates")
             yield f"{leaf.where}: is not among the route's candidates. {hint}"
     leaves = [leaf for leaf in weights.values() if isinstance(leaf, Leaf)]
@@ -158,7 +156,7 @@ def _unreached(routes: Tree) -> Iterator[str]:
     """Routes whose every request an earlier one takes."""
     earlier: dict[str, Match] = {}
     for name, route in routes.items():
-        assert isinstance(route, dict)
+        assert isinstance(route, dict)  # an entry of an array of tables always is
         when = subtree(route, "when")
         if any(
             leaf.value is WRONG
@@ -208,9 +206,8 @@ def _candidates_of(aliases: Tree) -> Mapping[str, Sequence[str]]:
 
 
 def _tables(tree: Tree, section: str) -> Iterator[Tree]:
-    for table in subtree(tree, section).values():
-        assert isinstance(table, dict)
-        yield table
+    """The entries of a section, but for those that are no tables."""
+    yield from (table for table in subtree(tree, section).values() if isinstance(table, dict))
 
 
 def _home(tree: Tree, section: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from server.catalogue.cloud import Effort
 from server.catalogue.rule import Implies, Rule
+from server.units import format_duration, format_money, format_price
 
 _EFFORTS: tuple[str, ...] = get_args(Effort)
 
@@ -22,7 +23,12 @@ def _once(key: str) -> Rule:
 
 
 LIMITS: tuple[Rule | Implies, ...] = (
-    Rule(("day", "month"), lambda v: v["day"] <= v["month"], "is more than the month's"),
+    Rule(
+        ("day", "month"),
+        lambda v: v["day"] <= v["month"],
+        "is more than the month's",
+        format_money,
+    ),
     Rule(
         ("tokens_day", "tokens_month"),
         lambda v: v["tokens_day"] <= v["tokens_month"],
@@ -34,6 +40,7 @@ ROUTER: tuple[Rule | Implies, ...] = (
         ("hedge_after", "first_token_timeout"),
         lambda v: v["hedge_after"] is None or v["hedge_after"] < v["first_token_timeout"],
         "must be shorter than first_token_timeout, or nothing is ever hedged",
+        format_duration,
     ),
 )
 ALIAS: tuple[Rule | Implies, ...] = (_once("candidates"),)
@@ -55,6 +62,7 @@ RATE: tuple[Rule | Implies, ...] = (
         ("cached_input", "input"),
         lambda v: v["cached_input"] <= v["input"],
         "is more than input: what is cached is never dearer",
+        format_price,
     ),
 )
 PRICE: tuple[Rule | Implies, ...] = (

@@ -181,7 +181,7 @@ CLOUD = Table(
 TABLES: Mapping[str, Node] = {
     "router": ROUTER,
     "alias": Entries(ALIAS, key="name"),
-    "task": Dictionary(field.IDENTIFIER, TASK),
+    "task": Dictionary(field.IDENTIFIER, TASK, name="name"),
     "route": Entries(ROUTE),
     "team": Entries(TEAM),
     "provider": Entries(PROVIDER),

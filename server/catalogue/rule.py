@@ -22,6 +22,8 @@ class Rule:
     """The first is the one to blame; all must be present for the rule to apply."""
     holds: Callable[[Values], bool]
     expected: str
+    show: Callable[[Any], str] = shown
+    """How the value of the first key reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +136,7 @@ def broken(rules: tuple[Rule | Implies, ...], tree: Tree) -> list[str]:
         if isinstance(rule, Rule):
             if all(key in values for key in rule.keys) and not rule.holds(values):
                 blamed, *others = (leaves[key] for key in rule.keys)
-                problems.append(_told(blamed, rule.expected, *others))
+                problems.append(_told(blamed, rule.expected, *others, show=rule.show))
         elif rule.key in values and rule.value in (None, values[rule.key]):
             cause = leaves[rule.key]
             name = rule.key if rule.value is None else f"{rule.key} = {shown(rule.value)}"
@@ -157,7 +159,7 @@ def _distinct(files: tuple[File, ...]) -> bool:
     return len({file.path for file in files}) == len(files)
 
 
-def _told(blamed: Leaf, text: str, *others: Leaf) -> str:
+def _told(blamed: Leaf, text: str, *others: Leaf, show: Callable[[Any], str] = shown) -> str:
     """The problem, and where the other values stand if that is another file."""
     simple = isinstance(blamed.value, str | int | float)
     elsewhere = "".join(
@@ -165,4 +167,4 @@ def _told(blamed: Leaf, text: str, *others: Leaf) -> str:
         for other in others
         if other.source != blamed.source and isinstance(other.value, str | int)
     )
-    return f"{blamed.where}{f' = {shown(blamed.value)}:' if simple else ''} {text}{elsewhere}"
+    return f"{blamed.where}{f' = {show(blamed.value)}:' if simple else ''} {text}{elsewhere}"

@@ -64,10 +64,9 @@ def home_of(tree: Tree, section: str) -> str:
 
 
 def subtree(tree: Tree, key: str) -> Tree:
-    """The table at `key`; empty where there is none."""
-    inner = tree.get(key, {})
-    assert isinstance(inner, dict)
-    return inner
+    """The table at `key`; empty where there is none, or what stood there was refused."""
+    inner = tree.get(key)
+    return inner if isinstance(inner, dict) else {}
 
 
 def value_of(tree: Tree, key: str) -> object:

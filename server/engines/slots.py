@@ -114,6 +114,19 @@ class SlotQueue:
         mean = _FIRST_ESTIMATE if self._mean_service is None else self._mean_service
         return min(60, max(1, math.ceil((self._waiting + 1) * mean / self.slots)))
 
+    def ahead(self, client: str) -> int:
+        """How many of those that wait are served before the next request of `client`: as clients
+        take turns, as many of each other one as it then has itself, if so many wait."""
+        turn = len(self._lines.get(client, ())) + 1
+        return sum(min(depth, turn) * len(clients) for depth, clients in self._depths.items())
+
+    def full(self, client: str) -> bool:
+        """Whether a request of `client` would be turned away: the queue is full, and nobody has so
+        many waiting that one of those gives way."""
+        if self._waiting < self.limit or (self._free and not self._waiting and not self._paused):
+            return False
+        return self._deepest <= len(self._lines.get(client, ())) + 1
+
     def acquire(self, client: str, count: int = 1) -> Lease:
         """A claim on `count` slots for `client` (a key's id, or an address).
 

@@ -44,7 +44,7 @@ class Candidate:
     image: bool
     features: frozenset[Feature]
     capability: Mapping[str, float]
-    """By task, 0 to 100; a task that is absent counts as 0."""
+    """By task, 0 to 100; of a task that is absent it is not known."""
     forecast: Forecast
     cached_tokens: int = 0
     """Of the prompt, those that should be in its cache."""
@@ -55,7 +55,7 @@ class Candidate:
     embeddings: bool = False
     """Whether it makes embeddings, and nothing else."""
     target: object = field(default=None, compare=False, repr=False)
-    """What dispatch needs to ask it; no decision looks at it."""
+    """What dispatch needs to ask it: a Target, or the CloudModel, by which it is priced, too."""
     prompt_tokens: int = 0
     """Of this request, as it counts them; 0: as the needs say."""
     sticky: bool = False

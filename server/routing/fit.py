@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
 
+from server.catalogue.capability import reaches
 from server.catalogue.cloud import CloudModel
 from server.ledger.cost import worst
 from server.routing.candidate import Candidate
-from server.routing.match import Choice, rank
+from server.routing.match import Choice, is_name, rank
 from server.routing.needs import Needs
 from server.units import format_money
 
@@ -53,7 +54,8 @@ def stage(case: Case, c: Candidate, *, asked: bool = False) -> Stage:
     """How far `c` gets. `asked`: it was named on purpose (a canary, a fallback), so that it need be
     no part of the choice and no capability is asked of it."""
     needs, choice = case.needs, case.choice
-    if not asked and rank(choice.patterns, c.name, c.model, c.side, c.provider) < 0:
+    place = 0 if asked else rank(choice.patterns, c.name, c.model, c.side, c.provider)
+    if place < 0:
         return Stage.ASKED
     cloud = c.side == "cloud"
     if cloud and choice.local_only:
@@ -75,8 +77,10 @@ def stage(case: Case, c: Candidate, *, asked: bool = False) -> Stage:
         tokens += needs.max_tokens
     if tokens > c.context:
         return Stage.CONTEXT
-    if case.floor and not asked and c.capability.get(needs.task, 0.0) < case.floor:
-        return Stage.FLOOR
+    if case.floor and not asked:
+        named = is_name(choice.patterns[place])
+        if not reaches(c.capability.get(needs.task), case.floor, named=named):
+            return Stage.FLOOR
     if case.spare is not None and c.price is not None and most(case, c) > case.spare:
         return Stage.BUDGET
     if c.down:
@@ -116,8 +120,9 @@ def why(case: Case, c: Candidate, failed: Stage) -> str:
         )  # fmt: skip
         return f"about {tokens} tokens of prompt{answer} do not fit its context of {c.context}"
     if failed is Stage.FLOOR:
-        has = c.capability.get(needs.task, 0.0)
-        return f"its capability for {needs.task} is {has:.1f}, below {case.choice.floor:g}"
+        known = c.capability.get(needs.task)
+        has = "not known" if known is None else f"{known:.1f}"
+        return f"its capability for {needs.task} is {has}, and {choice.floor:g} is asked for"
     if failed is Stage.BUDGET:
         left = format_money(case.spare or 0)
         return f"it may cost {format_money(most(case, c))}, and {left} may still be spent"

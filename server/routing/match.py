@@ -98,6 +98,11 @@ def rank(patterns: tuple[str, ...], name: str, model: str, side: Side, provider:
     return -1
 
 
+def is_name(pattern: str) -> bool:
+    """Whether it stands for one model, and not for whatever there is."""
+    return pattern not in ("*", "local", "cloud") and not pattern.endswith("/*")
+
+
 def draw_of(who: str) -> float:
     """A number in [0, 1) that is the same for the same `who`: a session, else a request's id."""
     digest = hashlib.blake2b(who.encode("utf-8", "replace"), digest_size=6).digest()

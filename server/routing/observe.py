@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from server.chat.usage import Usage
+from server.routing.affinity import NOTHING, Cached
 from server.routing.candidate import Forecast
 from server.routing.learning import Lengths, Line, Recent
 from server.routing.predict import Rates, Standing, Work, forecast
@@ -37,21 +38,21 @@ class Expected:
 class Flight:
     """One request at one target. Made by `begin` of an observer."""
 
-    __slots__ = ("_of", "ahead", "busy", "cached", "due", "first_at", "guess", "limit",
-                 "prompt", "read", "slots", "started_at")  # fmt: skip
+    __slots__ = ("_of", "ahead", "busy", "due", "first_at", "guess", "limit",
+                 "prompt", "read", "slots", "started_at", "thought")  # fmt: skip
 
     def __init__(
         self,
         of: Observer,
         guess: int,
-        cached: int,
+        thought: Cached,
         prompt: float,
         limit: int | None,
         slots: int,
     ) -> None:
         self._of = of
-        self.cached = cached
-        """Tokens that should be in a cache, as estimated from the text."""
+        self.thought = thought
+        """What should be in a cache."""
         self.guess = guess
         """Tokens of the whole prompt as estimated from above."""
         self.prompt = prompt
@@ -91,7 +92,9 @@ class Observer:
         self._token = Line(step, max(0.0, more), slots / 2)
         self._lengths = Lengths()
         self._counted = Recent(1 / ABOVE)
-        self._kept = Recent(1.0)
+        self._kept = {True: Recent(1.0), False: Recent(0.5)}
+        """Of what its cache should have had, the part that it did: by whether the prompt went on
+        where an earlier one ended."""
         self._waiting: dict[Flight, None] = {}
         self._running: dict[Flight, None] = {}
         self._due = 0.0
@@ -105,11 +108,16 @@ class Observer:
     # ---- What happens ----
 
     def begin(
-        self, guess: int, cached: int = 0, max_tokens: int | None = None, slots: int = 1
+        self,
+        guess: int,
+        thought: Cached = NOTHING,
+        max_tokens: int | None = None,
+        slots: int = 1,
     ) -> Flight:
         """A request is to be sent: a prompt of `guess` tokens as estimated from above, of which
-        `cached` should be in its cache. It waits for its slots from now on."""
-        flight = Flight(self, guess, cached, self.unread(guess, cached), max_tokens, slots)
+        `thought` should be in its cache. It waits for its slots from now on."""
+        unread = self.unread(guess, self.cached(thought))
+        flight = Flight(self, guess, thought, unread, max_tokens, slots)
         self._waiting[flight] = None
         return flight
 
@@ -156,10 +164,14 @@ class Observer:
         """A prompt as this target counts it, from the estimate from above."""
         return int(guess * self._counted.value)
 
+    def cached(self, thought: Cached) -> int:
+        """Of a prompt's tokens, as this target counts them, those that should be in its cache."""
+        part = self._kept[thought.continues].value * ABOVE * self._counted.value
+        return int(thought.tokens * part)
+
     def unread(self, guess: int, cached: int) -> float:
-        """Tokens of such a prompt that should be in no cache; `cached`: those that are thought to
-        be, by the same estimate, but not from above."""
-        return max(1.0, self._counted.value * (guess - cached * ABOVE * self._kept.value))
+        """Tokens of such a prompt that should be in no cache."""
+        return max(1.0, guess * self._counted.value - cached)
 
     def standing(self, now: float, load: float = 0.0, ahead: int | None = None) -> Standing:
         """`load`: seconds until it is ready. `ahead`: of those that wait, how many are served
@@ -215,9 +227,9 @@ class Observer:
         if usage.prompt_tokens > 0:
             self._counted.add(usage.prompt_tokens / flight.guess)
         self._lengths.add(max(1, usage.completion_tokens))
-        if flight.cached:
-            thought = flight.cached * ABOVE * self._counted.value
-            self._kept.add(min(1.0, usage.cached_tokens / thought))
+        if flight.thought.tokens:
+            thought = flight.thought.tokens * ABOVE * self._counted.value
+            self._kept[flight.thought.continues].add(min(1.0, usage.cached_tokens / thought))
         if flight.first_at is None or flight.started_at is None:
             return
         unread = max(1, usage.prompt_tokens - usage.cached_tokens)
@@ -232,6 +244,34 @@ class Observer:
             self._token.add(max(0.0, busy - 1), max(seconds - stalled, seconds / 5) / decoded)
 
 
+class CloudFlight:
+    """One request at a cloud; heard of as a Flight is."""
+
+    __slots__ = ("_first_at", "_guess", "_of", "_started_at")
+
+    def __init__(self, of: CloudObserver, guess: int) -> None:
+        self._of = of
+        self._guess = guess
+        self._started_at: float | None = None
+        self._first_at: float | None = None
+
+    def started(self, now: float) -> None:
+        """It is on its way."""
+        self._started_at = now
+
+    def first(self, now: float) -> None:
+        """Its first token has come."""
+        if self._started_at is not None and self._first_at is None:
+            self._first_at = now
+            self._of.hear(now - self._started_at)
+
+    def end(self, now: float, usage: Usage | None = None) -> None:
+        """It is over; `usage` where it was answered to its end."""
+        if usage is not None and self._first_at is not None:
+            self._of.learn(self._guess, now - self._first_at, usage)
+            self._first_at = None
+
+
 class CloudObserver:
     """A cloud's model: the median of its latest times to the first token, and of its speeds."""
 
@@ -241,19 +281,28 @@ class CloudObserver:
         self._counted = Recent(1 / ABOVE)
         self.forecast = Forecast(prefill=ttft, speed=speed)
 
+    def begin(self, guess: int) -> CloudFlight:
+        """A request is to be sent: a prompt of `guess` tokens as estimated from above."""
+        return CloudFlight(self, guess)
+
     def counted(self, guess: int) -> int:
+        """A prompt as this model counts it, from the estimate from above."""
         return int(guess * self._counted.value)
 
-    def learn(self, guess: int, ttft: float | None, seconds: float, usage: Usage | None) -> None:
-        """A request was answered: its first token came after `ttft` seconds, the last one
-        `seconds` after that."""
-        if ttft is not None:
-            self._ttft.add(ttft)
-        if usage is not None:
-            if usage.prompt_tokens > 0:
-                self._counted.add(usage.prompt_tokens / guess)
-            if usage.completion_tokens >= _LEAST_DECODED and seconds > 0:
-                self._speed.add(usage.completion_tokens / seconds)
+    def hear(self, ttft: float) -> None:
+        """A first token came after so many seconds."""
+        self._ttft.add(ttft)
+        self._tell()
+
+    def learn(self, guess: int, seconds: float, usage: Usage) -> None:
+        """An answer was whole `seconds` after its first token."""
+        if usage.prompt_tokens > 0:
+            self._counted.add(usage.prompt_tokens / guess)
+        if usage.completion_tokens >= _LEAST_DECODED and seconds > 0:
+            self._speed.add(usage.completion_tokens / seconds)
+        self._tell()
+
+    def _tell(self) -> None:
         self.forecast = Forecast(
             prefill=self._ttft.value, speed=self._speed.value, measured=self._ttft.count > 0
         )

@@ -1,0 +1,295 @@
+"""Everything that could answer, as it is now: the fleet's builds and the clouds' models.
+
+What a candidate is changes with the configuration and with what the fleet serves, and is kept until
+then; what is asked anew for each request is whether it can be asked, when its first token should
+come, and what of the prompt is in its cache. Belongs to one event loop.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol, get_args
+
+from server.catalogue import Catalogue
+from server.catalogue.capability import capabilities
+from server.catalogue.cloud import CloudModel, Feature
+from server.chat.usage import Usage
+from server.engines.member import Member
+from server.routing.affinity import NOTHING, Cached, Prefixes, Sessions
+from server.routing.candidate import Candidate, Forecast
+from server.routing.needs import Needs
+from server.routing.observe import CloudFlight, CloudObserver, Expected, Flight, Observer
+from server.routing.targets import Target
+
+ALL: frozenset[Feature] = frozenset(get_args(Feature))
+"""What both engines can do."""
+_WAKE = 0.1
+"""Part of a load that a wake takes, until one was measured."""
+_LOADING = 0.05
+"""Part of a load that is taken to be left when it takes longer than it did."""
+_KEPT = 3600.0
+"""Seconds for which an engine's cache is taken to hold a prompt that nothing has pushed out."""
+_CLOUD_KEPT = 300.0
+"""Seconds for which clouds keep a prompt: five minutes, as most of them say."""
+_CLOUD_PROMPTS = 512
+_VLLM_PROMPTS = 4096
+
+WhyDown = Callable[[str], str]
+"""Of a candidate by name: why it is left alone just now; empty: it is not."""
+
+
+class Watch(Protocol):
+    """What is told of one attempt, in monotonic seconds. `end` may be called again."""
+
+    def started(self, now: float, /) -> None:
+        """It has got its slot, or is on its way to a cloud."""
+
+    def first(self, now: float, /) -> None:
+        """Its first token has come."""
+
+    def end(self, now: float, usage: Usage | None = None, /) -> None:
+        """It is over; `usage` where it was answered to its end."""
+
+
+@dataclass(slots=True)
+class _Local:
+    what: Candidate
+    target: Target
+    observer: Observer
+    prefixes: Prefixes
+    engine: object = None
+    """Whose cache `prefixes` is: a build's engine comes and goes."""
+
+
+@dataclass(slots=True)
+class _Cloud:
+    what: Candidate
+    model: CloudModel
+    observer: CloudObserver
+    prefixes: Prefixes
+
+
+class Candidates:
+    """`why_down`: what breakers say. See the module."""
+
+    def __init__(self, why_down: WhyDown = lambda name: "") -> None:
+        self._why_down = why_down
+        self._local: dict[str, _Local] = {}
+        self._clouds: dict[str, _Cloud] = {}
+        self._sessions = Sessions()
+        self._catalogue: Catalogue | None = None
+        self.absent: Mapping[str, str] = {}
+        """Names that are known but not there, and why."""
+
+    # ---- What there is ----
+
+    def serve(
+        self,
+        catalogue: Catalogue,
+        targets: Sequence[Target],
+        *,
+        expected: Mapping[str, Expected] | None = None,
+        keyless: Mapping[str, str] | None = None,
+    ) -> None:
+        """Choose from these from now on. `expected`: the planner's speeds, by build; `keyless`:
+        providers that cannot be used for want of a key, and why. What was learnt stays."""
+        tasks = catalogue.router.tasks.values()
+        self._local = {
+            t.build.name: self._located(t, capabilities(t.model.scores, tasks), expected or {})
+            for t in targets
+        }
+        keyless = keyless or {}
+        self._clouds = {
+            m.id: self._clouded(m, capabilities(m.scores, tasks))
+            for m in catalogue.clouds.values()
+            if m.provider not in keyless
+        }
+        self.absent = dict(_absent(catalogue, self._local, keyless))
+
+    def _located(
+        self, target: Target, capability: Mapping[str, float], expected: Mapping[str, Expected]
+    ) -> _Local:
+        name, member = target.build.name, target.member
+        slots, context = member.queue.slots, target.context
+        prompts = slots if target.build.engine == "llama-server" else _VLLM_PROMPTS
+        what = Candidate(
+            name=name,
+            model=target.model.id,
+            side="local",
+            provider=None,
+            context=context,
+            max_output=context,
+            image=target.sees,
+            features=ALL if slots > 1 else ALL - {"n"},
+            capability=capability,
+            forecast=Forecast(),
+            target=target,
+        )
+        known = self._local.get(name)
+        if known is None or known.observer.slots != slots:
+            observer = Observer(slots, expected.get(name, Expected()))
+            return _Local(what, target, observer, Prefixes(prompts, slots * context, _KEPT))
+        return replace(known, what=what, target=target)
+
+    def _clouded(self, model: CloudModel, capability: Mapping[str, float]) -> _Cloud:
+        known = self._clouds.get(model.id)
+        observer = CloudObserver(model.ttft, model.speed) if known is None else known.observer
+        what = Candidate(
+            name=model.id,
+            model=model.name,
+            side="cloud",
+            provider=model.provider,
+            context=model.context,
+            max_output=model.max_output,
+            image=model.image,
+            features=model.features,
+            capability=capability,
+            forecast=observer.forecast,
+            price=model.price,
+            embeddings=model.embeddings,
+            target=model,
+        )
+        prefixes = Prefixes(_CLOUD_PROMPTS, float("inf"), _CLOUD_KEPT)
+        return _Cloud(what, model, observer, prefixes if known is None else known.prefixes)
+
+    # ---- As it is now ----
+
+    def of(self, needs: Needs, now: float, today: datetime.date) -> tuple[Candidate, ...]:
+        """All of them, for one request. `now`: monotonic seconds."""
+        last = None
+        if needs.session is not None:
+            last = self._sessions.last(needs.key, needs.session, now)
+        return (
+            *(self._local_now(one, needs, now, last) for one in self._local.values()),
+            *(self._cloud_now(one, needs, now, today, last) for one in self._clouds.values()),
+        )
+
+    def _local_now(self, one: _Local, needs: Needs, now: float, last: str | None) -> Candidate:
+        what, member, guess = one.what, one.target.member, needs.prompt_tokens
+        observer, queue = one.observer, member.queue
+        cached = observer.cached(self._thought(one, needs, now))
+        down, retry_after = self._why_down(what.name), None
+        if not down and queue.full(needs.key):
+            down = f"its queue is full: {queue.waiting} requests wait"
+            retry_after = queue.retry_after()
+        elif not down and member.tenure.phase == "failed":
+            down = "" if member.error is None else member.error.what
+            down = down or "its engine has failed"
+        forecast = observer.forecast(
+            now, guess, cached, load_left(member, now), queue.ahead(needs.key)
+        )
+        return Candidate(
+            what.name, what.model, "local", None, what.context, what.max_output, what.image,
+            what.features, what.capability, forecast, cached, None, down, False, what.target,
+            observer.counted(guess), what.name == last, retry_after,
+        )  # fmt: skip
+
+    def _cloud_now(
+        self, one: _Cloud, needs: Needs, now: float, today: datetime.date, last: str | None
+    ) -> Candidate:
+        """Mostly the same as for the request before, and then the same object."""
+        what, observer = one.what, one.observer
+        thought = one.prefixes.cached(needs.prefix, now)
+        down = self._why_down(what.name)
+        retires = one.model.retires
+        if retires is not None and today >= retires:
+            down = f"its provider has not offered it since {retires}"
+        sticky = what.name == last
+        cached, tokens = thought.tokens, observer.counted(needs.prompt_tokens)
+        same = (
+            what.forecast is observer.forecast
+            and what.down == down
+            and what.cached_tokens == cached
+            and what.sticky == sticky
+            and what.prompt_tokens == tokens
+        )
+        if not same:
+            one.what = what = Candidate(
+                what.name, what.model, "cloud", what.provider, what.context, what.max_output,
+                what.image, what.features, what.capability, observer.forecast, cached, what.price,
+                down, what.embeddings, what.target, tokens, sticky,
+            )  # fmt: skip
+        return what
+
+    def _thought(self, one: _Local, needs: Needs, now: float) -> Cached:
+        """What of the prompt should be in the cache of the engine that serves it now."""
+        engine = one.target.member.engine
+        if one.engine is not engine:
+            one.engine = engine
+            one.prefixes.clear()
+        return one.prefixes.cached(needs.prefix, now) if needs.prefix else NOTHING
+
+    # ---- What happens ----
+
+    def begin(self, candidate: Candidate, needs: Needs, now: float) -> Watch:
+        """An attempt at `candidate` begins; what becomes of it is to be told to the Watch."""
+        local = self._local.get(candidate.name)
+        if local is not None:
+            thought = self._thought(local, needs, now)
+            flight: Flight | CloudFlight = local.observer.begin(
+                needs.prompt_tokens, thought, needs.max_tokens, needs.n
+            )
+            return _Watched(flight, self._sessions, needs, candidate.name, local.prefixes)
+        cloud = self._clouds[candidate.name]
+        flight = cloud.observer.begin(needs.prompt_tokens)
+        return _Watched(flight, self._sessions, needs, candidate.name, cloud.prefixes)
+
+
+class _Watched:
+    def __init__(
+        self,
+        flight: Flight | CloudFlight,
+        sessions: Sessions,
+        needs: Needs,
+        name: str,
+        prefixes: Prefixes,
+    ) -> None:
+        self._flight = flight
+        self._sessions = sessions
+        self._needs = needs
+        self._name = name
+        self._prefixes = prefixes
+
+    def started(self, now: float, /) -> None:
+        self._flight.started(now)
+
+    def first(self, now: float, /) -> None:
+        """The prompt has been read: it is in the target's cache."""
+        needs = self._needs
+        self._flight.first(now)
+        self._prefixes.remember(needs.prefix, now)
+        if needs.session is not None:
+            self._sessions.went(needs.key, needs.session, self._name, now)
+
+    def end(self, now: float, usage: Usage | None = None, /) -> None:
+        self._flight.end(now, usage)
+
+
+def load_left(member: Member, now: float) -> float:
+    """Seconds until its engine should be ready, by its last load, or the planner's estimate."""
+    tenure = member.tenure
+    phase = tenure.phase
+    if phase == "ready" and not member.draining:
+        return 0.0
+    wake = tenure.wake_seconds or tenure.load_seconds * _WAKE
+    if phase == "starting":
+        whole = wake if tenure.woken else tenure.load_seconds
+        return max(whole * _LOADING, whole - (now - tenure.begun))
+    return wake if phase in ("asleep", "dozing") else tenure.load_seconds
+
+
+def _absent(
+    catalogue: Catalogue, local: Mapping[str, object], keyless: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
+    served = {name.partition(":")[0] for name in local}
+    for model in catalogue.models.values():
+        if model.id not in served:
+            yield model.id, f"{model.title} is in the catalogue, but is not running"
+        for build in model.builds:
+            if build.name not in local:
+                yield build.name, f"{build.name} is in the catalogue, but is not running"
+    for cloud in catalogue.clouds.values():
+        if cloud.provider in keyless:
+            yield cloud.id, keyless[cloud.provider]

@@ -1,0 +1,148 @@
+"""What the errors of OpenAI, and of those who speak as it does, mean.
+
+https://platform.openai.com/docs/guides/error-codes. Others differ in where the words stand; and in
+a stream, which began with 200, the status is told by `code`, if at all.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from server.errors import (
+    BodyTooLarge,
+    ContextExceeded,
+    HoldfastError,
+    ProviderBusy,
+    ProviderError,
+    ProviderRefused,
+    RequestError,
+)
+from server.providers.retry_after import LONGEST, whole_seconds
+
+_SHOWN = 300
+
+_STATUSES = {
+    "rate_limit_exceeded": 429,
+    "requests": 429,
+    "tokens": 429,
+    "server_is_overloaded": 503,
+    "slow_down": 503,
+    "overloaded_error": 503,
+    "invalid_request_error": 400,
+    "invalid_prompt": 400,
+    "authentication_error": 401,
+    "invalid_api_key": 401,
+}
+"""`code` or `type` of an error -> the status that it would have had."""
+_NO_CREDIT = frozenset(
+    ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credits_exhausted")
+)
+_REFUSED = {
+    401: "it does not take the key",
+    402: "the account has no credit",
+    403: "the key may not do this",
+    404: "it does not know the model",
+}
+_TOO_LONG = (
+    "maximum context length",
+    "context_length_exceeded",
+    "context window",
+    "exceeds the context",
+    "exceed_context_size",
+    "prompt is too long",
+    "too many tokens",
+)
+_BAD_KEY = ("api key not valid", "invalid api key", "incorrect api key")
+_PIECE = re.compile(r"([\d.]+)(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def failure(status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:
+    """See CloudProtocol.failure."""
+    try:
+        parsed = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        parsed = None
+    if isinstance(parsed, list) and parsed:  # Google's compatible endpoint
+        parsed = parsed[0]
+    error = parsed.get("error", parsed) if isinstance(parsed, dict) else None
+    return error_of(error, status, headers)
+
+
+def stream_failure(error: Any) -> HoldfastError:
+    """The same for the `error` that a stream carries."""
+    code = error.get("code") if isinstance(error, dict) else None
+    status = code if type(code) is int and 400 <= code < 600 else None
+    return error_of(error, status, {})
+
+
+def error_of(error: Any, status: int | None, headers: Mapping[str, str]) -> HoldfastError:
+    """`error` is the object of that name, or the text in its place; `status` is None in a stream
+    that does not tell."""
+    fields = error if isinstance(error, dict) else {"message": error}
+    message = _words(fields.get("message") or fields.get("detail"))
+    codes = {one for one in (fields.get("code"), fields.get("type")) if isinstance(one, str)}
+    if status is None:
+        status = next((_STATUSES[one] for one in sorted(codes) if one in _STATUSES), 500)
+    if codes & _NO_CREDIT:
+        status = 402
+    elif any(words in message.lower() for words in _BAD_KEY):
+        status = 401
+    if status in _REFUSED:
+        return ProviderRefused("The provider refuses to serve us", why=_REFUSED[status])
+    if status == 429:
+        after = whole_seconds(headers) or _until_reset(headers)
+        return ProviderBusy("The provider limits our requests for now", retry_after=after)
+    if status in (503, 529):
+        after = whole_seconds(headers)
+        return ProviderBusy("The provider is overloaded", next_step="Try again", retry_after=after)
+    if status == 413:
+        return BodyTooLarge("The request is larger than the provider takes", param="messages")
+    if status in (400, 422):
+        return _request_error(fields, codes, message)
+    return ProviderError("The provider could not answer", why=f"it reports status {status}")
+
+
+def _request_error(fields: Mapping[str, Any], codes: set[str], message: str) -> RequestError:
+    told = " ".join((message, *codes)).lower()
+    if any(words in told for words in _TOO_LONG):
+        return ContextExceeded("The conversation is too long", why=message, param="messages")
+    param = fields.get("param")
+    param = param if isinstance(param, str) and len(param) < _SHOWN else None
+    return RequestError("The provider does not take the request", why=message, param=param)
+
+
+def _words(message: Any) -> str:
+    """One line of what it says of the request."""
+    if isinstance(message, str):
+        return " ".join(message.split())[:_SHOWN].rstrip(".")
+    if isinstance(message, list | dict):  # `detail` of those built with FastAPI
+        return orjson.dumps(message).decode()[:_SHOWN]
+    return ""
+
+
+def _until_reset(headers: Mapping[str, str]) -> int | None:
+    """Until every limit that is used up begins anew, such as `6m0s`."""
+    waits = [
+        _duration(headers.get(f"x-ratelimit-reset-{name}", ""))
+        for name in ("requests", "tokens")
+        if headers.get(f"x-ratelimit-remaining-{name}") == "0"
+    ]
+    longest = max((one for one in waits if one is not None), default=None)
+    return None if longest is None else min(math.ceil(longest), LONGEST)
+
+
+def _duration(text: str) -> float | None:
+    """Seconds in `1h2m3.5s`, `120ms` or `7.66`; None where it is neither."""
+    pieces = _PIECE.findall(text)
+    try:
+        if "".join(number + unit for number, unit in pieces) == text and pieces:
+            return sum(float(number) * _SECONDS[unit] for number, unit in pieces)
+        return float(text) if text.replace(".", "", 1).isdigit() else None
+    except ValueError:
+        return None

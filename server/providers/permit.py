@@ -60,7 +60,7 @@ class Permit:
 
     def check(self, host: str, body: bytes) -> None:
         """Raises what forbids that `body` is sent to `host`."""
-        _refuse(self.asking, self.router, self.hold)
+        _check(self.asking, self.router, self.hold)
         if (self.hold.host, self.hold.body) != (host, body):
             raise LedgerUnavailable("what is to be sent is not what was written down")
 
@@ -71,16 +71,22 @@ def permit(*asking: Private, router: Router, hold: Reserved) -> Permit:
     Raises NoRoute for a request that may not leave this machine, and LedgerUnavailable where
     nothing is reserved.
     """
-    _refuse(asking, router, hold)
+    _check(asking, router, hold)
     return Permit(asking, router, hold, _SEAL)
 
 
-def _refuse(asking: tuple[Private, ...], router: Router, hold: Reserved) -> None:
+def check_may_leave(*asking: Private, router: Router) -> None:
+    """Raises NoRoute for a request that may not leave this machine: before a word about it is
+    written down as leaving."""
     private = [one for one in asking if one.local_only is not False]
     if not router.cloud:
         raise _stays("clouds are switched off ([router] cloud = false, or --no-cloud)")
     if private or not asking:
         raise _stays(private[0].private_because if private else "nothing says that it may leave")
+
+
+def _check(asking: tuple[Private, ...], router: Router, hold: Reserved) -> None:
+    check_may_leave(*asking, router=router)
     if hold.open is not True:
         raise LedgerUnavailable(
             "nothing is reserved for this request", next_step="Ask for a local model meanwhile"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -48,10 +48,10 @@ class Patience:
 class Attempt:
     """An asynchronous context: entered, the engine has accepted the request and begun to answer.
 
-    `slots`: how many the request needs at once. Entering has the model loaded if it is not. It
-    raises Overloaded when the queue is full or the wait too long, what keeps the model from being
-    loaded, EngineError when its engine breaks twice, and what `chat.engine_error` makes of a
-    refusal.
+    `slots`: how many the request needs at once; `on_slot` is called when it has got them. Entering
+    has the model loaded if it is not. It raises Overloaded when the queue is full or the wait too
+    long, what keeps the model from being loaded, EngineError when its engine hangs or breaks twice,
+    and what `chat.engine_error` makes of a refusal.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class Attempt:
         client: str,
         slots: int,
         patience: Patience,
+        on_slot: Callable[[], None] | None = None,
     ) -> None:
         self._member = member
         self._path = path
@@ -70,6 +71,7 @@ class Attempt:
         self._patience = patience
         self._client = client
         self._slots = slots
+        self._on_slot = on_slot
         self._lease: Lease | None = None
         self._answer = self._new_answer()
         self._asked = False
@@ -82,6 +84,8 @@ class Attempt:
         again = True
         while True:
             lease = self._lease = await self._take_slots()
+            if self._on_slot is not None:
+                self._on_slot()
             try:
                 await self._ask()
                 return self

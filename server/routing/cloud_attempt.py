@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -24,6 +25,7 @@ from server.units import MIB, format_duration
 _LARGEST_ANSWER: Final = 64 * MIB
 _LARGEST_FAILURE: Final = MIB // 16
 _FAILURE_TIMEOUT: Final = 5.0  # seconds for the body of an error
+_LINGER: Final = 0.25  # seconds
 
 Reached = Literal["nothing", "sent", "refused", "accepted"]
 """How far a call came: it never left, nobody knows, the provider declined it, or it took it on."""
@@ -65,6 +67,8 @@ class CloudAttempt:
         self._answer = Answer(self._mark, self._limit)
         self._whole = False
         self.reached: Reached = "nothing"
+        self.limited = False
+        """Whether it was declined because we ask too much (429)."""
         self.tally = Tally(protocol.decoder(request))
         """Decodes the answer, and counts. Once the context is entered it is the right one."""
 
@@ -106,6 +110,14 @@ class CloudAttempt:
         except (aiohttp.ClientError, ConnectionError) as error:
             raise broken(self._provider, error) from None
 
+    async def finish(self) -> None:
+        """Once the answer has come to its end: wait a moment for that of the connection's part in
+        it, which then serves the next request."""
+        with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
+            async with asyncio.timeout(_LINGER):
+                async for _ in self._answer.chunks():
+                    pass
+
     async def _enter(self) -> None:
         sending = self._egress.send(
             self._permit, self._provider, self._call, self._protocol.authentication
@@ -124,6 +136,7 @@ class CloudAttempt:
             raise
         if response.status != 200:
             self.reached = "refused"
+            self.limited = response.status == 429
             raise self._protocol.failure(response.status, response.headers, await self._failure())
         self.reached = "accepted"
         if response.headers.get("content-encoding", "identity") != "identity":

@@ -1,0 +1,116 @@
+"""One try at a cloud; see leg.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+from server.catalogue.cloud import CloudModel
+from server.catalogue.router import Limits as SpendingLimits
+from server.chat.relay import Relay
+from server.chat.request import ChatRequest
+from server.errors import HoldfastError, NoRoute, ProviderBusy, ProviderError, RequestError
+from server.ledger.account import Party
+from server.ledger.admission import Pass
+from server.providers.permit import check_may_leave, permit
+from server.routing import ledgering
+from server.routing.candidate import Candidate
+from server.routing.cloud_attempt import CloudAttempt, Limits
+from server.routing.ledgering import FREE, Bill, Held
+from server.routing.leg import Job, Leg, cannot
+from server.routing.means import Means
+
+
+class CloudLeg(Leg):
+    def __init__(self, job: Job, candidate: Candidate, means: Means) -> None:
+        super().__init__(job, candidate, means)
+        assert isinstance(candidate.target, CloudModel)
+        self._model = candidate.target
+        self._provider = means.providers[self._model.provider]
+        self._attempt: CloudAttempt | None = None
+        self._asked = False
+        self._place: Pass | None = None
+
+    def describe(self) -> str:
+        return f"waiting for {self._provider.id}"
+
+    async def _open(self) -> tuple[Relay, AsyncIterator[bytes]]:
+        job, means = self.job, self._means
+        check_may_leave(job.needs, job.decision, router=means.router)
+        if not isinstance(job.request, ChatRequest):
+            raise NoRoute(f"{self.candidate.name} is asked for chats only", param="model")
+        protocol = means.protocols[self._provider.kind]
+        try:
+            call = protocol.encode(job.request, self._model)
+        except RequestError as error:
+            raise cannot(self.candidate, error) from error
+        wanted = ledgering.reservation(
+            job.time, job.request_id, job.needs, self._model, self._provider, call
+        )
+        self._admit()
+        self._hold = await means.book.reserve(job.account, wanted)
+        leave = permit(job.needs, job.decision, router=means.router, hold=Held(self._hold, wanted))
+        limits = Limits(means.router.first_token_timeout, means.router.token_timeout)
+        self._attempt = CloudAttempt(
+            means.egress, self._provider, protocol, job.request, call, leave, limits
+        )
+        self._flight = means.begin(self.candidate, job.needs)
+        if self._flight is not None:
+            self._flight.started(time.monotonic())
+        await self._attempt.__aenter__()
+        return job.relay_for(self.candidate, self._attempt.tally), self._attempt.chunks()
+
+    def _admit(self) -> None:
+        """Raises ProviderBusy while the target is left alone, RateLimited where what its provider
+        allows us in a minute is used up."""
+        name, breakers = self.candidate.name, self._means.breakers
+        if not breakers.admit(name):
+            raise ProviderBusy(
+                f"{name} is not asked just now",
+                why=breakers.down(name),
+                retry_after=breakers.rest(name),
+            )
+        self._asked = True
+        provider = self._provider
+        limits = SpendingLimits(
+            rpm=provider.rpm, tpm=provider.tpm, concurrency=provider.concurrency
+        )
+        needs = self.job.needs
+        tokens = needs.prompt_tokens + (needs.max_tokens or 0)
+        self._place = self._means.admission.admit((Party("provider", provider.id, limits),), tokens)
+
+    async def _close(self) -> None:
+        if self._attempt is not None:
+            if self._attempt.tally.ended:
+                await self._attempt.finish()
+            await self._attempt.__aexit__(None, None, None)
+
+    def _bill(self) -> Bill:
+        attempt = self._attempt
+        if attempt is None or self._hold is None:
+            return FREE
+        tally = attempt.tally
+        return ledgering.bill(
+            attempt.reached,
+            tally.usage,
+            tally.ended,
+            tally.counted,
+            self.candidate.prompt_tokens or self.job.needs.prompt_tokens,
+            self._model,
+            self._hold.cost,
+        )
+
+    def _saw(self, error: HoldfastError | None, *, seen_out: bool, tokens: int) -> None:
+        if self._place is not None:
+            self._place.used(tokens)
+            self._place.release()
+        if self._asked:
+            limited = self._attempt is not None and self._attempt.limited
+            name = self.candidate.name
+            self._means.breakers.end(name, error, limited=limited, seen_out=seen_out)
+
+    def _incomplete(self) -> HoldfastError:
+        return ProviderError(
+            f"{self._provider.id} ended its answer before it was complete",
+            next_step="Send the request again",
+        )

@@ -1,0 +1,163 @@
+"""What a request did at its targets, as the ledger keeps it. Pure but for `Held`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from server.catalogue.cloud import CloudModel, Provider
+from server.chat.usage import Usage
+from server.ledger import cost as costs
+from server.ledger.book import Hold
+from server.ledger.entry import NOTHING, Entry, Outcome, Reservation
+from server.providers.egress import host_of
+from server.providers.provider import Call
+from server.routing.candidate import Candidate
+from server.routing.cloud_attempt import Reached
+from server.routing.decision import Decision
+from server.routing.needs import Needs
+
+_AROUND_A_PROMPT = 2048
+"""Tokens that a provider may add to a prompt: how roles are marked, and that there are tools."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A hold, and what it was made for: what a permit asks about."""
+
+    hold: Hold
+    reservation: Reservation
+
+    @property
+    def open(self) -> bool:
+        return self.hold.open and self.hold.durable
+
+    @property
+    def host(self) -> str:
+        return self.reservation.host
+
+    @property
+    def body(self) -> bytes:
+        return self.reservation.body
+
+
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What an attempt is charged with."""
+
+    usage: Usage
+    cost: int
+    """Nano-USD."""
+
+
+FREE = Bill(NOTHING, 0)
+
+
+def reservation(
+    time: float, request_id: str, needs: Needs, model: CloudModel, provider: Provider, call: Call
+) -> Reservation:
+    """The most that `call` can cost. A byte is a token at the least, so the body's bytes bound the
+    prompt's tokens, as the context does."""
+    prompt = min(model.context, len(call.body) + _AROUND_A_PROMPT)
+    return Reservation(
+        time=time,
+        request_id=request_id,
+        endpoint=needs.endpoint,
+        asked=needs.asked,
+        model=model.id,
+        provider=provider.id,
+        host=host_of(provider),
+        body=call.body,
+        cost=costs.worst(model, prompt, needs.max_tokens, needs.n),
+        prompt_tokens=prompt,
+        output_tokens=costs.output_bound(model, needs.max_tokens, needs.n),
+    )
+
+
+def bill(
+    reached: Reached,
+    told: Usage | None,
+    ended: bool,
+    counted: int,
+    prompt_tokens: int,
+    model: CloudModel,
+    held: int,
+) -> Bill:
+    """What an attempt at a cloud is charged with: what it told, else what is known, from above.
+
+    `counted`: tokens that came; `prompt_tokens`: an estimate from above; `held`: nano-USD reserved,
+    beyond which no estimate goes. An attempt that did not leave or was declined is free; one whose
+    fate is not known has had its prompt read; one that broke off has what came to pay for as well.
+    """
+    match reached:
+        case "nothing" | "refused":
+            return FREE
+        case "sent":
+            usage = Usage(prompt_tokens, 0)
+        case "accepted" if told is not None and ended:
+            return Bill(told, costs.cost(model.price, told))
+        case "accepted":
+            known = told or Usage(prompt_tokens, 0)
+            usage = replace(known, completion_tokens=max(known.completion_tokens, counted))
+    return Bill(usage, min(held, costs.cost(model.price, usage)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """How a request went at one target, for its entry."""
+
+    time: float
+    """When it came, seconds since 1970."""
+    request_id: str
+    reason: str
+    attempts: int
+    ttft: float | None
+    seconds: float
+    outcome: Outcome
+    final: bool
+    shadow: str | None = None
+
+
+def entry(
+    needs: Needs,
+    candidate: Candidate | None,
+    bill: Bill,
+    course: Course,
+    capable: Sequence[CloudModel] = (),
+) -> Entry:
+    """`candidate` None: nothing answered. `capable`: the clouds that could have."""
+    forecast = None if candidate is None else candidate.forecast.ttft
+    return Entry(
+        time=course.time,
+        request_id=course.request_id,
+        key_id=needs.key,
+        team=needs.team,
+        endpoint=needs.endpoint,
+        asked=needs.asked,
+        model="" if candidate is None else candidate.name,
+        route="local" if candidate is None else candidate.side,
+        provider=None if candidate is None else candidate.provider,
+        reason=course.reason,
+        attempts=course.attempts,
+        usage=bill.usage,
+        cost=bill.cost,
+        saved=costs.saved(bill.usage, bill.cost, capable) if course.outcome == "answered" else 0,
+        predicted_ttft=forecast if forecast is not None and math.isfinite(forecast) else None,
+        ttft=course.ttft,
+        seconds=course.seconds,
+        outcome=course.outcome,
+        final=course.final,
+        shadow=course.shadow,
+    )
+
+
+def local_tokens(needs: Needs, candidate: Candidate) -> int:
+    """The most tokens that a request can take of a local model."""
+    output = candidate.max_output if needs.max_tokens is None else needs.max_tokens
+    return needs.prompt_tokens + needs.n * output
+
+
+def failed(needs: Needs, decision: Decision, course: Course) -> Entry:
+    """Of a request that nothing answered; what attempts at clouds did cost has its own entries."""
+    return entry(needs, None, FREE, replace(course, reason=decision.reason))

@@ -1,0 +1,193 @@
+"""One try at one target, from what is set aside for it to what is charged.
+
+`begin` asks and waits for what the client can be shown; `rest` gives what follows; `end` settles,
+whatever has happened. Until `begin` has returned nothing has reached the client, and another leg
+may take over.
+"""
+
+from __future__ import annotations
+
+import abc
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field
+
+from server.catalogue.cloud import CloudModel
+from server.chat.relay import Decoder, Relay, Translation
+from server.chat.request import ChatRequest, CompletionRequest
+from server.chat.usage import Usage
+from server.errors import HoldfastError, NoRoute, RequestError
+from server.ledger.account import Account
+from server.ledger.book import Hold
+from server.ledger.entry import Outcome
+from server.routing import ledgering
+from server.routing.candidate import Candidate
+from server.routing.decision import Decision
+from server.routing.ledgering import Bill, Course
+from server.routing.means import Flight, Means
+from server.routing.needs import Needs
+
+Request = ChatRequest | CompletionRequest
+RelayFor = Callable[[Candidate, Decoder | None], Relay]
+"""Makes the relay of one target's stream to the client. The decoder reads a cloud's stream, and is
+None for an engine's; an engine's answer that is not streamed is fed in one piece, and `done` then.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A request that was decided on."""
+
+    request: Request
+    """As a target is asked: one that is not to be streamed is fed to the relay in one piece, if an
+    engine answers it; clouds always stream."""
+    needs: Needs
+    decision: Decision
+    account: Account
+    request_id: str
+    relay_for: RelayFor
+    capable: Sequence[CloudModel] = ()
+    """Clouds that could have answered: what is saved is measured by the cheapest of them."""
+    shadow_account: Account | None = None
+    time: float = field(default_factory=time.time)
+    """When it came: seconds since 1970."""
+
+
+class Leg(abc.ABC):
+    """See the module. `local_leg.py` and `cloud_leg.py` have the two kinds."""
+
+    def __init__(self, job: Job, candidate: Candidate, means: Means) -> None:
+        self.candidate = candidate
+        self.job = job
+        self._means = means
+        self._relay: Relay | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._hold: Hold | None = None
+        self._began = time.monotonic()
+        self._first_at: float | None = None
+        self._flight: Flight | None = None
+        self._ended = False
+        self._pieces = 0
+
+    @property
+    def usage(self) -> Usage | None:
+        return None if self._relay is None else self._relay.usage
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """What it is waiting for, in words for people."""
+
+    @abc.abstractmethod
+    async def _open(self) -> tuple[Relay, AsyncIterator[bytes]]:
+        """Set aside what it may use, ask, and have the target accept."""
+
+    @abc.abstractmethod
+    async def _close(self) -> None:
+        """Let go of the target."""
+
+    @abc.abstractmethod
+    def _bill(self) -> Bill:
+        """What it is charged with."""
+
+    @abc.abstractmethod
+    def _saw(self, error: HoldfastError | None, *, seen_out: bool, tokens: int) -> None:
+        """Note how it ended; `seen_out` False: we broke it off. `tokens` are what it took."""
+
+    @abc.abstractmethod
+    def _incomplete(self) -> HoldfastError:
+        """For an answer that ended before it was complete."""
+
+    async def begin(self) -> bytes:
+        """The first bytes for the client, with a word in them, or the whole of an empty answer.
+
+        Raises HoldfastError; `end` must follow in any case.
+        """
+        relay, chunks = await self._open()
+        self._relay, self._chunks = relay, chunks
+        speaks = relay if isinstance(relay, Translation) else None
+        held = b""
+        async for chunk in chunks:
+            held += relay.feed(chunk)
+            if relay.error is not None:
+                raise relay.error
+            if held and (speaks is None or speaks.spoke or relay.done):
+                break
+        else:
+            self._check_whole()
+        self._first_at = time.monotonic()
+        self._means.breakers.spoke(self.candidate.name)
+        if self._flight is not None:
+            self._flight.first(self._first_at)
+        return held
+
+    async def rest(self) -> AsyncIterator[bytes]:
+        """What follows. Raises HoldfastError where it breaks off, unless the relay has told."""
+        relay, chunks = self._relay, self._chunks
+        assert relay is not None
+        assert chunks is not None
+        if not relay.done:
+            async for chunk in chunks:
+                self._pieces += 1
+                if out := relay.feed(chunk):
+                    yield out
+                if relay.done:
+                    break
+        self._check_whole()
+
+    async def end(self, outcome: Outcome, error: HoldfastError | None = None, *,
+                  final: bool = True, attempts: int = 1) -> Bill:  # fmt: skip
+        """Let go of the target, and charge. Only the first call counts."""
+        if self._ended:
+            return ledgering.FREE
+        self._ended = True
+        told = self._relay.error if self._relay is not None else None
+        if outcome == "answered" and told is not None:
+            outcome, error = "failed", told
+        seen_out = outcome == "answered" or error is not None
+        try:
+            await self._close()
+        finally:
+            bill = self._settle(outcome, final, attempts)
+            self._saw(error, seen_out=seen_out, tokens=bill.usage.total_tokens)
+            if self._flight is not None:
+                self._flight.end(time.monotonic(), bill.usage if outcome == "answered" else None)
+        return bill
+
+    def _settle(self, outcome: Outcome, final: bool, attempts: int) -> Bill:
+        """An attempt that cost nothing, and after which the request goes on, leaves no entry."""
+        bill = self._bill()
+        if self._hold is None:
+            return bill
+        if not final and not bill.cost:
+            self._means.book.release(self._hold)
+            return bill
+        now = time.monotonic()
+        course = Course(
+            time=self.job.time,
+            request_id=self.job.request_id,
+            reason=self.job.decision.reason,
+            attempts=attempts,
+            ttft=None if self._first_at is None else self._first_at - self._began,
+            seconds=now - self._began,
+            outcome=outcome,
+            final=final,
+            shadow=self.job.account.shadow,
+        )
+        entry = ledgering.entry(
+            self.job.needs, self.candidate, bill, course, self.job.capable if final else ()
+        )
+        self._means.book.settle(self._hold, entry)
+        self._means.tell(entry)
+        return bill
+
+    def _check_whole(self) -> None:
+        assert self._relay is not None
+        if not self._relay.done and self._relay.error is None:
+            raise self._incomplete()
+
+
+def cannot(candidate: Candidate, error: RequestError) -> NoRoute:
+    """For a request that `candidate` cannot be asked, as others perhaps can: caused by `error`."""
+    refusal = NoRoute(f"{candidate.name} cannot do what is asked", why=error.what)
+    refusal.__cause__ = error
+    return refusal

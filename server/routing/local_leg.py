@@ -1,0 +1,89 @@
+"""One try at an engine of this machine; see leg.py."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+
+from server.chat import engine_body
+from server.chat.relay import Relay
+from server.chat.usage import Usage
+from server.errors import EngineError, HoldfastError, RequestError
+from server.ledger.entry import NOTHING
+from server.routing import ledgering
+from server.routing.attempt import Attempt
+from server.routing.candidate import Candidate
+from server.routing.ledgering import Bill
+from server.routing.leg import Job, Leg, cannot
+from server.routing.means import Means
+from server.routing.targets import Target
+
+
+class LocalLeg(Leg):
+    def __init__(self, job: Job, candidate: Candidate, means: Means) -> None:
+        super().__init__(job, candidate, means)
+        assert isinstance(candidate.target, Target)
+        self._target = candidate.target
+        self._attempt: Attempt | None = None
+
+    def describe(self) -> str:
+        if self._attempt is not None:
+            return self._attempt.describe()
+        return self._target.member.describe()
+
+    async def _open(self) -> tuple[Relay, AsyncIterator[bytes]]:
+        job, needs, target = self.job, self.job.needs, self._target
+        try:
+            body = engine_body(
+                job.request,
+                model=target.model,
+                has_mmproj=target.sees,
+                slots=target.member.queue.slots,
+                context=target.context,
+                engine=target.build.engine,
+            )
+        except RequestError as error:
+            raise cannot(self.candidate, error) from error
+        tokens = ledgering.local_tokens(needs, self.candidate)
+        self._hold = self._means.book.claim(job.account, tokens)
+        self._flight = self._means.begin(self.candidate, needs)
+        attempt = Attempt(
+            target.member,
+            job.request.path,
+            body,
+            client=needs.key,
+            slots=job.request.n,
+            patience=self._means.patience,
+            on_slot=self._started,
+        )
+        self._attempt = attempt
+        await attempt.__aenter__()
+        relay = job.relay_for(self.candidate, None)
+        return relay, attempt.chunks() if job.request.stream else _once(attempt)
+
+    async def _close(self) -> None:
+        if self._attempt is not None:
+            await self._attempt.__aexit__(None, None, None)
+
+    def _bill(self) -> Bill:
+        usage = self.usage
+        if usage is None and self._first_at is not None:  # an event is a token, most of the time
+            usage = Usage(self.job.needs.prompt_tokens, 1 + self._pieces)
+        return Bill(usage or NOTHING, 0)
+
+    def _started(self) -> None:
+        if self._flight is not None:
+            self._flight.started(time.monotonic())
+
+    def _saw(self, error: HoldfastError | None, *, seen_out: bool, tokens: int) -> None:
+        self._means.breakers.end(self.candidate.name, error, seen_out=seen_out)
+
+    def _incomplete(self) -> HoldfastError:
+        return EngineError(
+            "the engine ended its answer before it was complete",
+            next_step="Send the request again",
+        )
+
+
+async def _once(attempt: Attempt) -> AsyncIterator[bytes]:
+    yield await attempt.whole()

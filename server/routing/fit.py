@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 from server.catalogue.capability import reaches
 from server.catalogue.cloud import CloudModel
@@ -50,42 +51,90 @@ class Case:
     """Capability that is insisted on; below the choice's where that was given up."""
 
 
-def stage(case: Case, c: Candidate, *, asked: bool = False) -> Stage:
-    """How far `c` gets. `asked`: it was named on purpose (a canary, a fallback), so that it need be
-    no part of the choice and no capability is asked of it."""
-    needs, choice = case.needs, case.choice
-    place = 0 if asked else rank(choice.patterns, c.name, c.model, c.side, c.provider)
-    if place < 0:
-        return Stage.ASKED
-    cloud = c.side == "cloud"
-    if cloud and choice.local_only:
-        return Stage.PRIVACY
-    if needs.models is not None and not _allowed(needs, c):
-        return Stage.KEY
-    if c.embeddings != (needs.endpoint == "embeddings") or (
-        cloud and needs.endpoint == "completions"
-    ):
-        return Stage.KIND
-    if needs.images and not c.image:
-        return Stage.IMAGE
-    if needs.features and not needs.features <= c.features:
-        return Stage.FEATURES
-    tokens = (c.prompt_tokens or needs.prompt_tokens) * SLACK
-    if cloud and needs.max_tokens is not None:
-        if needs.max_tokens > c.max_output:
-            return Stage.OUTPUT
-        tokens += needs.max_tokens
-    if tokens > c.context:
-        return Stage.CONTEXT
-    if case.floor and not asked:
-        named = is_name(choice.patterns[place])
-        if not reaches(c.capability.get(needs.task), case.floor, named=named):
+class Constraints:
+    """The hard constraints of one case. Laid out for speed: `stage` sees every candidate of every
+    request."""
+
+    def __init__(self, case: Case) -> None:
+        needs, choice = case.needs, case.choice
+        self._case = case
+        self._patterns = choice.patterns
+        self._places = _places(choice.patterns)
+        self._local_only = choice.local_only
+        self._keyed = needs.models is not None
+        self._embeddings = needs.endpoint == "embeddings"
+        self._bare = needs.endpoint == "completions"
+        self._images = needs.images
+        self._features = needs.features
+        self._tokens = needs.prompt_tokens
+        self._max_tokens = needs.max_tokens
+        self._task = needs.task
+        self._floor = case.floor
+        self._spare = case.spare
+
+    def stage(self, c: Candidate, *, asked: bool = False) -> Stage:
+        """How far `c` gets. `asked`: it was named on purpose (a canary, a fallback), so that it
+        need be no part of the choice and no capability is asked of it."""
+        place = 0
+        if not asked:
+            found = self._places.get(c.name)
+            place = self._place(c) if found is None else found
+        if place < 0:
+            return Stage.ASKED
+        cloud = c.side == "cloud"
+        if cloud and self._local_only:
+            return Stage.PRIVACY
+        if self._keyed and not _allowed(self._case.needs, c):
+            return Stage.KEY
+        if c.embeddings is not self._embeddings or (cloud and self._bare):
+            return Stage.KIND
+        if self._images and not c.image:
+            return Stage.IMAGE
+        if not self._features <= c.features:
+            return Stage.FEATURES
+        tokens = (c.prompt_tokens or self._tokens) * SLACK
+        if cloud and self._max_tokens is not None:
+            if self._max_tokens > c.max_output:
+                return Stage.OUTPUT
+            tokens += self._max_tokens
+        if tokens > c.context:
+            return Stage.CONTEXT
+        if self._floor and not asked and not self._reaches(c, place):
             return Stage.FLOOR
-    if case.spare is not None and c.price is not None and most(case, c) > case.spare:
-        return Stage.BUDGET
-    if c.down:
-        return Stage.DOWN if c.retry_after is None else Stage.FULL
-    return Stage.FIT
+        if self._spare is not None and c.price is not None and self._spends_too_much(c):
+            return Stage.BUDGET
+        if c.down:
+            return Stage.DOWN if c.retry_after is None else Stage.FULL
+        return Stage.FIT
+
+    def _spends_too_much(self, c: Candidate) -> bool:
+        """Mostly plain from a look at the price: then its exact bound need not be worked out."""
+        assert c.price is not None
+        assert self._spare is not None
+        rate = c.price.rate
+        output = c.max_output if self._max_tokens is None else self._max_tokens
+        if not c.price.tiers and rate.cache_write is None and rate.output >= rate.input:
+            bound = (self._tokens + self._case.needs.n * output) * rate.output
+            if bound <= self._spare * 1_000_000:
+                return False
+        return most(self._case, c) > self._spare
+
+    def _place(self, c: Candidate) -> int:
+        place = rank(self._patterns, c.name, c.model, c.side, c.provider)
+        self._places[c.name] = place
+        return place
+
+    def _reaches(self, c: Candidate, place: int) -> bool:
+        known = c.capability.get(self._task)
+        if known is not None and known >= self._floor:
+            return True
+        return reaches(known, self._floor, named=is_name(self._patterns[place]))
+
+
+@lru_cache(maxsize=1024)
+def _places(patterns: tuple[str, ...]) -> dict[str, int]:
+    """What `rank` found for each candidate, by its name."""
+    return {}
 
 
 def most(case: Case, c: Candidate) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 
 from server.catalogue.router import Match, PolicyName, Route, Router
 from server.routing.candidate import Side
@@ -85,7 +84,6 @@ def matches(when: Match, needs: Needs) -> bool:
     )
 
 
-@lru_cache(maxsize=65_536)
 def rank(patterns: tuple[str, ...], name: str, model: str, side: Side, provider: str | None) -> int:
     """Which of `patterns` is the first that stands for the candidate; -1: none does."""
     for index, pattern in enumerate(patterns):

@@ -27,6 +27,7 @@ ANSWER = 400
 """Tokens of an answer whose length nobody knows, for comparing costs and times."""
 
 Key = tuple[float, ...]
+_MILLION = 1_000_000  # prices are for so many tokens
 
 
 class Order:
@@ -40,7 +41,8 @@ class Order:
         self._draw = draw
         self._bridge = bridge
         self._answer = min(needs.max_tokens or ANSWER, ANSWER) * needs.n
-        self._usage = Usage(needs.prompt_tokens, self._answer)
+        self._prompt = needs.prompt_tokens
+        self._usage = Usage(self._prompt, self._answer)
         self._room = needs.max_tokens or 0
 
     def ranked(self, fit: Sequence[Candidate]) -> list[Candidate]:
@@ -66,16 +68,28 @@ class Order:
             return 0
         if not c.cached_tokens:
             return cost(c.price, self._usage)
-        prompt = self._usage.prompt_tokens
-        cached = min(c.cached_tokens, prompt)
-        return cost(c.price, Usage(prompt, self._answer, cached))
+        cached = min(c.cached_tokens, self._prompt)
+        return cost(c.price, Usage(self._prompt, self._answer, cached))
 
     def cheapest(self, c: Candidate) -> Key:
-        seconds, short = self._seconds(c), self._short(c)
-        if self.late(c):
+        """Laid out for speed, as every candidate of most requests comes here: it says what `late`,
+        `_seconds` and `_short` say."""
+        forecast, load = c.forecast, c.forecast.load
+        seconds = ttft = load + forecast.queue + forecast.prefill
+        if forecast.speed:
+            seconds += self._answer / forecast.speed
+        if c.sticky:
+            seconds *= 1 - HABIT
+        short = (c.prompt_tokens or self._prompt) + self._room > c.context
+        if ttft > self.slo and (self._bridge or ttft - load > self.slo):
             return (1, short, seconds)
-        price = 0 if c.price is None else self.cost(c)
-        return (0, short, price, c.forecast.load > 0, seconds)
+        price = c.price
+        if price is None:
+            return (0, short, 0, load > 0, seconds)
+        if price.tiers or c.cached_tokens:
+            return (0, short, self.cost(c) * _MILLION, 0, seconds)
+        rate = price.rate
+        return (0, short, self._prompt * rate.input + self._answer * rate.output, 0, seconds)
 
     def _fastest(self, c: Candidate) -> Key:
         return (self._short(c), self._seconds(c), self.cost(c))
@@ -110,4 +124,4 @@ class Order:
 
     def _short(self, c: Candidate) -> bool:
         """Whether there may be too little room for the whole answer."""
-        return (c.prompt_tokens or self._usage.prompt_tokens) + self._room > c.context
+        return (c.prompt_tokens or self._prompt) + self._room > c.context

@@ -13,7 +13,7 @@ from dataclasses import replace
 from server.catalogue.router import Router
 from server.routing.candidate import Candidate
 from server.routing.decision import Decision
-from server.routing.fit import Case, Stage, stage
+from server.routing.fit import Case, Constraints, Stage
 from server.routing.match import choice_of, rank
 from server.routing.needs import Needs
 from server.routing.order import Order
@@ -45,7 +45,7 @@ def decide(
     """
     choice = choice_of(needs, router)
     case = Case(needs, choice, spare, choice.floor)
-    staged = [(c, stage(case, c)) for c in candidates]
+    staged = _staged(case, candidates)
     if all(step is Stage.ASKED for _, step in staged):
         if choice.named:
             names = (name for c in candidates for name in (c.model, c.name) if c.side == "local")
@@ -87,6 +87,11 @@ def decide(
     )
 
 
+def _staged(case: Case, candidates: Sequence[Candidate]) -> Staged:
+    stage = Constraints(case).stage
+    return [(c, stage(c)) for c in candidates]
+
+
 def _lowered(case: Case, staged: Staged) -> tuple[Case, Staged]:
     """Without the floor of a task that was only guessed, where it alone leaves nothing to ask."""
     if any(step > Stage.FLOOR for _, step in staged):
@@ -94,16 +99,17 @@ def _lowered(case: Case, staged: Staged) -> tuple[Case, Staged]:
     if all(step is not Stage.FLOOR for _, step in staged):
         return case, staged
     case = replace(case, floor=0.0)
-    return case, [(c, stage(case, c)) for c, _ in staged]
+    return case, _staged(case, [c for c, _ in staged])
 
 
 def _named(case: Case, candidates: Sequence[Candidate], names: Iterable[str]) -> list[Candidate]:
     """What an operator named on purpose, in the order of the names, as far as it may and can."""
     found = []
+    constraints = Constraints(case)
     for name in names:
         for c in candidates:
             named = rank((name,), c.name, c.model, c.side, c.provider) >= 0
-            if named and stage(case, c, asked=True) is Stage.FIT:
+            if named and constraints.stage(c, asked=True) is Stage.FIT:
                 found.append(c)
     return found
 

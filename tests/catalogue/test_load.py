@@ -26,6 +26,53 @@ LITERALS = st.one_of(
 )
 
 
+ROUTED = """
+[router]
+policy = "cheapest"
+limits = { day = "5 USD" }
+[[alias]]
+name = "auto"
+candidates = ["*", "mine"]
+[[alias]]
+name = "mine"
+candidates = ["acme/*"]
+task = "coding"
+[task.coding]
+benchmarks = { gpqa = 1, ifeval = 2 }
+floor = 60
+[[team]]
+id = "research"
+limits = { rpm = 5 }
+[[provider]]
+id = "acme"
+kind = "openai"
+url = "https://acme.example"
+key = { env = "ACME_KEY" }
+[[cloud]]
+id = "acme/big"
+context = 1000
+max_output = 100
+features = ["tools"]
+efforts = ["low", "high"]
+thinking_budget = [1, 2]
+price.input = "1 USD/1M"
+price.output = "2 USD/1M"
+price.tiers = [{ above = 9, input = "2 USD/1M", output = "3 USD/1M" }]
+[[route]]
+id = "night"
+when = { hours = "22:00-06:00", tasks = ["coding"], headers = { x-a = "1" }, models = ["a*"] }
+policy = "weighted"
+candidates = ["acme/*", "auto"]
+weights = { "acme/*" = 1 }
+canary = { model = "acme/big", percent = 1 }
+shadow = { model = "acme/big", percent = 1, day = "1 USD" }
+[[route]]
+id = "rest"
+local_only = true
+fallbacks = ["local"]
+"""
+
+
 def test_the_builtin_files_come_first_and_overlays_after(
     load_over: Callable[..., Catalogue], tmp_path: Path
 ) -> None:
@@ -76,7 +123,7 @@ def test_a_changed_file_gives_a_catalogue_or_a_config_error(
     data: st.DataObject, whole: str, tmp_path: Path
 ) -> None:
     source = tmp_path / "mutated.toml"
-    source.write_text(data.draw(mutations(whole)))
+    source.write_text(data.draw(mutations(data.draw(st.sampled_from([whole, ROUTED])))))
     document = read(source)
     try:
         catalogue = assemble([document])

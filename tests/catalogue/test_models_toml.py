@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import datetime
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 import server
 from server.catalogue import BENCHMARKS, Build, Catalogue, Model, Serve, load
+from server.catalogue.capability import capability
+from server.catalogue.cloud import Rate
+from server.catalogue.router import Alias, Router
 from server.settings import Settings
+from server.units import USD
 
 SIZES = ("0.8b", "2b", "4b", "9b", "27b", "35b-a3b", "122b-a10b", "397b-a17b")
 
@@ -204,6 +209,78 @@ def test_the_licence_text_is_missing_at_27b_only(catalogue: Catalogue) -> None:
 
 def test_the_serve_table_shows_the_defaults(catalogue: Catalogue) -> None:
     assert catalogue.serve == Serve()
+
+
+def test_the_router_table_shows_the_defaults(catalogue: Catalogue) -> None:
+    router = catalogue.router
+    tables = {"aliases": {}, "tasks": {}, "routes": (), "teams": {}}
+    assert replace(router, **tables) == Router()
+    assert (router.routes, router.teams) == ((), {})
+
+
+def test_aliases_everybody_expects(catalogue: Catalogue) -> None:
+    aliases = catalogue.router.aliases
+    assert aliases["auto"] == Alias("auto", ("*",))
+    assert aliases["local"] == Alias("local", ("local",), "local-only")
+    assert aliases["fast"].policy == "fastest"
+    assert aliases["frontier"].policy == "most-capable"
+    assert aliases["coding"].task == "coding"
+
+
+def test_floors_leave_out_the_smallest_and_keep_the_middle(catalogue: Catalogue) -> None:
+    """Every task can be done here by 4B and up, none but conversation and labels by 0.8B."""
+    for task in catalogue.router.tasks.values():
+        known = {size: capability(_model(catalogue, size).scores, task) for size in SIZES}
+        assert None not in known.values(), task.name
+        assert all(known[size] >= task.floor for size in SIZES[2:]), task.name
+        easy = task.name in ("chat", "classification")
+        assert (known["0.8b"] >= task.floor) is easy, task.name
+
+
+CLOUD_PRICES = {
+    "openai/gpt-6.2-sol": (2.0, 10.0, 0.10, 2.50, ()),
+    "openai/gpt-6-luna": (0.10, 0.50, 0.01, 0.125, ((272_000, 0.20, 0.75, 0.02, 0.25),)),
+    "openai/gpt-5.2": (1.75, 14.0, 0.175, None, ()),
+    "anthropic/claude-opus-5-5": (4.0, 20.0, 0.20, 5.0, ()),
+    "anthropic/claude-sonnet-5-5": (2.0, 10.0, 0.10, 2.50, ()),
+    "anthropic/claude-haiku-5-5": (
+        0.10, 0.50, 0.01, 0.125, ((100_000, 0.50, 2.50, 0.05, 0.625),)
+    ),
+    "gemini/gemini-3.1-pro-preview": (2.0, 12.0, 0.20, None, ((200_000, 4.0, 18.0, None, None),)),
+    "gemini/gemini-3.5-flash": (1.50, 9.0, 0.15, None, ()),
+    "gemini/gemini-3.5-flash-lite": (0.30, 2.50, 0.03, None, ()),
+}  # fmt: skip
+"""USD for a million tokens: input, output, cached input, cache write, and those beyond a prompt."""
+
+
+def test_prices_of_clouds(catalogue: Catalogue) -> None:
+    def usd(rate: Rate) -> tuple[float | None, ...]:
+        amounts = (rate.input, rate.output, rate.cached_input, rate.cache_write)
+        return tuple(None if amount is None else amount / USD for amount in amounts)
+
+    assert {
+        name: (
+            *usd(model.price.rate),
+            tuple((tier.above, *usd(tier.rate)) for tier in model.price.tiers),
+        )
+        for name, model in catalogue.clouds.items()
+    } == CLOUD_PRICES
+
+
+def test_clouds_can_be_reached_with_a_key_and_over_tls_only(catalogue: Catalogue) -> None:
+    assert {name: provider.kind for name, provider in catalogue.providers.items()} == {
+        "openai": "openai-responses",
+        "anthropic": "anthropic",
+        "gemini": "gemini",
+    }
+    for provider in catalogue.providers.values():
+        assert provider.url.startswith("https://")
+        assert provider.key is not None
+        assert provider.key.env == f"{provider.id.upper()}_API_KEY"
+        assert not provider.zero_retention  # nothing is agreed until somebody says so
+    for model in catalogue.clouds.values():
+        assert model.efforts, "each of them thinks"
+        assert not model.retired(datetime.date(2026, 11, 21))
 
 
 def test_sampling_of_the_cards(catalogue: Catalogue) -> None:

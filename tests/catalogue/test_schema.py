@@ -15,7 +15,20 @@ from server.catalogue import (
     Serve,
     ServedModel,
     Vision,
+    routing_schema,
     schema,
+)
+from server.catalogue.cloud import CloudModel, KeySource, Provider, Rate
+from server.catalogue.router import (
+    Alias,
+    Canary,
+    Limits,
+    Match,
+    Route,
+    Router,
+    Shadow,
+    Task,
+    Team,
 )
 
 PAIRS = [
@@ -27,6 +40,22 @@ PAIRS = [
     (schema.BUILD, Build, set()),
     # `like` is resolved away; builds stand in tables of their own.
     (schema.MODEL, Model, {"like", "builds"}),
+    # Entries of [router] stand in tables of their own.
+    (routing_schema.ROUTER, Router, {"aliases", "tasks", "routes", "teams"}),
+    (routing_schema.LIMITS, Limits, set()),
+    (routing_schema.ALIAS, Alias, set()),
+    (routing_schema.TASK, Task, {"name"}),
+    (routing_schema.MATCH, Match, set()),
+    (routing_schema.CANARY, Canary, set()),
+    (routing_schema.SHADOW, Shadow, set()),
+    (routing_schema.TEAM, Team, set()),
+    (routing_schema.KEY, KeySource, set()),
+    (routing_schema.PROVIDER, Provider, set()),
+    (routing_schema.PRICE, Rate, {"tiers"}),
+    # A route without conditions is for every request.
+    (routing_schema.ROUTE, Route, {"when"}),
+    # The provider is the beginning of the id; name and title are the id where nothing is said.
+    (routing_schema.CLOUD, CloudModel, {"provider", "name", "title"}),
 ]
 
 

@@ -22,8 +22,8 @@ class Line:
     """y = a + b x with a, b >= 0, fitted to the latest points by least squares of relative errors.
 
     `a` and `b` are what is expected at first; `at`: an x that is typical, in the middle of what is
-    to come. Where the points do not tell a and b apart, since all have much the same x, the
-    expectation decides between them.
+    to come. Where the points do not tell a and b apart, since all have much the same x, what was
+    expected decides between them, as a shape: it is scaled to the points.
     """
 
     def __init__(self, a: float, b: float, at: float) -> None:
@@ -31,7 +31,10 @@ class Line:
         self.b = b
         self.points = 0
         """How many were taken in."""
-        self._prior = _sums(0.0, max(a, 1e-9), _PRIOR, _sums(at, a + b * at, _PRIOR, _NOTHING))
+        self._expected = (max(a, 1e-9), max(a, 1e-9) + b * at)
+        """At 0 and at `at`."""
+        self._at = at
+        self._scale = Recent(1.0)
         self._seen = _NOTHING
 
     @property
@@ -43,14 +46,17 @@ class Line:
 
     def add(self, x: float, y: float) -> None:
         """Take in a point; y must be above 0."""
-        expected = self(x)
+        fitted = self(x)
         if self.points >= _SURE:
-            y = min(max(y, expected / _OUTLIER), expected * _OUTLIER)
+            y = min(max(y, fitted / _OUTLIER), fitted * _OUTLIER)
         self.points += 1
+        low, high = self._expected
+        self._scale.add(y / (low + (high - low) * x / self._at))
+        scale = self._scale.value
         self._seen = _sums(x, y, 1.0, [_FORGET * part for part in self._seen])
-        w, wx, wy, wxx, wxy = (p + s for p, s in zip(self._prior, self._seen, strict=True))
-        spread = w * wxx - wx * wx
-        b = (w * wxy - wx * wy) / spread if spread > 0 else 0.0
+        prior = _sums(0.0, low * scale, _PRIOR, self._seen)
+        w, wx, wy, wxx, wxy = _sums(self._at, high * scale, _PRIOR, prior)
+        b = (w * wxy - wx * wy) / (w * wxx - wx * wx)
         if b <= 0:
             self.a, self.b = wy / w, 0.0
         else:

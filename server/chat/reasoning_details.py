@@ -8,8 +8,8 @@ Engines never get any.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
 
 from server.chat.checks import array, mapping
 
@@ -21,6 +21,7 @@ _STRINGS = ("text", "signature", "data", "id", "summary")
 _NUMBERS = ("index", "at")  # `at`: characters of the answer's text that came before it
 
 Detail = Mapping[str, Any]
+Piece = Literal["text", "call", "detail"]
 
 
 def parse_details(value: Any, name: str) -> list[Detail]:
@@ -53,6 +54,32 @@ def usable_detail(given: Detail, index: int) -> Detail | None:
 def details_of(message: Mapping[str, Any], form: str) -> list[Detail]:
     """Those of an assistant message that belong to the provider whose `form` it is, in order."""
     return [one for one in message.get("reasoning_details", ()) if one["format"] == form]
+
+
+def in_order(message: Mapping[str, Any], form: str) -> Iterator[tuple[Piece, Any]]:
+    """An assistant message piece by piece, as its provider said it: `text` (not empty), `call` (an
+    entry of `tool_calls`) and `detail` (an entry of format `form`).
+
+    A detail's `index` is its place among the pieces, its `at` the characters of text before it;
+    where it has no `at`, the text is taken for one piece.
+    """
+    text: str = message["content"]
+    calls = list(message.get("tool_calls", ()))
+    written = count = 0
+    for detail in sorted(details_of(message, form), key=lambda one: one["index"]):
+        at = detail.get("at", len(text) if count < detail["index"] else written)
+        if text[written:at]:
+            yield "text", text[written:at]
+            written, count = at, count + 1
+        while calls and count < detail["index"]:
+            yield "call", calls.pop(0)
+            count += 1
+        yield "detail", detail
+        count += 1
+    if text[written:]:
+        yield "text", text[written:]
+    for call in calls:
+        yield "call", call
 
 
 def _among(value: Any, known: frozenset[str]) -> bool:

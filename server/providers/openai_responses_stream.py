@@ -1,0 +1,222 @@
+"""What OpenAI's Responses API answers -> events.
+
+https://platform.openai.com/docs/api-reference/responses-streaming. Items of the output that are of
+no kind that was asked for (searches, files, ...) say nothing here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import orjson
+
+from server.chat.events import (
+    Arguments,
+    Began,
+    CallBegan,
+    Ended,
+    Event,
+    Finished,
+    FinishReason,
+    Logprobs,
+    Refusal,
+    Text,
+    Thinking,
+    ThinkingDetail,
+    Used,
+)
+from server.chat.sse_reader import SseReader
+from server.chat.usage import Usage, count_in
+from server.errors import ProviderError
+from server.providers.openai_error import stream_failure
+from server.providers.openai_responses_body import FORMAT
+
+_UNREADABLE = (ValueError, TypeError, LookupError, AttributeError)
+_INCOMPLETE: dict[str, FinishReason] = {
+    "max_output_tokens": "length",
+    "content_filter": "content_filter",
+}
+
+
+class ResponsesDecoder:
+    """feed(bytes, cut anywhere) -> events; see relay.Decoder."""
+
+    def __init__(self) -> None:
+        self._reader = SseReader()
+        self._ended = False
+        self._calls: dict[int, int] = {}
+        """Place in the output -> number of the call."""
+        self._told: set[tuple[int, str]] = set()
+        """Places of which the words have come piece by piece, and which words."""
+        self._written = 0
+        """Characters of text so far."""
+
+    def feed(self, chunk: bytes) -> list[Event]:
+        """Raises what the stream reports, and ProviderError for what cannot be read."""
+        events: list[Event] = []
+        for _, data in self._reader.feed(chunk):
+            if self._ended or data == b"[DONE]":  # which others than OpenAI send
+                break
+            try:
+                parsed = orjson.loads(data)
+                kind = parsed["type"]
+                if kind not in ("error", "response.failed"):
+                    read = _READ.get(kind)
+                    events += read(self, parsed) if read else ()
+                    continue
+                error = parsed["response"] if kind == "response.failed" else parsed
+                error = error.get("error") or error
+            except _UNREADABLE:
+                raise unreadable() from None
+            raise stream_failure(error)
+        return events
+
+    def decode(self, body: bytes) -> list[Event]:
+        """The events of an answer that came whole."""
+        try:
+            response = orjson.loads(body)
+            error = response.get("error")
+            if not error:
+                return list(self._whole(response))
+        except _UNREADABLE:
+            raise unreadable() from None
+        raise stream_failure(error)
+
+    def _whole(self, response: dict[str, Any]) -> Iterator[Event]:
+        yield from self._began({"response": response})
+        for index, item in enumerate(response["output"]):
+            yield from self._item_done({"output_index": index, "item": item})
+        yield from self._end({"response": response})
+
+    def _began(self, event: dict[str, Any]) -> Iterator[Event]:
+        response = event["response"]
+        yield Began(str(response["id"]), str(response["model"]))
+
+    def _item_added(self, event: dict[str, Any]) -> Iterator[Event]:
+        item, place = event["item"], event["output_index"]
+        if item["type"] == "function_call" and place not in self._calls:
+            number = self._calls[place] = len(self._calls)
+            yield CallBegan(number, _string(item["call_id"]), _string(item["name"]))
+
+    def _item_done(self, event: dict[str, Any]) -> Iterator[Event]:
+        """Says what has not been said piece by piece."""
+        item, place = event["item"], event["output_index"]
+        kind = item["type"]
+        if kind == "function_call":
+            yield from self._item_added(event)
+            if (place, "arguments") not in self._told and item["arguments"]:
+                yield Arguments(self._calls[place], _string(item["arguments"]))
+        elif kind == "message":
+            for part in item["content"]:
+                yield from self._part(part, place)
+        elif kind == "reasoning":
+            texts = [*(item.get("content") or ()), *(item.get("summary") or ())]
+            if texts and (place, "thinking") not in self._told:
+                yield Thinking("\n\n".join([text["text"] for text in texts]))
+            if item.get("encrypted_content"):
+                yield ThinkingDetail(
+                    {
+                        "type": "reasoning.encrypted",
+                        "format": FORMAT,
+                        "id": _string(item["id"]),
+                        "data": _string(item["encrypted_content"]),
+                        "index": place,
+                        "at": self._written,
+                    }
+                )
+
+    def _part(self, part: dict[str, Any], place: int) -> Iterator[Event]:
+        if part["type"] == "refusal" and (place, "refusal") not in self._told:
+            yield Refusal(_string(part["refusal"]))
+        elif part["type"] == "output_text" and (place, "text") not in self._told:
+            if part["text"]:
+                self._written += len(part["text"])
+                yield Text(part["text"])
+            if part.get("logprobs"):
+                yield Logprobs([_logprob(entry) for entry in part["logprobs"]])
+
+    def _text(self, event: dict[str, Any]) -> Iterator[Event]:
+        text = _string(event["delta"])
+        self._told.add((event["output_index"], "text"))
+        self._written += len(text)
+        yield Text(text)
+        if event.get("logprobs"):
+            yield Logprobs([_logprob(entry) for entry in event["logprobs"]])
+
+    def _refusal(self, event: dict[str, Any]) -> Iterator[Event]:
+        self._told.add((event["output_index"], "refusal"))
+        yield Refusal(_string(event["delta"]))
+
+    def _thinking(self, event: dict[str, Any]) -> Iterator[Event]:
+        self._told.add((event["output_index"], "thinking"))
+        yield Thinking(_string(event["delta"]))
+
+    def _summary_part(self, event: dict[str, Any]) -> Iterator[Event]:
+        if event.get("summary_index"):
+            yield Thinking("\n\n")
+
+    def _arguments(self, event: dict[str, Any]) -> Iterator[Event]:
+        place = event["output_index"]
+        self._told.add((place, "arguments"))
+        yield Arguments(self._calls[place], _string(event["delta"]))
+
+    def _end(self, event: dict[str, Any]) -> Iterator[Event]:
+        response = event["response"]
+        reason: FinishReason = "tool_calls" if self._calls else "stop"
+        if response.get("status") == "incomplete":
+            details = response.get("incomplete_details") or {}
+            reason = _INCOMPLETE.get(str(details.get("reason")), "length")
+        yield Finished(reason)
+        if response.get("usage"):
+            yield Used(_usage(response["usage"]))
+        self._ended = True
+        yield Ended()
+
+
+_READ: dict[str, Callable[[ResponsesDecoder, dict[str, Any]], Iterator[Event]]] = {
+    "response.created": ResponsesDecoder._began,
+    "response.output_item.added": ResponsesDecoder._item_added,
+    "response.output_item.done": ResponsesDecoder._item_done,
+    "response.output_text.delta": ResponsesDecoder._text,
+    "response.refusal.delta": ResponsesDecoder._refusal,
+    "response.reasoning_text.delta": ResponsesDecoder._thinking,
+    "response.reasoning_summary_text.delta": ResponsesDecoder._thinking,
+    "response.reasoning_summary_part.added": ResponsesDecoder._summary_part,
+    "response.function_call_arguments.delta": ResponsesDecoder._arguments,
+    "response.completed": ResponsesDecoder._end,
+    "response.incomplete": ResponsesDecoder._end,
+}
+"""Events of any other type say nothing that one of these does not."""
+
+
+def unreadable() -> ProviderError:
+    return ProviderError("The provider sent an answer that cannot be read", next_step="Try again")
+
+
+def _usage(usage: dict[str, Any]) -> Usage:
+    read, written = usage.get("input_tokens_details"), usage.get("output_tokens_details")
+    return Usage(
+        int(usage["input_tokens"]),
+        int(usage["output_tokens"]),
+        count_in(read, "cached_tokens"),
+        count_in(read, "cache_write_tokens"),
+        count_in(written, "reasoning_tokens"),
+    )
+
+
+def _logprob(entry: dict[str, Any]) -> dict[str, Any]:
+    """In the shape of chat completions, which also gives the bytes of a token."""
+    others = entry.get("top_logprobs") or ()
+    return {**_token(entry), "top_logprobs": [_token(one) for one in others]}
+
+
+def _token(entry: dict[str, Any]) -> dict[str, Any]:
+    token = _string(entry["token"])
+    return {"token": token, "logprob": entry["logprob"], "bytes": list(token.encode())}
+
+
+def _string(value: Any) -> str:
+    if type(value) is not str:
+        raise TypeError(f"{type(value)} where a string is expected")
+    return value

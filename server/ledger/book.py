@@ -152,7 +152,7 @@ class Book:
         self.check(account, reservation.cost, reservation.tokens)
         hold = self._hold(account, reservation.cost, reservation.tokens, durable=True)
         written = asyncio.get_running_loop().create_future()
-        self._batch.reservations.append((hold.id, account, reservation))
+        self._batch.reservations.append((hold.id, self._balance.day, account, reservation))
         self._waiting.append(written)
         self._flush_soon()
         try:

@@ -17,7 +17,7 @@ ENTRY_COLUMNS = (
     "outcome", "final",
 )  # fmt: skip
 HOLD_COLUMNS = (
-    "id", "time", "request_id", "key_id", "team", "shadow", "endpoint", "asked", "model",
+    "id", "day", "time", "request_id", "key_id", "team", "shadow", "endpoint", "asked", "model",
     "provider", "cost", "prompt_tokens", "output_tokens",
 )  # fmt: skip
 
@@ -53,11 +53,12 @@ def entry_row(day: int, entry: Entry) -> Row:
     )  # fmt: skip
 
 
-def hold_row(hold: int, account: Account, reservation: Reservation) -> Row:
+def hold_row(hold: int, day: int, account: Account, reservation: Reservation) -> Row:
     return (
-        hold, reservation.time, reservation.request_id, account.key, account.team, account.shadow,
-        reservation.endpoint, reservation.asked, reservation.model, reservation.provider,
-        reservation.cost, reservation.prompt_tokens, reservation.output_tokens,
+        hold, day, reservation.time, reservation.request_id, account.key, account.team,
+        account.shadow, reservation.endpoint, reservation.asked, reservation.model,
+        reservation.provider, reservation.cost, reservation.prompt_tokens,
+        reservation.output_tokens,
     )  # fmt: skip
 
 

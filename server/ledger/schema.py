@@ -50,6 +50,7 @@ CREATE TABLE entry (
 CREATE INDEX entry_day ON entry (day);
 CREATE TABLE hold (
     id INTEGER PRIMARY KEY,
+    day INTEGER NOT NULL,
     time REAL NOT NULL,
     request_id TEXT NOT NULL,
     key_id TEXT NOT NULL,

@@ -42,8 +42,8 @@ FROM entry WHERE day >= :first GROUP BY key_id, team, shadow
 class Batch:
     """What goes into one transaction."""
 
-    reservations: list[tuple[int, Account, Reservation]] = field(default_factory=list)
-    """With the id of each one's hold."""
+    reservations: list[tuple[int, int, Account, Reservation]] = field(default_factory=list)
+    """With the id of each one's hold, and the day on which it was made."""
     ended: list[int] = field(default_factory=list)
     """Holds that are no longer."""
     entries: list[tuple[int, Entry]] = field(default_factory=list)
@@ -221,7 +221,7 @@ def _insert(connection: sqlite3.Connection, batch: Batch, chain: Chain) -> None:
     if batch.reservations:
         departures = [
             chain.add(one.time, one.request_id, account.key, one.host, one.model, one.body)
-            for _, account, one in batch.reservations
+            for *_, account, one in batch.reservations
         ]
         connection.executemany(
             _INSERT_HOLD, [rows.hold_row(*reserved) for reserved in batch.reservations]
@@ -250,8 +250,11 @@ def _insert(connection: sqlite3.Connection, batch: Batch, chain: Chain) -> None:
 
 def _recover(connection: sqlite3.Connection, now: float) -> Found:
     """Settle every open hold at its maximum, and sum up the latest day and month."""
-    (latest,) = connection.execute("SELECT MAX(day) FROM entry").fetchone()
-    day = max(day_of(now), latest or 0)
+    days = [
+        connection.execute(f"SELECT MAX(day) FROM {table}").fetchone()[0]  # noqa: S608
+        for table in ("entry", "hold")
+    ]
+    day = max(day_of(now), *(latest or 0 for latest in days))
     columns = ", ".join(rows.HOLD_COLUMNS)
     with _transaction(connection):
         held = connection.execute(f"SELECT {columns} FROM hold").fetchall()  # noqa: S608

@@ -180,8 +180,8 @@ def _why(error: Exception) -> str:
         return "TLS failed"
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "it does not answer"
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else None
-    return (cause.strerror if cause else None) or type(error).__name__
+    number = error.os_error.errno if isinstance(error, aiohttp.ClientConnectorError) else None
+    return os.strerror(number) if number else type(error).__name__
 
 
 def _proxies(environment: Mapping[str, str]) -> dict[str, str]:

@@ -1,12 +1,14 @@
 """Which GPUs of a rig are interchangeable: moving a deployment among them changes nothing.
 
 A plan need only say how many of each kind an option takes; which ones is found in one go for all.
+Whose ranks share each layer needs GPUs that are joined alike; all others need GPUs of a kind.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from server.planning.deployment import Deployment
 from server.planning.device import Device
@@ -18,16 +20,67 @@ Group = tuple[str, ...]
 """Ids of interchangeable GPUs, in the rig's order."""
 
 
-def groups(rig: Rig) -> tuple[Group, ...]:
-    """The GPUs of `rig`, each in one group. How much memory is free may differ within a group."""
-    found: list[list[Device]] = []
+@dataclass(frozen=True, slots=True)
+class Need:
+    """So many GPUs of a group, and so many MiB on each of them."""
+
+    group: Group
+    count: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """The GPUs of a rig, each in one group. How much of a GPU is free may differ within a group."""
+
+    by_kind: tuple[Group, ...]
+    by_link: tuple[Group, ...]
+    """Of these groups those that have the same ways to all others."""
+
+    def groups(self, tensor_parallel: int) -> tuple[Group, ...]:
+        """The groups within which a deployment of so many ranks may be moved. Between the stages
+        of a pipeline little is sent, and a constant stands for it (planning/efficiency.py)."""
+        return self.by_link if tensor_parallel > 1 else self.by_kind
+
+    def of(self, deployment: Deployment) -> tuple[Group, ...]:
+        return self.groups(deployment.tensor_parallel)
+
+
+def alike(rig: Rig) -> Alike:
+    by_kind: list[list[Device]] = []
+    by_link: list[list[Device]] = []
     for gpu in rig.gpus:
-        home = next((group for group in found if _alike(rig, group[0], gpu)), None)
-        if home is None:
-            found.append([gpu])
-        else:
-            home.append(gpu)
-    return tuple(tuple(gpu.id for gpu in group) for group in found)
+        _sort_in(gpu, [group for group in by_kind if _kind(group[0]) == _kind(gpu)], by_kind)
+        _sort_in(gpu, [group for group in by_link if _joined_alike(rig, group[0], gpu)], by_link)
+    kinds, links = (
+        tuple(tuple(gpu.id for gpu in group) for group in found) for found in (by_kind, by_link)
+    )
+    return Alike(kinds, links)
+
+
+def _sort_in(gpu: Device, homes: Sequence[list[Device]], found: list[list[Device]]) -> None:
+    if homes:
+        homes[0].append(gpu)
+    else:
+        found.append([gpu])
+
+
+def within(mine: Iterable[Need], theirs: Sequence[Need]) -> bool:
+    """Whether what takes `mine` can stand wherever something stands that takes `theirs`."""
+    for need in mine:
+        room = sum(
+            other.count
+            for other in theirs
+            if other.size >= need.size and _is_part(other.group, need.group)
+        )
+        if room < need.count:
+            return False
+    return True
+
+
+@lru_cache(maxsize=1024)
+def _is_part(other: Group, group: Group) -> bool:
+    return set(other) <= set(group)
 
 
 def moved(option: Option, to: Sequence[str]) -> Option:
@@ -50,16 +103,16 @@ def side_by_side(options: Sequence[Option], rig: Rig) -> tuple[Option, ...]:
     ordered = sorted(options, key=lambda o: (-len(o.deployment.gpus), -o.capability))
     met = dict.fromkeys(gpu for option in ordered for gpu in option.deployment.gpus)
     names: dict[str, str] = {}
-    for group in groups(rig):
+    for group in alike(rig).by_link:
         for room in {free.get(gpu) for gpu in group}:
             equal = [gpu for gpu in group if free.get(gpu) == room]
             names |= zip((gpu for gpu in met if gpu in equal), equal, strict=False)
     return tuple(moved(o, [names[gpu] for gpu in o.deployment.gpus]) for o in options)
 
 
-def canonical(deployment: Deployment, alike: Sequence[Group]) -> Deployment:
+def canonical(deployment: Deployment, at: Alike) -> Deployment:
     """`deployment` on the first GPUs of each group that it uses: equal for all it can move to."""
-    home = {gpu: group for group in alike for gpu in group}
+    home = {gpu: group for group in at.of(deployment) for gpu in group}
     taken: dict[Group, int] = {}
     gpus = []
     for gpu in deployment.gpus:
@@ -78,7 +131,7 @@ def _renamed(footprint: Footprint, names: Mapping[str, str]) -> Footprint:
     )
 
 
-def _alike(rig: Rig, first: Device, second: Device) -> bool:
+def _joined_alike(rig: Rig, first: Device, second: Device) -> bool:
     """Whether swapping the two leaves everything but the free memory as it is."""
     return _kind(first) == _kind(second) and all(
         _way(rig, first, other) == _way(rig, second, other)

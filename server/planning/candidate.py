@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import ge
 
-from server.planning.alike import Group
+from server.planning.alike import Alike, Group, Need, within
 from server.planning.demand import Demand, Wish
 from server.planning.device import RAM_ID
 from server.planning.footprint.component import Footprint
@@ -14,15 +14,6 @@ from server.planning.plan import Option
 from server.planning.rig import Rig
 from server.planning.worth import Mode, modes, serves
 from server.units import MIB
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """So many GPUs of a group, and so many MiB on each of them."""
-
-    group: Group
-    count: int
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +47,13 @@ class Candidate:
         return (
             self.ram <= other.ram
             and self.fetched <= other.fetched
-            and _within(self.needs, other.needs)
+            and within(self.needs, other.needs)
             and (
                 other.option.asleep is None
                 or (
                     self.option.asleep is not None
                     and self.asleep_ram <= other.asleep_ram
-                    and _within(self.asleep, other.asleep)
+                    and within(self.asleep, other.asleep)
                 )
             )
         )
@@ -79,7 +70,7 @@ def candidates(
     demand: Demand,
     shares: Sequence[float],
     rig: Rig,
-    alike: Sequence[Group],
+    alike: Alike,
 ) -> Iterator[Candidate]:
     """Each option for each wish that it serves, in a stable order."""
     ordered = sorted(options, key=lambda option: option.deployment.key)
@@ -131,24 +122,14 @@ def placed(candidate: Candidate, chosen: Mapping[Group, Sequence[str]]) -> tuple
     return tuple(next(left[home[gpu]]) for gpu in candidate.option.deployment.gpus)
 
 
-def _within(needs: Sequence[Need], other: Sequence[Need]) -> bool:
-    room = {need.group: need for need in other}
-    return all(
-        (most := room.get(need.group)) is not None
-        and need.count <= most.count
-        and need.size <= most.size
-        for need in needs
-    )
-
-
 def _needs(
-    option: Option, footprint: Footprint, rig: Rig, alike: Sequence[Group]
+    option: Option, footprint: Footprint, rig: Rig, alike: Alike
 ) -> tuple[tuple[Need, ...], int]:
     """By group of GPUs the size of the largest share, since any of them may get it; and RAM's."""
     own = {gpu.id for gpu in rig.gpus if gpu.pool == gpu.id}
     ram = sum(size for device, size in footprint.by_device().items() if device not in own)
     needs = []
-    for group in alike:
+    for group in alike.of(option.deployment):
         used = [gpu for gpu in option.deployment.gpus if gpu in group]
         if used:
             sizes = [footprint.on(gpu) if gpu in own else 0 for gpu in used]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from server.planning.alike import Group, groups, moved
+from server.planning.alike import Group, alike, moved
 from server.planning.candidate import Candidate, candidates, placed
 from server.planning.demand import Demand
 from server.planning.device import RAM_ID
@@ -24,7 +24,7 @@ _HOLDING: tuple[Mode, ...] = ("resident", "asleep")
 
 def greedy(options: Sequence[Option], demand: Demand, rig: Rig) -> tuple[Seat, ...]:
     """Seats that fit, in the order of the demand; wishes for which nothing fits are left out."""
-    return seated(list(candidates(options, demand, shares(demand, options), rig, groups(rig))), rig)
+    return seated(list(candidates(options, demand, shares(demand, options), rig, alike(rig))), rig)
 
 
 def seated(found: Sequence[Candidate], rig: Rig) -> tuple[Seat, ...]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from server.catalogue import Catalogue, EngineName
-from server.planning.alike import groups
+from server.planning.alike import alike
 from server.planning.available import Look, available, beaten, wanted
 from server.planning.calibration import NONE, Corrections
 from server.planning.contradiction import check
@@ -67,7 +67,7 @@ def options(
         catalogue, demand, look, held_only=held_only, engines=engines, exact=exact or {}
     )
     builds, worse = beaten(usable, demand)
-    ground = Ground(rig, groups(rig), corrections, measured)
+    ground = Ground(rig, alike(rig), corrections, measured)
     found: dict[str, Option] = {}
     unfit: dict[str, Rejection] = {}
     for wish in demand.wishes:
@@ -177,7 +177,7 @@ def undominated(sketches: Sequence[Sketch]) -> list[Sketch]:
     """
 
     def key(s: Sketch) -> tuple[int, float, str]:
-        taken = s.ram + sum(count * size for _, count, size in s.needs)
+        taken = s.ram + sum(need.count * need.size for need in s.needs)
         return taken, s.merit[2], s.available.build.name
 
     kept: list[Sketch] = []

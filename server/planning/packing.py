@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from server.planning.alike import canonical, groups, moved
-from server.planning.candidate import Candidate, Need, placed
+from server.planning.alike import Need, alike, canonical, moved
+from server.planning.candidate import Candidate, placed
 from server.planning.demand import Demand
 from server.planning.deployment import Deployment
 from server.planning.device import RAM_ID
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Literal = Any
 """A Boolean variable of the model; ortools has no types of its own for mypy."""
+
+
+Way = tuple[Candidate, Mode]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +46,10 @@ class Choice:
 class Packing:
     """The model with the expressions that are maximized one after the other."""
 
-    found: Sequence[Candidate]
+    ways: Sequence[Way]
     demand: Demand
     rig: Rig
     running: Sequence[Deployment]
-    allows: Callable[[Candidate, Mode], bool] = lambda _candidate, _mode: True
-    """What of the candidates is a choice at all."""
     model: cp_model.CpModel = field(init=False)
     choices: list[Choice] = field(init=False)
 
@@ -56,16 +57,10 @@ class Packing:
         from ortools.sat.python import cp_model
 
         self.model = cp_model.CpModel()
-        self._alike = groups(self.rig)
+        self._alike = alike(self.rig)
         self._free = capacity(self.rig)
         self._pins = any(wish.pin for wish in self.demand.wishes)
-        self.choices = [
-            choice
-            for c in self.found
-            for mode in c.modes
-            if self.allows(c, mode)
-            for choice in self._choice(c, mode)
-        ]
+        self.choices = [choice for c, mode in self.ways for choice in self._choice(c, mode)]
         self._wishes()
         self._held = {pool: self._sum(pool, ("resident", "asleep")) for pool in self._free}
         self._memory()
@@ -157,6 +152,24 @@ class Packing:
 
     # What it is worth
 
+    def goal(self, name: str) -> Any:
+        """By its name in the score (planning/room.py), or `pace and headroom`."""
+        by_name = {
+            "lead": self.lead,
+            "coverage": self.coverage,
+            "kept": self.kept,
+            "pace": self.pace,
+            "headroom": self.headroom,
+            "pace and headroom": self._pace_and_headroom,
+        }
+        return by_name[name]()
+
+    def worth(self, name: str, score: Mapping[str, int]) -> int:
+        """What a plan of this score is worth to the goal."""
+        if name == "pace and headroom":
+            return score["pace"] * (self._most_headroom + 1) + score["headroom"]
+        return score[name]
+
     def lead(self) -> Any:
         """The most that a resident is worth to lead: of one that is named the leader, at most."""
         terms = []
@@ -197,10 +210,16 @@ class Packing:
 
     def headroom(self) -> Any:
         """What is left free of all pools, in GiB."""
-        most = sum(self._free.values())
-        left = self.model.new_int_var(0, most // STEP, "headroom")
-        self.model.add(STEP * left + sum(self._held.values()) <= most)
+        left = self.model.new_int_var(0, self._most_headroom, "headroom")
+        self.model.add(STEP * left + sum(self._held.values()) <= sum(self._free.values()))
         return left
+
+    @property
+    def _most_headroom(self) -> int:
+        return sum(self._free.values()) // STEP
+
+    def _pace_and_headroom(self) -> Any:
+        return self.pace() * (self._most_headroom + 1) + self.headroom()
 
     # What was chosen
 

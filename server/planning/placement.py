@@ -7,30 +7,25 @@ Each is brought to its best before the next is looked at, and is then held there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from server.planning.alike import canonical, groups, side_by_side
+from server.planning.alike import alike, canonical, side_by_side
 from server.planning.candidate import Candidate, candidates, undominated
 from server.planning.demand import Demand
 from server.planning.deployment import Deployment
 from server.planning.greedy import Table, seated, settled
-from server.planning.packing import Packing
+from server.planning.packing import Way
 from server.planning.plan import Option, Plan, Rejection
 from server.planning.reasons import plan_of
 from server.planning.refusal import refusal
 from server.planning.rig import Rig
 from server.planning.room import Seat, fits, score
-from server.planning.worth import MODES, Mode, coverage, lead, pace, shares
+from server.planning.search import Search
+from server.planning.worth import MODES, coverage, lead, pace, shares
 
 SECONDS = 8.0
 """Of the solver's work: most plans are proven in a tenth of it, the hardest to within 1 %."""
-_LEAST = 0.5
-"""What each goal gets at least, whatever those before it took."""
-_LEAST_GAP = 1e-6
-_WALL_FACTOR = 6.0
-"""A machine so much slower than the solver's own clock assumes still gives the same plan."""
 
 
 def place(
@@ -83,37 +78,37 @@ def solve(
     seconds: float = SECONDS,
 ) -> Solution | None:
     """The best seats; None where what must be served cannot be. See `place`."""
-    alike = groups(rig)
-    found = list(candidates(options, demand, shares(demand, options), rig, alike))
-    kept = {canonical(deployment, alike) for deployment in running}
+    interchangeable = alike(rig)
+    found = list(candidates(options, demand, shares(demand, options), rig, interchangeable))
+    kept = {canonical(deployment, interchangeable) for deployment in running}
     start = seated(found, rig)
-    search = _Search(found, demand, rig, running, start, seconds)
+    search = Search(found, demand, rig, running, start, seconds)
 
     def is_kept(c: Candidate) -> bool:
         return c.option.deployment in kept
 
-    leading, covered = _most_lead(found), sum(_most_covered(found).values())
-    packing = search.packing(lambda c: (lead(c.option, c.wish), *_covered(c), is_kept(c)))
-    if not search.maximize(packing, "lead", packing.lead(), leading):
-        return None if search.infeasible else Solution(start, proven=False, gap=1.0)
-    search.maximize(packing, "coverage", packing.coverage(), covered)
-    if running:
-        search.maximize(packing, "kept", packing.kept())
-    leading, slack = search.values[0], covered - search.values[1]
     most = _most_covered(found)
-
-    def reached(c: Candidate, mode: Mode) -> bool:
-        return coverage(c.option, c.wish, mode) >= most[c.position] - slack
-
+    leading, covered = _most_lead(found), sum(most.values())
     packing = search.packing(
-        lambda c: (lead(c.option, c.wish) >= leading, *_covered(c), is_kept(c), *_paces(c)),
-        reached,
+        _ways(undominated(found, lambda c: (lead(c.option, c.wish), *_covered(c), is_kept(c))))
     )
-    goals = (packing.lead, packing.coverage, packing.kept)
-    for goal, value in zip(goals, search.values, strict=False):
-        packing.model.add(goal() >= value)
-    search.maximize(packing, "pace", packing.pace())
-    search.maximize(packing, "headroom", packing.headroom())
+    if not search.maximize(packing, "lead", leading):
+        return None if search.infeasible else Solution(start, proven=False, gap=1.0)
+    search.maximize(packing, "coverage", covered)
+    if running:
+        search.maximize(packing, "kept")
+    leading, slack = search.values["lead"], covered - search.values["coverage"]
+    useful = undominated(
+        found,
+        lambda c: (lead(c.option, c.wish) >= leading, *_covered(c), is_kept(c), *_paces(c)),
+    )
+    search.fastest(
+        [
+            (c, mode)
+            for c, mode in _ways(useful)
+            if coverage(c.option, c.wish, mode) >= most[c.position] - slack
+        ]
+    )
     seats = settled(Table(rig, dict(search.seats)), found)
     is_better = score(seats, demand, rig, running) >= score(start, demand, rig, running)
     if not (is_better and fits(seats, rig)):
@@ -122,6 +117,10 @@ def solve(
         together = side_by_side([seat.option for seat in seats], rig)
         seats = tuple(replace(seat, option=o) for seat, o in zip(seats, together, strict=True))
     return Solution(seats, proven=search.proven, gap=search.gap)
+
+
+def _ways(found: Sequence[Candidate]) -> list[Way]:
+    return [(c, mode) for c in found for mode in c.modes]
 
 
 def _most_lead(found: Sequence[Candidate]) -> int:
@@ -142,109 +141,3 @@ def _covered(c: Candidate) -> Iterator[int]:
 
 def _paces(c: Candidate) -> Iterator[int]:
     return (pace(c.option, c.share, mode) if mode in c.modes else 0 for mode in MODES)
-
-
-class _Search:
-    """Goals brought to their best one after the other, within one budget of work."""
-
-    def __init__(
-        self,
-        found: Sequence[Candidate],
-        demand: Demand,
-        rig: Rig,
-        running: Sequence[Deployment],
-        start: Sequence[Seat],
-        seconds: float,
-    ) -> None:
-        self._found = found
-        self._demand = demand
-        self._rig = rig
-        self._running = running
-        self._left = seconds
-        self._alike = groups(rig)
-        self._by_shape = {(c.option.deployment, c.wish): c for c in found}
-        positions = {wish: position for position, wish in enumerate(demand.wishes)}
-        self.seats: Mapping[int, Seat] = {positions[seat.wish]: seat for seat in start}
-        """The best so far, by the position of the wish."""
-        self._last: tuple[Packing, tuple[int, ...]] | None = None
-        """The model that was solved last, and the values of all its variables."""
-        self.values: list[int] = []
-        """What each goal was brought to."""
-        self.infeasible = False
-        self.proven = True
-        self.gap = 0.0
-
-    def packing(
-        self,
-        values: Callable[[Candidate], tuple[int, ...]],
-        reached: Callable[[Candidate, Mode], bool] = lambda _candidate, _mode: True,
-    ) -> Packing:
-        """A model of the candidates that none replaces in these values."""
-        useful = undominated(self._found, values)
-        return Packing(useful, self._demand, self._rig, self._running, reached)
-
-    def maximize(self, packing: Packing, name: str, goal: Any, most: int | None = None) -> bool:
-        """Whether there is a solution at all. The goal is held at its best from then on.
-
-        `most`: what the goal, by its name in the score, cannot exceed: where the best plan so far
-        reaches it, there is nothing to search for.
-        """
-        from ortools.sat.python import cp_model
-
-        if most is not None and self._is_whole() and self._score()[name] == most:
-            self.values.append(most)
-            packing.model.add(goal >= most)
-            return True
-        if self._last is not None and self._last[0] is packing:
-            packing.hint_all(self._last[1])
-        else:
-            packing.hint(self.seats.values(), self._candidate)
-        packing.model.maximize(goal)
-        solver = _solver(self._left)
-        status = solver.solve(packing.model)
-        self._left = max(_LEAST, self._left - solver.deterministic_time)
-        if status == cp_model.INFEASIBLE:
-            self.infeasible = True
-            return False
-        found = status in (cp_model.OPTIMAL, cp_model.FEASIBLE)
-        best = round(solver.objective_value) if found else self._score()[name]
-        if status != cp_model.OPTIMAL and self.proven:
-            self.proven = False
-            bound = solver.best_objective_bound
-            self.gap = max(_LEAST_GAP, (bound - best) / max(1.0, abs(bound)))
-        if not found and not self._is_whole():
-            return False
-        self.values.append(best)
-        packing.model.add(goal >= best)
-        if found:
-            self.seats = packing.seats(solver.value)
-            self._last = packing, tuple(solver.response_proto.solution)
-        return True
-
-    def _score(self) -> Mapping[str, int]:
-        return dict(score(list(self.seats.values()), self._demand, self._rig, self._running))
-
-    def _is_whole(self) -> bool:
-        """Whether the best plan so far serves all that must be served."""
-        return all(
-            position in self.seats and (not wish.pin or self.seats[position].mode == "resident")
-            for position, wish in enumerate(self._demand.wishes)
-            if wish.pin or not self._demand.auto
-        )
-
-    def _candidate(self, seat: Seat) -> Candidate:
-        return self._by_shape[canonical(seat.option.deployment, self._alike), seat.wish]
-
-
-def _solver(seconds: float) -> Any:
-    """One worker and a fixed seed: the same question has the same answer."""
-    from ortools.sat.python import cp_model
-
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = 1
-    # Probing each of a thousand choices costs more here than it tells (measured: a third).
-    solver.parameters.cp_model_probing_level = 0
-    solver.parameters.max_deterministic_time = seconds
-    solver.parameters.max_time_in_seconds = seconds * _WALL_FACTOR
-    return solver

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from server.errors import DoesNotFit
-from server.planning.alike import groups
+from server.planning.alike import alike
 from server.planning.candidate import Candidate, candidates
 from server.planning.demand import Demand, Wish
 from server.planning.plan import Option, Rejection
@@ -24,7 +24,7 @@ def refusal(
 ) -> DoesNotFit:
     """The error for a demand that no plan meets. `is_possible` says whether one meets another."""
     required = [wish for wish in demand.wishes if wish.pin or not demand.auto]
-    found = list(candidates(options, demand, [1.0] * len(demand.wishes), rig, groups(rig)))
+    found = list(candidates(options, demand, [1.0] * len(demand.wishes), rig, alike(rig)))
     for wish in required:
         if not any(c.wish == wish for c in found):
             return _alone(wish, rejections)

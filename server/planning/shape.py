@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise, product
 
 from server.catalogue import Architecture, Build, EngineName
-from server.planning.alike import Group
+from server.planning.alike import Alike, Group
 from server.planning.deployment import Deployment
 from server.planning.parameters import layer_parameters
 from server.planning.rig import Rig
@@ -61,7 +61,7 @@ class Shape:
 
 
 def shapes(
-    a: Architecture, build: Build, weights: int, rig: Rig, alike: Sequence[Group], *, cuda: bool
+    a: Architecture, build: Build, weights: int, rig: Rig, alike: Alike, *, cuda: bool
 ) -> Iterator[Shape]:
     """Every shape that can be of use to a build of `weights` bytes.
 
@@ -75,13 +75,13 @@ def shapes(
     yield Shape("llama-server")
     if not cuda:
         return
-    for gpus in _sets(rig, alike):
+    for gpus in _sets(rig, alike.by_kind):
         memory = [float(rig.device(gpu).memory) for gpu in gpus]
         if len(gpus) > 1 and weights < _FILLED * sum(memory[:-1]):
             continue
         yield Shape("llama-server", gpus, layer_split=_split(a, memory, 0))
         is_own = rig.device(gpus[0]).pool == gpus[0]
-        if is_own and _offloads(gpus, rig, alike) and weights > _FILLED * sum(memory):
+        if is_own and _offloads(gpus, rig, alike.by_kind) and weights > _FILLED * sum(memory):
             yield from _offloaded(a, gpus, memory, 2 if weights < sum(memory) else 1)
 
 
@@ -163,26 +163,33 @@ def _even(layers: int, weights: Sequence[float]) -> tuple[int, ...]:
     return tuple(end - start + 1 for start, end in pairwise([0, *ends]))
 
 
-def _vllm(a: Architecture, build: Build, rig: Rig, alike: Sequence[Group]) -> Iterator[Shape]:
+def _vllm(a: Architecture, build: Build, rig: Rig, alike: Alike) -> Iterator[Shape]:
     if not rig.gpus:
         yield Shape("vllm")
         return
-    for group in alike:
-        first = rig.device(group[0])
+    for kind in alike.by_kind:
+        first = rig.device(kind[0])
         if (first.capability or (0, 0)) < _LEAST_CAPABILITY:
             continue
-        yield Shape("vllm", group[:1])
+        yield Shape("vllm", kind[:1])
         if first.mig or first.pool != first.id:
             continue
+        joined = [group for group in alike.by_link if set(group) <= set(kind)]
         for count in _COUNTS[1:]:
-            if count > len(group):
-                break
-            tensor = max(n for n in range(1, count + 1) if count % n == 0 and divides(a, build, n))
-            if count // tensor <= a.full_layers:  # each stage needs a KV cache
-                yield Shape("vllm", group[:count], tensor, count // tensor)
-            is_slow = rig.interconnect(*group[:2]).kind == "pcie"
-            if tensor > 1 and is_slow and count <= a.full_layers:
-                yield Shape("vllm", group[:count], 1, count)
+            homes = [group for group in joined if len(group) >= count] or [kind]
+            for group in homes if count <= len(kind) else ():
+                yield from _ranks(a, build, rig, group[:count])
+
+
+def _ranks(a: Architecture, build: Build, rig: Rig, gpus: Group) -> Iterator[Shape]:
+    """As many of the GPUs share each layer as the model allows; over a slow bus, none as well."""
+    count = len(gpus)
+    tensor = max(n for n in range(1, count + 1) if count % n == 0 and divides(a, build, n))
+    if count // tensor <= a.full_layers:  # each stage needs a KV cache
+        yield Shape("vllm", gpus, tensor, count // tensor)
+    is_slow = any(rig.interconnect(*pair).kind == "pcie" for pair in pairwise(gpus))
+    if tensor > 1 and is_slow and count <= a.full_layers:
+        yield Shape("vllm", gpus, 1, count)
 
 
 def divides(a: Architecture, build: Build, ranks: int) -> bool:

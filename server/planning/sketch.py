@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from server.catalogue import Build, Model
-from server.planning.alike import Group
+from server.planning.alike import Alike, Need, within
 from server.planning.calibration import Corrections
 from server.planning.demand import Wish
 from server.planning.device import RAM_ID
@@ -56,7 +56,7 @@ class Ground:
     """What options are placed on, and what was measured there before."""
 
     rig: Rig
-    alike: tuple[Group, ...]
+    alike: Alike
     corrections: Corrections
     measured: Measured
 
@@ -83,8 +83,7 @@ class Sketch:
     available: Available
     shape: Shape
     size: Size
-    needs: tuple[tuple[Group, int, int], ...]
-    """(group, GPUs of it, MiB on each)."""
+    needs: tuple[Need, ...]
     ram: int
     decode: float
     """Tokens/s of one request at half of the context."""
@@ -106,21 +105,18 @@ class Sketch:
             or mine[3] < others[3]
         ):
             return False
-        theirs = {group: (count, size) for group, count, size in other.needs}
-        for group, count, size in self.needs:
-            most = theirs.get(group, (0, 0))
-            if count > most[0] or size > most[1]:
-                return False
-        return True
+        return within(self.needs, other.needs)
 
     def short(self, rig: Rig) -> dict[str, int]:
         """MiB missing by pool, on the GPUs with the most free; empty: it fits alone."""
         free = {pool: size // MIB for pool, size in rig.pools().items()}
         missing: dict[str, int] = {}
-        for group, count, size in self.needs:
-            roomiest = sorted(group, key=lambda gpu: -free.get(gpu, 0))[:count]
+        for need in self.needs:
+            roomiest = sorted(need.group, key=lambda gpu: -free.get(gpu, 0))[: need.count]
             missing |= {
-                gpu: size - free[gpu] for gpu in roomiest if gpu in free and size > free[gpu]
+                gpu: need.size - free[gpu]
+                for gpu in roomiest
+                if gpu in free and need.size > free[gpu]
             }
         if self.ram > free[RAM_ID]:
             missing[RAM_ID] = self.ram - free[RAM_ID]
@@ -218,15 +214,13 @@ class Sketchbook:
         alone = self._speed_of(shape, TYPICAL_CONTEXT, 1)
         return 1 / self._speed_of(shape, context, 1).decode - 1 / alone.decode
 
-    def _needs(
-        self, shape: Shape, sizes: Mapping[str, int]
-    ) -> tuple[tuple[tuple[Group, int, int], ...], int]:
+    def _needs(self, shape: Shape, sizes: Mapping[str, int]) -> tuple[tuple[Need, ...], int]:
         own = {gpu.id for gpu in self._ground.rig.gpus if gpu.pool == gpu.id}
         needs = []
-        for group in self._ground.alike:
+        for group in self._ground.alike.groups(shape.tensor_parallel):
             used = [gpu for gpu in shape.gpus if gpu in group]
             if used:
                 most = max(sizes.get(gpu, 0) if gpu in own else 0 for gpu in used)
-                needs.append((group, len(used), -(-most // MIB)))
+                needs.append(Need(group, len(used), -(-most // MIB)))
         ram = sum(size for device, size in sizes.items() if device not in own)
         return tuple(needs), -(-ram // MIB)

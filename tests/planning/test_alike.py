@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from server.hardware.imagined import imagined
-from server.planning.alike import side_by_side
+from server.planning.alike import Need, alike, canonical, side_by_side, within
 from server.planning.deployment import Deployment
 from server.planning.footprint.component import Footprint
 from server.planning.plan import Option
@@ -56,3 +56,38 @@ def test_gpus_with_other_room_or_of_another_kind_are_not_swapped() -> None:
     mixed = rig(imagined("1x4090+1x3090+64G"))
     (found,) = side_by_side([option(90.0, 1)], mixed)
     assert found.deployment.gpus == ("GPU-1",)
+
+
+PAIRS = rig(imagined("4x3090+nvlink+128G"))
+ALL = ("GPU-0", "GPU-1", "GPU-2", "GPU-3")
+
+
+def test_who_shares_each_layer_needs_the_bridge_and_nobody_else() -> None:
+    at = alike(PAIRS)
+    assert at.by_kind == (ALL,)
+    assert at.by_link == (ALL[:2], ALL[2:])
+    split = Deployment("m", "m:b", "llama-server", ALL[1:3], 4096, 1, layer_split=(1, 1))
+    assert canonical(split, at).gpus == ALL[:2]
+    ranks = Deployment("m", "m:b", "vllm", ALL[1:3], 4096, 1, tensor_parallel=2)
+    assert canonical(ranks, at).gpus == (ALL[0], ALL[2])
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "expected"),
+    [
+        ([], [], True),
+        ([(ALL, 1, 5)], [], False),
+        ([(ALL, 1, 5)], [(ALL, 2, 5)], True),
+        ([(ALL, 1, 6)], [(ALL, 2, 5)], False),
+        ([(ALL, 2, 5)], [(ALL[:2], 2, 5)], True),  # on any GPUs, and so on those two
+        ([(ALL[:2], 2, 5)], [(ALL, 2, 5)], False),
+        ([(ALL, 3, 5)], [(ALL[:2], 2, 5), (ALL[2:], 1, 7)], True),
+        ([(ALL, 3, 6)], [(ALL[:2], 2, 5), (ALL[2:], 1, 7)], False),
+    ],
+)
+def test_what_stands_in_the_place_of_what(
+    mine: list[tuple[tuple[str, ...], int, int]],
+    theirs: list[tuple[tuple[str, ...], int, int]],
+    expected: bool,
+) -> None:
+    assert within([Need(*need) for need in mine], [Need(*need) for need in theirs]) is expected

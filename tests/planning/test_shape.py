@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.hardware.imagined import imagined
-from server.planning.alike import canonical, groups
+from server.planning.alike import alike, canonical
 from server.planning.rig import rig
 from server.planning.shape import Shape, divides, shapes
 from server.planning.weights import from_catalogue
@@ -18,7 +18,7 @@ def shaped(hardware: str, build: str, *, cuda: bool = True) -> list[Shape]:
     assert found is not None
     at = rig(imagined(hardware))
     weights = from_catalogue(model, found).total
-    return list(shapes(model.architecture, found, weights, at, groups(at), cuda=cuda))
+    return list(shapes(model.architecture, found, weights, at, alike(at), cuda=cuda))
 
 
 def test_without_a_gpu_there_is_the_cpu() -> None:
@@ -56,6 +56,12 @@ def test_a_mixture_of_experts_leaves_experts_in_ram() -> None:
         # Rows of 512 cannot be cut in eight: the blocks that share a scale are 128 wide.
         ("8xH100-80G+2T", "qwen3.5-35b-a3b:fp8", {(1, 1, 1), (2, 2, 1), (4, 4, 1), (8, 4, 2)}),
         ("2x4090+256G", "qwen3.5-9b:bf16", {(1, 1, 1), (2, 2, 1), (2, 1, 2)}),
+        # Where pairs are bridged, two ranks are one, and four go over the bus as well.
+        (
+            "4x3090+nvlink+256G",
+            "qwen3.5-9b:bf16",
+            {(1, 1, 1), (2, 2, 1), (4, 4, 1), (4, 1, 4)},
+        ),
         ("T4+16G", "qwen3.5-9b:bf16", set()),
     ],
 )
@@ -82,7 +88,7 @@ def test_mig_instances_stay_alone() -> None:
     at = rig(HARDWARE["H100 in seven"])
     model, build = KNOWN.resolve("qwen3.5-27b:q8_0")
     assert build is not None
-    found = shapes(model.architecture, build, 28 * GIB, at, groups(at), cuda=True)
+    found = shapes(model.architecture, build, 28 * GIB, at, alike(at), cuda=True)
     assert {len(shape.gpus) for shape in found} == {0, 1}
 
 
@@ -96,7 +102,7 @@ def test_every_shape_is_a_deployment_of_all_layers(hardware: str, build: str) ->
     at = rig(imagined(hardware))
     for shape in shaped(hardware, build):
         deployment = shape.deployment(found, 4096, 1)
-        assert canonical(deployment, groups(at)) == deployment
+        assert canonical(deployment, alike(at)) == deployment
         if shape.layer_split:
             layers = model.architecture.layers + 1
             assert sum(shape.layer_split) == (shape.gpu_layers or layers)
@@ -104,5 +110,5 @@ def test_every_shape_is_a_deployment_of_all_layers(hardware: str, build: str) ->
 
 
 def test_gpus_of_a_kind_are_one_group_and_bridged_pairs_are_pairs() -> None:
-    assert [len(group) for group in groups(rig(imagined("8xH100-80G+2T")))] == [8]
-    assert [len(group) for group in groups(rig(imagined("4090+3060-12G+64G")))] == [1, 1]
+    assert [len(group) for group in alike(rig(imagined("8xH100-80G+2T"))).by_link] == [8]
+    assert [len(group) for group in alike(rig(imagined("4090+3060-12G+64G"))).by_kind] == [1, 1]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from server.cli.plan.draft import Draft
 from server.cli.plan.table import where
-from server.planning.alike import canonical, groups, moved
+from server.planning.alike import alike, canonical, moved
 from server.planning.plan import Assignment, Option, Plan
 from server.planning.rig import Rig
 from server.units import format_bytes
@@ -40,8 +40,8 @@ class Beside:
     def verdict(self, option: Option) -> str:
         """Why `option` is not what the plan has; empty if it is."""
         chosen = None if self.assignment is None else self.assignment.option
-        alike = groups(self.rig)
-        if chosen and canonical(option.deployment, alike) == canonical(chosen.deployment, alike):
+        at = alike(self.rig)
+        if chosen and canonical(option.deployment, at) == canonical(chosen.deployment, at):
             return ""
         short = self.short(self.roomiest(option))
         if short:
@@ -68,7 +68,7 @@ class Beside:
     def roomiest(self, option: Option) -> Option:
         """`option` on those GPUs, of all like its own, that have most left: largest to roomiest."""
         to: dict[str, str] = {}
-        for group in groups(self.rig):
+        for group in alike(self.rig).of(option.deployment):
             own = [gpu for gpu in option.deployment.gpus if gpu in group]
             own.sort(key=option.footprint.on, reverse=True)
             room = sorted(group, key=lambda gpu: -self.left.get(self.rig.device(gpu).pool, 0))

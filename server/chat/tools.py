@@ -17,7 +17,7 @@ from server.chat.schema import bound_schemas
 
 MAX_TOOLS = 512
 
-_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _description = string(65_536)
 _word = choice("none", "auto", "required")
 _mode = choice("auto", "required")
@@ -46,7 +46,7 @@ def tool_name(value: Any, name: str) -> str:
     if type(value) is not str:
         raise wrong_type(name, "a string", value)
     if not _NAME.fullmatch(value):
-        raise invalid(name, f"'{value[:64]}' does not match the pattern '^[a-zA-Z0-9_-]{{1,64}}$'")
+        raise invalid(name, f"'{value[:64]}' does not match the pattern '^[a-zA-Z0-9_-]{{1,128}}$'")
     return value
 
 

@@ -42,7 +42,7 @@ def test_description_and_parameters_may_be_null_or_absent() -> None:
         ([tool("")], "tools[0].function.name", "pattern"),
         ([tool("a b")], "tools[0].function.name", "pattern"),
         ([tool("a\n")], "tools[0].function.name", "pattern"),
-        ([tool("x" * 65)], "tools[0].function.name", "pattern"),
+        ([tool("x" * 129)], "tools[0].function.name", "pattern"),
         ([tool("a", description=1)], "tools[0].function.description", "expected a string"),
         ([tool("a", parameters=[])], "tools[0].function.parameters", "expected an object"),
         (

@@ -51,6 +51,15 @@ def test_the_first_place_that_has_one_holds(tmp_path: Path, mode: int) -> None:
     assert Keyring(environment).absence(source) is None
 
 
+def test_who_has_none(tmp_path: Path) -> None:
+    without = Provider("other", "gemini", "https://other.example", KeySource("OTHER_KEY"))
+    keyless = Provider("local", "openai", "http://127.0.0.1:9")
+    ring = Keyring({"ACME_KEY": KEY})
+    assert ring.keyless((provider(env="ACME_KEY"), without, keyless)) == {
+        "other": "OTHER_KEY is not set"
+    }
+
+
 def test_a_file_in_the_home_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     written(tmp_path / "acme.key")

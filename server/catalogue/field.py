@@ -239,7 +239,7 @@ def header(value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[a-z0-9-]{1,64}", value):
         raise ValueError("expected a header's name in lower case")
     if value in ("authorization", "proxy-authorization", "x-api-key", "cookie"):
-        raise ValueError("it carries a secret; keys = [...] matches API keys by their names")
+        raise ValueError("it carries a secret; keys = [...] matches API keys by their ids")
     return value
 
 

@@ -16,7 +16,9 @@ class Alias:
 
     name: str
     candidates: tuple[str, ...]
-    """Models, builds and cloud models by name, `PROVIDER/*`, `local`, `cloud`, or `*`."""
+    """Models, builds and cloud models by name, `PROVIDER/*`, `local`, `cloud`, or `*`. An alias
+    among them in the file has been replaced by its candidates; its policy, floor and task are not
+    taken over."""
     policy: PolicyName | None = None
     floor: float | None = None
     """Capability for the task, 0 to 100, below which nothing is considered."""
@@ -43,7 +45,7 @@ class Match:
     (`naming.fits`). Empty: any."""
     tasks: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
-    """Names or ids of API keys, with `*` for any characters."""
+    """Ids of API keys, as `holdfast keys` lists them, with `*` for any characters."""
     teams: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
     """By lower-case name; the value must be equal, or `*` for any."""
@@ -79,6 +81,7 @@ class Route:
     when: Match
     policy: PolicyName | None = None
     candidates: tuple[str, ...] | None = None
+    """As an alias has them, here and in `fallbacks`; None: those of what was asked for."""
     fallbacks: tuple[str, ...] = ()
     """Tried in this order once all candidates have failed."""
     weights: Mapping[str, float] = field(default_factory=dict)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from server.catalogue.cloud import CloudModel, KeySource, Price, Provider, Rate
+from server.catalogue.naming import flatten
 from server.catalogue.router import (
     Alias,
     Canary,
@@ -35,14 +36,16 @@ def router(tree: Tree) -> Router:
     """`[router]`, with the aliases, tasks, routes and teams of the document `tree`."""
     values = plain(subtree(tree, "router"))
     limits = Limits(**values.pop("limits", {}))
-    aliases = {name: Alias(**row) for name, row in _rows(tree, "alias")}
+    rows = dict(_rows(tree, "alias"))
+    stand_for = {name: row["candidates"] for name, row in rows.items()}
+    aliases = {name: Alias(**_flat(row, stand_for)) for name, row in rows.items()}
     tasks = {name: Task(**_frozen(row, "benchmarks")) for name, row in _rows(tree, "task")}
     teams = {name: Team(name, Limits(**row.get("limits", {}))) for name, row in _rows(tree, "team")}
     return Router(
         **values,
         aliases=MappingProxyType(aliases),
         tasks=MappingProxyType(tasks),
-        routes=tuple(_route(row) for _, row in _rows(tree, "route")),
+        routes=tuple(_route(_flat(row, stand_for)) for _, row in _rows(tree, "route")),
         teams=MappingProxyType(teams),
         limits=limits,
     )
@@ -57,6 +60,12 @@ def _route(row: dict[str, Any]) -> Route:
     parts = {"canary": Canary, "shadow": Shadow}
     made = {key: make(**row[key]) for key, make in parts.items() if key in row}
     return Route(**{**_frozen(row, "weights"), **made, "when": match(row.get("when", {}))})
+
+
+def _flat(row: Mapping[str, Any], aliases: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """The row with no alias left among its candidates."""
+    lists = ("candidates", "fallbacks")
+    return {**row, **{key: flatten(row[key], aliases) for key in lists if key in row}}
 
 
 def _provider(row: dict[str, Any]) -> Provider:

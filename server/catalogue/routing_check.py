@@ -98,20 +98,23 @@ def _route_problems(route: Tree, names: Names, tree: Tree) -> Iterator[str]:
             yield _told(leaf, pattern, f"nothing has such a name. {hint}")
     for key in ("candidates", "fallbacks"):
         yield from _unnamed(route, key, names)
-    yield from _weight_problems(route)
+    yield from _weight_problems(route, names)
     for key in ("canary", "shadow"):
         yield from _trial_problems(subtree(route, key), key, names)
     yield from _leaks(route, names)
 
 
-def _weight_problems(route: Tree) -> Iterator[str]:
+def _weight_problems(route: Tree, names: Names) -> Iterator[str]:
     """Weights are for the policy `weighted`, and for its candidates alone."""
     weights = subtree(route, "weights")
     candidates = value_of(route, "candidates")
     policy = value_of(route, "policy")
     for name, leaf in weights.items():
         assert isinstance(leaf, Leaf)
-        if isinstance(candidates, tuple) and name not in candidates and leaf.value is not WRONG:
+        if names.sort(name) == "alias":
+            own = ", ".join(map(shown, flatten([name], names.aliases)))
+            yield f"{leaf.where}: an alias has no weight of its own: name what it stands for, {own}"
+        elif isinstance(candidates, tuple) and name not in candidates and leaf.value is not WRONG:
             hint = suggestion(name, candidates, "Candidates")
             yield f"{leaf.where}: is not among the route's candidates. {hint}"
     leaves = [leaf for leaf in weights.values() if isinstance(leaf, Leaf)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,11 @@ class Keyring:
         """What keeps the provider from being asked; None: it has its key, or needs none."""
         found = self._look(provider)
         return found if isinstance(found, Absence) else None
+
+    def keyless(self, providers: Iterable[Provider]) -> dict[str, str]:
+        """Of those that cannot be asked, by id: why."""
+        looked = {provider.id: self.absence(provider) for provider in providers}
+        return {name: absence.why for name, absence in looked.items() if absence}
 
     def _look(self, provider: Provider) -> str | Absence | None:
         source = provider.key

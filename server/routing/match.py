@@ -6,6 +6,7 @@ import datetime
 import hashlib
 from dataclasses import dataclass
 
+from server.catalogue.naming import fits
 from server.catalogue.router import Match, PolicyName, Route, Router
 from server.routing.candidate import Side
 from server.routing.needs import Needs
@@ -36,7 +37,8 @@ def choice_of(needs: Needs, router: Router) -> Choice:
     """By the first route that matches, over the alias, over what holds for all."""
     alias = router.aliases.get(needs.asked)
     route = next((one for one in router.routes if matches(one.when, needs)), None)
-    patterns: tuple[str, ...] = (needs.asked,)
+    # What stands for many in a configuration is no name that a client can ask for.
+    patterns: tuple[str, ...] = (needs.asked,) if is_name(needs.asked) else ()
     policy, floor, guessed = router.policy, 0.0, False
     named = alias is None and (route is None or route.candidates is None)
     if not named and (task := router.tasks.get(needs.task)) is not None:
@@ -72,9 +74,9 @@ def choice_of(needs: Needs, router: Router) -> Choice:
 def matches(when: Match, needs: Needs) -> bool:
     """Whether the request meets all that `when` gives."""
     return (
-        (not when.models or needs.asked in when.models)
+        (not when.models or any(fits(one, needs.asked) for one in when.models))
         and (not when.tasks or needs.task in when.tasks)
-        and (not when.keys or needs.key in when.keys)
+        and (not when.keys or any(fits(one, needs.key) for one in when.keys))
         and (not when.teams or needs.team in when.teams)
         and (when.images is None or when.images == (needs.images > 0))
         and (when.min_tokens is None or needs.prompt_tokens >= when.min_tokens)

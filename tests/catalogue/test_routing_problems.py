@@ -243,7 +243,7 @@ ROUTES = [
     (
         ROUTE + 'when = { headers = { authorization = "Bearer hunter2" } }',
         "route[r].when.headers.authorization is not a known key: it carries a secret; "
-        "keys = [...] matches API keys by their names",
+        "keys = [...] matches API keys by their ids",
     ),
     (
         ROUTE + "when = { image = true }",
@@ -282,6 +282,10 @@ ROUTES = [
         ROUTE
         + 'policy = "weighted"\ncandidates = ["tiny"]\nweights = { tiny = 1, "acme/big" = 1 }',
         "route[r].weights.acme/big: is not among the route's candidates. Candidates: tiny",
+    ),
+    (
+        ROUTE + 'policy = "weighted"\ncandidates = ["auto"]\nweights = { auto = 1 }',
+        'route[r].weights.auto: an alias has no weight of its own: name what it stands for, "*"',
     ),
     (
         ROUTE + 'policy = "random"',

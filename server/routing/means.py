@@ -24,15 +24,15 @@ from server.routing.retry import RetryBudget
 class Flight(Protocol):
     """Hears how a request fares at a target; see observe.py. Times are monotonic seconds."""
 
-    def started(self, now: float) -> None:
+    def started(self, now: float, /) -> None:
         """It has got its slots."""
         ...
 
-    def first(self, now: float) -> None:
+    def first(self, now: float, /) -> None:
         """Its first token has come."""
         ...
 
-    def end(self, now: float, usage: Usage | None = None) -> None:
+    def end(self, now: float, usage: Usage | None = None, /) -> None:
         """It is over; `usage` where it was answered to its end."""
         ...
 

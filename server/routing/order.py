@@ -1,7 +1,7 @@
 """The order in which candidates that fit are tried, by policy. Pure.
 
 - `cheapest` and `local-only`: what should keep the SLO, the cheapest first; of equally cheap ones
-  what is loaded, then what should be done first. After them what is late, the soonest first.
+  what is loaded, then what should be done first. After them what is late, by its first token.
 - `fastest`: what should be done with the whole answer first.
 - `most-capable`: by capability for the task, to the point; then as `cheapest`.
 - `weighted`: one is drawn by the weights; the others follow, the heaviest first.
@@ -44,19 +44,20 @@ class Order:
         self._prompt = needs.prompt_tokens
         self._usage = Usage(self._prompt, self._answer)
         self._room = needs.max_tokens or 0
+        policy = case.choice.policy
+        if case.floor < case.choice.floor:
+            policy = "most-capable"  # its floor was given up: then the best that there is
+        keys: dict[str, Callable[[Candidate], Key] | None] = {
+            "fastest": self._fastest,
+            "most-capable": self._most_capable,
+            "weighted": None,
+        }
+        self.key = keys.get(policy, self._cheapest)
+        """What is sorted by, the least first; None: nothing is."""
 
     def ranked(self, fit: Sequence[Candidate]) -> list[Candidate]:
         """Those that fit, the first to be tried first."""
-        policy = self._case.choice.policy
-        if self._case.floor < self._case.choice.floor:
-            policy = "most-capable"  # its floor was given up: then the best that there is
-        if policy == "weighted":
-            return self._weighted(fit)
-        keys: dict[str, Callable[[Candidate], Key]] = {
-            "fastest": self._fastest,
-            "most-capable": self._most_capable,
-        }
-        return sorted(fit, key=keys.get(policy, self.cheapest))
+        return self._weighted(fit) if self.key is None else sorted(fit, key=self.key)
 
     def late(self, c: Candidate) -> bool:
         forecast = c.forecast
@@ -71,35 +72,35 @@ class Order:
         cached = min(c.cached_tokens, self._prompt)
         return cost(c.price, Usage(self._prompt, self._answer, cached))
 
-    def cheapest(self, c: Candidate) -> Key:
+    def _cheapest(self, c: Candidate) -> Key:
         """Laid out for speed, as every candidate of most requests comes here: it says what `late`,
         `_seconds` and `_short` say."""
         forecast, load = c.forecast, c.forecast.load
         seconds = ttft = load + forecast.queue + forecast.prefill
         if forecast.speed:
             seconds += self._answer / forecast.speed
-        if c.sticky:
-            seconds *= 1 - HABIT
         short = (c.prompt_tokens or self._prompt) + self._room > c.context
+        habit = 1 - HABIT if c.sticky else 1.0
         if ttft > self.slo and (self._bridge or ttft - load > self.slo):
-            return (1, short, seconds)
+            return (1, short, ttft * habit)
         price = c.price
         if price is None:
-            return (0, short, 0, load > 0, seconds)
+            return (0, short, 0, load > 0, seconds * habit)
         if price.tiers or c.cached_tokens:
-            return (0, short, self.cost(c) * _MILLION, 0, seconds)
+            return (0, short, self.cost(c) * _MILLION, 0, seconds * habit)
         rate = price.rate
-        return (0, short, self._prompt * rate.input + self._answer * rate.output, 0, seconds)
+        spent = self._prompt * rate.input + self._answer * rate.output
+        return (0, short, spent, 0, seconds * habit)
 
     def _fastest(self, c: Candidate) -> Key:
         return (self._short(c), self._seconds(c), self.cost(c))
 
     def _most_capable(self, c: Candidate) -> Key:
         capability = c.capability.get(self._case.needs.task, 0.0)
-        return (-round(capability), *self.cheapest(c))
+        return (-round(capability), *self._cheapest(c))
 
     def _weighted(self, fit: Sequence[Candidate]) -> list[Candidate]:
-        others = sorted(fit, key=lambda c: (-self._weight(c), self.cheapest(c)))
+        others = sorted(fit, key=lambda c: (-self._weight(c), self._cheapest(c)))
         at = self._draw * sum(map(self._weight, fit))
         for c in fit:
             at -= self._weight(c)

@@ -55,7 +55,7 @@ def decide(
     if choice.floor and choice.guessed:
         case, staged = _lowered(case, staged)
     route = choice.route
-    canary: Sequence[Candidate] = ()
+    canary: list[Candidate] = []
     if route is not None and route.canary is not None:
         part = route.canary.percent / 100
         if draw < part:
@@ -64,16 +64,17 @@ def decide(
     order = Order(case, draw, bridge=router.bridge)
     ranked = order.ranked([c for c, step in staged if step is Stage.FIT])
     after = _named(case, candidates, route.fallbacks) if route and route.fallbacks else ()
-    attempts = _once((*canary, *ranked, *after))
+    prompt = [c for c in canary if not order.late(c)]
+    attempts = _once((*prompt, *ranked, *after))
     if not attempts:
         attempts = tuple(c for c, step in staged if step is Stage.DOWN and c.side == "local")
         if not attempts or any(step is Stage.FULL for _, step in staged):
             raise refusal(case, staged, router.breaker_pause)
-    load = _to_load(attempts[0], ranked, order) if router.bridge else None
+    load = _to_load(attempts[0], ranked, canary, order) if router.bridge else None
     shadow = _shadow(case, candidates, attempts[0], draw)
     return Decision(
         attempts=attempts,
-        reason=_reason(case, order, attempts, canary, staged, load),
+        reason=_reason(case, order, attempts, prompt, staged, load),
         verdicts=Verdicts(case, staged, attempts, order),
         policy=choice.policy,
         route=None if route is None else route.id,
@@ -121,22 +122,27 @@ def _once(candidates: Iterable[Candidate]) -> tuple[Candidate, ...]:
     return tuple(found.values())
 
 
-def _to_load(first: Candidate, ranked: Sequence[Candidate], order: Order) -> Candidate | None:
-    """The local model in whose place a cloud answers only because it would have to be loaded."""
-    if first.side == "local":
+def _to_load(
+    first: Candidate, ranked: Sequence[Candidate], canary: Sequence[Candidate], order: Order
+) -> Candidate | None:
+    """The local model in whose place another answers only because it would have to be loaded: one
+    that would stand before a cloud, or a canary."""
+
+    def loaded(c: Candidate) -> Candidate:
+        return replace(c, forecast=replace(c.forecast, load=0.0))
+
+    def waits(c: Candidate) -> bool:
+        return c.forecast.load > 0 and order.late(c) and not order.late(loaded(c))
+
+    for c in canary:
+        if waits(c):
+            return c
+    key = order.key
+    cold = [c for c in ranked if waits(c)]
+    if first.side == "local" or key is None or not cold:
         return None
-    warm = (
-        replace(c, forecast=replace(c.forecast, load=0.0))
-        for c in ranked
-        if c.side == "local" and c.forecast.load > 0
-    )
-    in_time = [c for c in warm if not order.late(c)]
-    if not in_time:
-        return None
-    best = min(in_time, key=order.cheapest)
-    if order.cheapest(best) > order.cheapest(first):
-        return None
-    return next(c for c in ranked if c.name == best.name)
+    best = min(cold, key=lambda c: key(loaded(c)))
+    return best if key(loaded(best)) < key(first) else None
 
 
 def _shadow(
@@ -164,7 +170,7 @@ def _reason(
     first, choice = attempts[0], case.choice
     if canary:
         return f"canary of the route {choice.route.id if choice.route else ''}"
-    if first.down:
+    if first.down and not choice.named:
         return "nothing else may answer"
     if load is not None:
         return f"{load.name} is being loaded, which takes {format_duration(load.forecast.load)}"

@@ -42,14 +42,23 @@ def unknown(name: str, known: Iterable[str], absent: Mapping[str, str]) -> Holdf
 
 def empty(case: Case, absent: Mapping[str, str]) -> HoldfastError:
     """Of an alias or a route none of whose candidates is there."""
-    wanted = ", ".join(case.choice.patterns)
-    reasons = list(dict.fromkeys(absent.values()))[:_NAMED]
+    patterns = case.choice.patterns
+    wanted = ", ".join(patterns)
+    meant = (why for name, why in absent.items() if any(_means(one, name) for one in patterns))
+    reasons = list(dict.fromkeys(meant))[:_NAMED]
     return NoRoute(
         f"nothing of what {case.needs.asked!r} stands for ({wanted}) is there",
         why="; ".join(reasons),
         next_step="`holdfast route explain` shows what is",
         param="model",
     )
+
+
+def _means(pattern: str, name: str) -> bool:
+    """Whether a name that is not there is among what `pattern` stands for."""
+    if pattern in ("local", "cloud"):
+        return ("/" in name) == (pattern == "cloud")
+    return pattern in ("*", name) or (pattern.endswith("/*") and name.startswith(pattern[:-1]))
 
 
 def refusal(case: Case, stages: Sequence[tuple[Candidate, Stage]], pause: float) -> HoldfastError:

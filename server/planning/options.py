@@ -24,7 +24,7 @@ from server.planning.plan import Option, Rejection
 from server.planning.quality import SOUND, capability
 from server.planning.reasons import pool_name
 from server.planning.rig import RAM_ID, Rig
-from server.planning.shape import shapes
+from server.planning.shape import Shape, shapes
 from server.planning.sketch import Available, Ground, Sketch, Sketchbook, sizes
 from server.planning.speed import speed
 from server.planning.weights import WeightMap
@@ -118,7 +118,7 @@ def _for_wish(
             sketch.size.slots,
             vision=sketch.size.vision,
         )
-        yield _option(sketch.available, d, ground)
+        yield _option(sketch.available, d, ground, sketch.shape)
 
 
 def _sketched(
@@ -181,22 +181,31 @@ def undominated(sketches: Sequence[Sketch]) -> list[Sketch]:
         return taken, s.merit[2], s.available.build.name
 
     kept: list[Sketch] = []
+    beaten_by: list[Sketch] = []  # `kept`, with what beat something last at first
     for sketch in sorted(sketches, key=key):
-        if not any(other.dominates(sketch, _ALIKE) for other in kept):
+        for at, other in enumerate(beaten_by):
+            if other.dominates(sketch, _ALIKE):
+                beaten_by.insert(0, beaten_by.pop(at))
+                break
+        else:
             kept.append(sketch)
+            beaten_by.append(sketch)
     return kept
 
 
-def _option(a: Available, deployment: Deployment, ground: Ground) -> Option:
-    """The option with its figures in full."""
+def _option(
+    a: Available, deployment: Deployment, ground: Ground, shape: Shape | None = None
+) -> Option:
+    """The option with its figures in full. `shape`: where it is the deployment's own."""
     architecture, weights = a.model.architecture, a.weights
     taken = footprint(deployment, architecture, weights, ground.corrections)
     typical = replace(deployment, context=TYPICAL_CONTEXT)
-    compared = speed(typical, architecture, weights, ground.rig, ground.measured)
+    parts = ground.parts(a, shape, deployment) if shape is not None else None
+    compared = speed(typical, architecture, weights, ground.rig, ground.measured, parts)
     return Option(
         deployment=deployment,
         footprint=taken,
-        speed=speed(deployment, architecture, weights, ground.rig, ground.measured),
+        speed=speed(deployment, architecture, weights, ground.rig, ground.measured, parts),
         weights_bytes=a.bytes,
         load_seconds=a.bytes / ground.rig.disk_speed + _START[deployment.engine],
         held=a.held,

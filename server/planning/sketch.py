@@ -8,13 +8,14 @@ by the same factor. What is left in the end is computed in full (planning/option
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 from server.catalogue import Build, Model
 from server.planning.alike import Alike, Need, within
 from server.planning.calibration import Corrections
 from server.planning.demand import Wish
+from server.planning.deployment import Deployment
 from server.planning.device import RAM_ID
 from server.planning.footprint import footprint
 from server.planning.measured import Measured
@@ -22,6 +23,7 @@ from server.planning.quality import retention
 from server.planning.rig import Rig
 from server.planning.shape import Shape
 from server.planning.speed import Speed, speed
+from server.planning.stage import Stage, stages
 from server.planning.weights import WeightMap
 from server.planning.worth import TYPICAL_CONTEXT, comfort, points, seconds_per_token
 from server.units import MIB
@@ -59,6 +61,8 @@ class Ground:
     alike: Alike
     corrections: Corrections
     measured: Measured
+    _parts: dict[tuple[str, Shape], tuple[Stage, ...]] = field(default_factory=dict)
+    """Stages that were worked out before, by build and shape."""
 
     def footprint(self, a: Available, shape: Shape, size: Size) -> dict[str, int]:
         """Bytes by device."""
@@ -68,7 +72,14 @@ class Ground:
 
     def speed(self, a: Available, shape: Shape, context: int, slots: int) -> Speed:
         deployment = shape.deployment(a.build, context, slots)
-        return speed(deployment, a.model.architecture, a.weights, self.rig, self.measured)
+        parts = self.parts(a, shape, deployment)
+        return speed(deployment, a.model.architecture, a.weights, self.rig, self.measured, parts)
+
+    def parts(self, a: Available, shape: Shape, deployment: Deployment) -> tuple[Stage, ...]:
+        key = a.build.name, shape
+        if key not in self._parts:
+            self._parts[key] = stages(deployment, a.model.architecture, a.weights, self.rig)
+        return self._parts[key]
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +151,45 @@ def sizes(wish: Wish, model: Model, *, images: bool) -> tuple[Size, ...]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What a size takes and does beside the smallest one, in every build of a model."""
+
+    size: Size
+    growth: tuple[tuple[str, int], ...]
+    """Bytes by device."""
+    together: float
+    """How much more all slots do than one does alone."""
+    slower: float
+    """Seconds that a token takes longer at half of this context than at half of the typical."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Corners:
+    """Bytes by device at the four corners of what is wanted, and without images."""
+
+    first: Size
+    last: Size
+    low: Mapping[str, int]
+    wide: Mapping[str, int]
+    many: Mapping[str, int]
+    high: Mapping[str, int]
+    blind: Mapping[str, int]
+
+    def growth(self, size: Size) -> Iterator[tuple[str, int]]:
+        """Caches grow with context times slots, states with slots, masks with context."""
+        x = (size.context - self.first.context) / max(1, self.last.context - self.first.context)
+        y = (size.slots - self.first.slots) / max(1, self.last.slots - self.first.slots)
+        for device, low in self.low.items():
+            more = round(
+                (self.wide.get(device, 0) - low) * x * (1 - y)
+                + (self.many.get(device, 0) - low) * (1 - x) * y
+                + (self.high.get(device, 0) - low) * x * y
+            )
+            without = self.blind.get(device, 0) - low if size.vision < self.first.vision else 0
+            yield device, more + without
+
+
 class Sketchbook:
     """The sketches of one model's builds for one wish."""
 
@@ -148,71 +198,59 @@ class Sketchbook:
         self._wish = wish
         self._reference = reference
         """By engine, the build whose caches stand for those of all."""
-        self._of_reference = cache(self._footprint)
-        self._speed_of = cache(self._typical)
+        self._steps: dict[tuple[Shape, bool], tuple[_Step, ...]] = {}
+        """By shape, and whether the build takes images."""
 
     def draw(self, a: Available, shape: Shape, wanted: Sequence[Size]) -> Iterator[Sketch]:
-        """The build in the shape at each size; `wanted` begins with the smallest."""
+        """The build in the shape at each size; `wanted`, which of all builds that take images or
+        do not is the same, begins with the smallest."""
         base = self._ground.footprint(a, shape, wanted[0])
         alone = self._ground.speed(a, shape, TYPICAL_CONTEXT, 1)
-        for size in wanted:
-            growth = self._growth(shape, wanted, size)
-            needs, ram = self._needs(shape, {d: base.get(d, 0) + more for d, more in growth})
-            busy = alone.decode * self._together(shape, size.slots)
+        kind = shape, wanted[0].vision
+        if kind not in self._steps:
+            self._steps[kind] = tuple(self._walked(shape, wanted))
+        kept, retained = points(100.0, a.retention), a.retention
+        for step in self._steps[kind]:
+            size = step.size
+            needs, ram = self._needs(shape, {d: base.get(d, 0) + more for d, more in step.growth})
             seconds = seconds_per_token(
-                Speed(alone.prefill, alone.decode, busy, alone.binds),
-                size.context, size.slots, vision=size.vision, retention=a.retention,
+                Speed(alone.prefill, alone.decode, alone.decode * step.together, alone.binds),
+                size.context, size.slots, vision=size.vision, retention=retained,
             )  # fmt: skip
             comforts = comfort(
-                size.context, size.slots, self._wish, vision=size.vision, retention=a.retention
+                size.context, size.slots, self._wish, vision=size.vision, retention=retained
             )
-            kept = points(100.0, a.retention)
-            decode = 1 / (1 / alone.decode + self._slower(shape, size.context))
+            decode = 1 / (1 / alone.decode + step.slower)
             merit = (comforts, kept, -seconds, shape.engine == "vllm")
             yield Sketch(a, shape, size, needs, ram, decode, merit)
 
-    def _growth(self, shape: Shape, wanted: Sequence[Size], size: Size) -> list[tuple[str, int]]:
-        """Bytes by device that `size` takes beside the smallest, from the four corners of what is
-        wanted: caches grow with context times slots, states with slots, masks with context."""
-        (c0, s0), (c1, s1) = [(each.context, each.slots) for each in (wanted[0], wanted[-1])]
-        x = (size.context - c0) / max(1, c1 - c0)
-        y = (size.slots - s0) / max(1, s1 - s0)
-        vision = wanted[0].vision
-        low, wide, many, high, blind = [
-            self._of_reference(shape, Size(context, slots, images))
+    def _walked(self, shape: Shape, wanted: Sequence[Size]) -> Iterator[_Step]:
+        """From the smallest size to the others, with the build that stands for all."""
+        a = self._reference[shape.engine]
+        speed_of = cache(lambda context, slots: self._ground.speed(a, shape, context, slots))
+        corners = self._corners(a, shape, wanted)
+        alone = speed_of(TYPICAL_CONTEXT, 1)
+        for size in wanted:
+            yield _Step(
+                size,
+                tuple(corners.growth(size)),
+                speed_of(TYPICAL_CONTEXT, size.slots).decode_all / alone.decode,
+                1 / speed_of(size.context, 1).decode - 1 / alone.decode,
+            )
+
+    def _corners(self, a: Available, shape: Shape, wanted: Sequence[Size]) -> _Corners:
+        first, last = wanted[0], wanted[-1]
+        low, wide, many, high, blind = (
+            self._ground.footprint(a, shape, Size(context, slots, images))
             for context, slots, images in (
-                (c0, s0, vision), (c1, s0, vision), (c0, s1, vision), (c1, s1, vision),
-                (c0, s0, size.vision),
+                (first.context, first.slots, first.vision),
+                (last.context, first.slots, first.vision),
+                (first.context, last.slots, first.vision),
+                (last.context, last.slots, first.vision),
+                (first.context, first.slots, False),
             )
-        ]  # fmt: skip
-        return [
-            (
-                device,
-                round(
-                    (wide.get(device, 0) - low[device]) * x * (1 - y)
-                    + (many.get(device, 0) - low[device]) * (1 - x) * y
-                    + (high.get(device, 0) - low[device]) * x * y
-                )
-                + blind.get(device, 0) - low[device],
-            )
-            for device in low
-        ]  # fmt: skip
-
-    def _footprint(self, shape: Shape, size: Size) -> dict[str, int]:
-        return self._ground.footprint(self._reference[shape.engine], shape, size)
-
-    def _typical(self, shape: Shape, context: int, slots: int) -> Speed:
-        return self._ground.speed(self._reference[shape.engine], shape, context, slots)
-
-    def _together(self, shape: Shape, slots: int) -> float:
-        """How much more all slots do than one does alone."""
-        alone = self._speed_of(shape, TYPICAL_CONTEXT, 1)
-        return self._speed_of(shape, TYPICAL_CONTEXT, slots).decode_all / alone.decode
-
-    def _slower(self, shape: Shape, context: int) -> float:
-        """Seconds that a token takes longer at half of this context than at half of the typical."""
-        alone = self._speed_of(shape, TYPICAL_CONTEXT, 1)
-        return 1 / self._speed_of(shape, context, 1).decode - 1 / alone.decode
+        )
+        return _Corners(first, last, low, wide, many, high, blind)
 
     def _needs(self, shape: Shape, sizes: Mapping[str, int]) -> tuple[tuple[Need, ...], int]:
         own = {gpu.id for gpu in self._ground.rig.gpus if gpu.pool == gpu.id}

@@ -10,7 +10,7 @@ Half of the context counts as filled. The constants are in planning/efficiency.p
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -77,10 +77,16 @@ def speed(
     weights: WeightMap,
     rig: Rig,
     measured: Measured = NOTHING_MEASURED,
+    parts: Sequence[Stage] | None = None,
 ) -> Speed:
     """The roofline, corrected by what was `measured` of the same build and devices, else of the
-    same engine and devices. Raises KeyError for a GPU that is not on the rig."""
-    predicted = roofline(deployment, architecture, weights, rig)
+    same engine and devices. Raises KeyError for a GPU that is not on the rig.
+
+    `parts`: the deployment's stages, where they are known; context and slots do not change them.
+    """
+    predicted = roofline(deployment, architecture, weights, rig, parts)
+    if not measured.measurements:
+        return predicted
     ratio = measured.ratio(deployment.engine, deployment.build, products(deployment, rig))
     return replace(
         predicted,
@@ -99,11 +105,15 @@ def products(deployment: Deployment, rig: Rig) -> tuple[str, ...]:
 
 
 def roofline(
-    deployment: Deployment, architecture: Architecture, weights: WeightMap, rig: Rig
+    deployment: Deployment,
+    architecture: Architecture,
+    weights: WeightMap,
+    rig: Rig,
+    parts: Sequence[Stage] | None = None,
 ) -> Speed:
     """What the hardware allows, before any correction: what measurements are held against."""
     a, slots = architecture, deployment.slots
-    parts = stages(deployment, a, weights, rig)
+    parts = stages(deployment, a, weights, rig) if parts is None else parts
     attended = deployment.context / 2
     drafted = 1 + deployment.draft_tokens
     accepted = sum(constants.ACCEPTED**position for position in range(drafted))

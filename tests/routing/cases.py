@@ -2,9 +2,9 @@
 
 A row is `request | expected`. The request begins with the model or alias asked for; then come words
 `name=value` for what it needs, `CANDIDATE.name=value` for what is otherwise than in the world, and
-`with=NAME` for a route of ROUTES. The expected is the first attempts in their order, `a > b`, all of
-them if it ends with a full stop; or `!Error words of its message`. After `;` follow other facts of
-the decision: `load=`, `shadow=`, `route=`, `hedge=`, `local`, `reason=words`.
+`with=NAME` for a route of ROUTES. The expected is the first attempts in their order, `a > b`: all
+of them if it ends with a full stop; or `!Error words of its message`. After `;` follow other facts
+of the decision: `load=`, `shadow=`, `route=`, `hedge=`, `local`, `reason=words`.
 """
 
 from __future__ import annotations

@@ -94,10 +94,7 @@ _MARKS: Mapping[bytes, tuple[str, int]] = {
     for weight, words in by_weight.items()
     for word in words.split()
 }
-_PLAIN = bytes.maketrans(
-    (string.ascii_uppercase + string.punctuation).encode(),
-    (string.ascii_lowercase + " " * len(string.punctuation)).encode(),
-)
+_PLAIN = bytes.maketrans(string.punctuation.encode(), b" " * len(string.punctuation))
 
 GUESSED = (*_WORDS, CHAT)
 """Every task that can come of it."""
@@ -108,8 +105,7 @@ def infer(request: ChatRequest | CompletionRequest) -> str:
     counts = _offered(request)
     text = _said(request)
     found = [_MARKS[word] for word in _MARKS.keys() & set(text.translate(_PLAIN).split())]
-    low = text.lower()
-    found += [mark for phrase, mark in _PHRASES.items() if phrase in low]
+    found += [mark for phrase, mark in _PHRASES.items() if phrase in text]
     if not text.isascii():
         found += [mark for phrase, mark in _BEYOND_ASCII.items() if phrase in text]
     for task, weight in found:
@@ -136,14 +132,14 @@ def _offered(request: ChatRequest | CompletionRequest) -> dict[str, int]:
 
 
 def _said(request: ChatRequest | CompletionRequest) -> bytes:
-    """The beginning and the end of what is to be looked at."""
+    """The beginning and the end of what is to be looked at, in lower case."""
     if isinstance(request, ChatRequest):
         text = next((_text(m) for m in reversed(request.messages) if m["role"] == "user"), "")
     else:
         text = request.prompt if isinstance(request.prompt, str) else ""
     if len(text) > _HEAD + _TAIL:
         text = f"{text[:_HEAD]} {text[-_TAIL:]}"
-    return text.encode("utf-8", "replace")
+    return text.lower().encode("utf-8", "replace")
 
 
 def _text(message: Mapping[str, Any]) -> str:

@@ -14,6 +14,8 @@ from server.units import format_bytes, format_duration
 
 if TYPE_CHECKING:
     from server.catalogue import Build, Catalogue, Serve, ServedModel, Store
+    from server.hardware import Finding
+    from server.providers.secrets import Absence
 
 _HEADINGS = ("BUILD", "ENGINE", "FORMAT", "SIZE", "REVISION", "NOT YET KNOWN", "FROM")
 
@@ -22,11 +24,12 @@ def check_config(json: Json = False, home: Home = None, config: Config = None) -
     """Read the configuration and show what it comes to.
 
     Every problem is told, one a line, with file, key, value and the valid choices; the exit code is
-    then 2.
+    then 2. What is not wrong but worth knowing stands at the end, such as a provider without a key.
 
     Examples:  holdfast check-config --config my.toml   |   holdfast check-config --json
     """
     from server.catalogue import load
+    from server.cli.cloud_advice import look
 
     settings = load_settings(home, config)
     try:
@@ -34,30 +37,58 @@ def check_config(json: Json = False, home: Home = None, config: Config = None) -
     except ConfigError as error:
         _tell_problems(error, json)
         raise typer.Exit(error.exit_code) from None
+    absences, notes = look(catalogue, settings)
     if json:
-        typer.echo(_json({"ok": True, "problems": [], "catalogue": catalogue}))
+        whole = {"ok": True, "problems": [], "notes": notes, "without_key": absences}
+        typer.echo(_json({**whole, "catalogue": catalogue}))
     elif sys.stdout.isatty():
-        _show(catalogue)
+        _show(catalogue, absences, notes)
     else:
-        for line in report(catalogue):
+        for line in report(catalogue, absences, notes):
             typer.echo(line)
 
 
-def report(catalogue: Catalogue) -> Iterator[str]:
-    """The catalogue as plain lines: files, the builds as aligned columns, `[serve]`, `[store]`."""
+def report(
+    catalogue: Catalogue,
+    absences: Mapping[str, Absence] | None = None,
+    notes: tuple[Finding, ...] = (),
+) -> Iterator[str]:
+    """The catalogue as plain lines: files, builds and clouds as aligned columns, then each table.
+
+    `absences`: of the providers that have no key.
+    """
+    from server.cli.routing_lines import CLOUD_HEADINGS, cloud_rows, routing_lines
+
     for source in catalogue.sources:
         yield f"read {source}"
     yield ""
-    rows = [_HEADINGS, *(row(build) for build in _builds(catalogue))]
-    widths = [max(len(line[column]) for line in rows) for column in range(len(_HEADINGS))]
-    for line in rows:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        yield "  ".join(cells).rstrip()
+    yield from _aligned([_HEADINGS, *(row(build) for build in _builds(catalogue))])
     yield ""
+    clouds = [line for model in catalogue.clouds.values() for line in cloud_rows(model)]
+    if clouds:
+        yield from _aligned([CLOUD_HEADINGS, *clouds])
+        yield ""
     for key, value in serve_lines(catalogue.serve).items():
         yield f"serve.{key} = {value}"
     for key, value in store_lines(catalogue.store).items():
         yield f"store.{key} = {value}"
+    for key, value in routing_lines(catalogue, absences or {}).items():
+        yield f"{key} = {value}"
+    if notes:
+        yield ""
+    for note in notes:
+        yield f"{note.severity}: {_sentences(note)}"
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for line in rows:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        yield "  ".join(cells).rstrip()
+
+
+def _sentences(note: Finding) -> str:
+    return " ".join(f"{text}." for text in (note.what, note.consequence, note.next_step) if text)
 
 
 def row(build: Build) -> tuple[str, ...]:
@@ -144,11 +175,15 @@ def _tell_problems(error: ConfigError, json: bool) -> None:
     typer.echo(f"holdfast: {error.what}.", err=True)
 
 
-def _show(catalogue: Catalogue) -> None:
+def _show(
+    catalogue: Catalogue, absences: Mapping[str, Absence], notes: tuple[Finding, ...]
+) -> None:
     """The report for a terminal: the same, as tables that follow its width."""
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
+
+    from server.cli.routing_lines import CLOUD_HEADINGS, cloud_rows, routing_lines
 
     console = Console()
     for source in catalogue.sources:
@@ -160,18 +195,34 @@ def _show(catalogue: Catalogue) -> None:
         for build in model.builds:
             table.add_row(*row(build))
     console.print(table)
-    tables = {"SERVE": serve_lines(catalogue.serve), "STORE": store_lines(catalogue.store)}
+    clouds = Table(*CLOUD_HEADINGS, box=None, header_style="bold", pad_edge=False)
+    for column in clouds.columns[1:-2]:
+        column.justify = "right"
+    for cloud in catalogue.clouds.values():
+        for cells in cloud_rows(cloud):
+            clouds.add_row(*cells)
+    console.print(clouds)
+    tables = {
+        "SERVE": serve_lines(catalogue.serve),
+        "STORE": store_lines(catalogue.store),
+        "ROUTING": routing_lines(catalogue, absences),
+    }
     for heading, lines in tables.items():
         settings = Table(heading, "", box=None, header_style="bold", pad_edge=False)
         for key, value in lines.items():
-            settings.add_row(key, escape(value))
+            settings.add_row(escape(key), escape(value))
         console.print(settings)
+    for note in notes:
+        style = "yellow" if note.severity == "warning" else "cyan"
+        console.print(f"[{style}]{note.severity}[/]: {escape(_sentences(note))}", highlight=False)
 
 
 def _json(value: object) -> str:
     import orjson
 
     def plain(other: object) -> object:
+        if isinstance(other, frozenset):
+            return sorted(other)
         return dict(other) if isinstance(other, Mapping) else str(other)
 
     return orjson.dumps(value, default=plain, option=orjson.OPT_INDENT_2).decode()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.engines.binary import Binary, Candidate
@@ -30,6 +31,10 @@ class Contents:
     models: int
     builds: int
     address: str
+    clouds: tuple[str, ...] = ()
+    """Ids of the providers that can be asked."""
+    without_key: Mapping[str, str] = field(default_factory=dict)
+    """What to do about it, by the id of each provider that cannot."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -137,6 +137,7 @@ def _vllm(settings: Settings, machine: Machine, findings: list[Finding]) -> Inte
 def _contents(settings: Settings, findings: list[Finding]) -> Contents | None:
     from server import catalogue
     from server.cli.checkup import Contents
+    from server.cli.cloud_advice import look
     from server.hardware import Finding
 
     try:
@@ -148,11 +149,15 @@ def _contents(settings: Settings, findings: list[Finding]) -> Contents | None:
             for problem in error.problems or (error.what,)
         )
         return None
+    absences, notes = look(loaded, settings)
+    findings += notes
     return Contents(
         files=loaded.sources,
         models=len(loaded.models),
         builds=sum(len(model.builds) for model in loaded.models.values()),
         address=f"{loaded.serve.host}:{loaded.serve.port}",
+        clouds=tuple(name for name in loaded.providers if name not in absences),
+        without_key={name: absence.next_step for name, absence in absences.items()},
     )
 
 

@@ -242,7 +242,8 @@ def _configuration(checkup: Checkup) -> list[str]:
         f"{_count(contents.models, 'model')}, {_count(contents.builds, 'build')}, "
         f"serves on {contents.address}"
     )
-    return [summary, *map(str, contents.files)]
+    clouds = f"clouds: {', '.join(contents.clouds)}" if contents.clouds else "no cloud"
+    return [summary, clouds, *map(str, contents.files)]
 
 
 def _draw(line: Line, width: int | None, colour: bool, plain: bool) -> str:

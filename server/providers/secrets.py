@@ -27,6 +27,8 @@ class Absence:
 
     why: str
     next_step: str
+    refused: bool = False
+    """Whether there is something where the key should be, but not one that may be used."""
 
 
 class Keyring:
@@ -87,15 +89,16 @@ class Keyring:
         except FileNotFoundError:
             return ""
         except OSError as error:
-            return Absence(f"{path} cannot be read: {error.strerror}", f"Make {path} readable")
+            why = f"{path} cannot be read: {error.strerror}"
+            return Absence(why, f"Make {path} readable", refused=True)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                return Absence(
-                    f"{path} is not a file", "Name a file with the key, and nothing else"
-                )
+                step = "Name a file with the key, and nothing else"
+                return Absence(f"{path} is not a file", step, refused=True)
             if private and status.st_mode & 0o077:
-                return Absence(f"others may read {path}", f"Keep them out: chmod 600 {path}")
+                step = f"Keep them out: chmod 600 {path}"
+                return Absence(f"others may read {path}", step, refused=True)
             version = (status.st_ino, status.st_mtime_ns, status.st_size)
             if path not in self._read or self._read[path][0] != version:
                 text = os.read(descriptor, _MOST).decode("utf-8", "replace").strip()
@@ -112,6 +115,7 @@ def _checked(text: str, where: str) -> str | Absence:
     return Absence(
         f"what {where} holds is not a key: it has spaces, further lines or other signs in it",
         "Put the key there, and nothing else",
+        refused=True,
     )
 
 

@@ -60,6 +60,39 @@ def test_json(tmp_path: Path) -> None:
     assert catalogue["models"]["qwen3.5-9b"]["sampling"]["thinking"]["top_k"] == 20
 
 
+def test_routing_clouds_and_what_they_cost(tmp_path: Path) -> None:
+    overlay = tmp_path / "mine.toml"
+    overlay.write_text(
+        '[router]\nlimits = { day = "5 USD" }\n'
+        '[[route]]\nid = "night"\nwhen = { hours = "22:00-06:00", tasks = ["coding"] }\n'
+        'candidates = ["local", "openai/*"]\n'
+        '[[team]]\nid = "research"\nlimits = { month = "0.05 USD" }\n'
+    )
+    lines = _run(tmp_path, "--config", str(overlay)).stdout.splitlines()
+    (luna,) = [index for index, line in enumerate(lines) if line.startswith("openai/gpt-6-luna ")]
+    assert lines[luna].split() == [
+        *("openai/gpt-6-luna", "1,050,000", "128,000", "$0.10", "$0.01", "$0.125", "$0.50"),
+        *("to", "272,000", "images"),
+    ]
+    assert lines[luna + 1].split() == ["$0.20", "$0.02", "$0.25", "$0.75", "over", "272,000"]
+    assert "router.limits = $5.00 a day" in lines
+    assert "alias[auto] = *" in lines
+    assert "route[night] = task coding; 22:00 to 06:00 -> local, openai/*" in lines
+    assert "team[research] = $0.05 a month" in lines
+    assert (
+        "provider[openai] = openai-responses at https://api.openai.com/v1; not asked: "
+        "OPENAI_API_KEY is not set; the credential openai.key is not passed by systemd"
+    ) in lines
+    assert lines[-1].startswith("note: The providers openai, anthropic and gemini have no key.")
+    answer = json.loads(_run(tmp_path, "--config", str(overlay), "--json").stdout)
+    assert answer["notes"][0]["severity"] == "note"
+    assert set(answer["without_key"]) == {"openai", "anthropic", "gemini"}
+    catalogue = answer["catalogue"]
+    assert catalogue["clouds"]["openai/gpt-6-luna"]["price"]["rate"]["input"] == 100_000_000
+    assert "tools" in catalogue["clouds"]["openai/gpt-6-luna"]["features"]
+    assert catalogue["router"]["routes"][0]["when"]["hours"] == ["22:00:00", "06:00:00"]
+
+
 def test_problems_stand_one_a_line_and_it_exits_2(tmp_path: Path) -> None:
     overlay = tmp_path / "mine.toml"
     overlay.write_text('[serve]\nprot = 1\nmodels = ["qwen3.5-9c"]\n')

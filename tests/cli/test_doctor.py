@@ -132,7 +132,7 @@ def test_json_is_a_machine_that_another_box_can_plan_for(
     assert data["engines"]["llama_server_devices"] == [CUDA.strip()]
     assert data["configuration"]["models"] >= 8
     assert data["engines"]["vllm"]["version"] == "0.32.0"
-    assert [one["area"] for one in data["findings"]] == ["gpu"]
+    assert [one["area"] for one in data["findings"]] == ["gpu", "configuration"]
 
 
 def test_a_gpu_in_use_by_others(
@@ -191,6 +191,34 @@ def test_every_problem_of_the_configuration_is_told(doctor: Run, tmp_path: Path)
     assert "2 problems stand in the way" in done.stdout
 
 
+def test_providers_without_a_key(doctor: Run, tmp_path: Path) -> None:
+    text = doctor().stdout
+    assert "no cloud" in text
+    assert "• The providers openai, anthropic and gemini have no key." in text
+    assert "openai: set OPENAI_API_KEY; anthropic: set ANTHROPIC_API_KEY" in text
+    key = tmp_path / "openai.key"
+    key.write_text("sk-hunter2")
+    key.chmod(0o644)
+    (tmp_path / "mine.toml").write_text(
+        f'[router.limits]\nday = "5 USD"\n[[provider]]\nid = "openai"\nkey = {{ file = "{key}" }}'
+    )
+    arguments = ("--config", str(tmp_path / "mine.toml"))
+    done = doctor(*arguments, GEMINI_API_KEY="AIza-hunter2")
+    assert done.returncode == 0
+    assert "clouds: gemini" in done.stdout
+    assert f"! There is no key for the provider openai: others may read {key}." in done.stdout
+    assert f"What to do\n  ! 1. Keep them out: chmod 600 {key}." in done.stdout
+    assert "• The provider anthropic has no key: ANTHROPIC_API_KEY is not set; " in done.stdout
+    data = json.loads(doctor(*arguments, "--json", GEMINI_API_KEY="AIza-hunter2").stdout)
+    assert data["configuration"]["clouds"] == ["gemini"]
+    assert data["configuration"]["without_key"] == {
+        "openai": f"Keep them out: chmod 600 {key}",
+        "anthropic": "Set ANTHROPIC_API_KEY, or have systemd pass it with "
+        "LoadCredential=anthropic.key:PATH",
+    }
+    assert "hunter2" not in done.stdout + json.dumps(data)
+
+
 def test_a_configuration_file_that_does_not_exist(doctor: Run) -> None:
     for arguments, changes in (
         (("--config", "/absent.toml"), {}),
@@ -213,7 +241,7 @@ def test_a_terminal_that_knows_no_unicode(doctor: Run) -> None:
     text = doctor(PYTHONUTF8="0", PYTHONIOENCODING="ascii").stdout
     assert text.isascii()
     assert re.search(r"^- GPU ", text, re.MULTILINE)
-    assert re.search(r"^\+ Configuration ", text, re.MULTILINE)
+    assert re.search(r"^\+ Processor ", text, re.MULTILINE)
 
 
 def test_measuring_the_disk(doctor: Run) -> None:

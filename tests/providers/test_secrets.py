@@ -117,7 +117,7 @@ def test_what_is_missing_and_what_to_do(
     source: Mapping[str, str], environment: Mapping[str, str], why: str, step: str
 ) -> None:
     asked = provider(**source)
-    assert Keyring(environment).absence(asked) == Absence(why, step)
+    assert Keyring(environment).absence(asked) == Absence(why, step, refused=why.startswith("what"))
     with pytest.raises(ProviderRefused) as caught:
         Keyring(environment).key_of(asked)
     assert caught.value.sentence == f"there is no key for the provider acme: {why}. {step}."
@@ -127,7 +127,7 @@ def test_what_is_missing_and_what_to_do(
 def test_a_file_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
     file = written(tmp_path / "acme.key", mode=mode)
     assert Keyring({}).absence(provider(file=file)) == Absence(
-        f"others may read {file}", f"Keep them out: chmod 600 {file}"
+        f"others may read {file}", f"Keep them out: chmod 600 {file}", refused=True
     )
 
 

@@ -1,0 +1,121 @@
+"""What is worth knowing of a configuration's clouds and routes, though nothing in it is wrong.
+`advice` is pure; `look` looks."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Collection, Iterator, Mapping
+
+from server.catalogue import Catalogue
+from server.catalogue.naming import fits
+from server.errors import ConfigError
+from server.hardware import Finding
+from server.ledger.keys import KeyBook
+from server.providers.secrets import Absence, Keyring
+from server.settings import Settings
+
+_SOON = datetime.timedelta(days=30)
+
+
+def look(
+    catalogue: Catalogue, settings: Settings
+) -> tuple[dict[str, Absence], tuple[Finding, ...]]:
+    """The providers without a key, by id, and the advice: from what is there now."""
+    ring = Keyring()
+    found = {name: ring.absence(provider) for name, provider in catalogue.providers.items()}
+    absences = {name: absence for name, absence in found.items() if absence}
+    try:
+        keys = [key.id for key in KeyBook(settings.keys_file).all() if key.revoked is None]
+    except (ConfigError, OSError):  # `holdfast keys` says what is wrong with the file
+        keys = []
+    today = datetime.date.today()
+    return absences, tuple(advice(catalogue, absences, keys, today))
+
+
+def advice(
+    catalogue: Catalogue,
+    absences: Mapping[str, Absence],
+    keys: Collection[str],
+    today: datetime.date,
+) -> Iterator[Finding]:
+    """`absences`: of the providers whose key is not to be had, by id; `keys`: ids of API keys."""
+    if catalogue.router.cloud:
+        yield from _keyless(catalogue, absences)
+        yield from _unlimited(catalogue, absences)
+        yield from _retiring(catalogue, absences, today)
+    for route in catalogue.router.routes:
+        for pattern in route.when.keys:
+            if not any(fits(pattern, key) for key in keys):
+                yield Finding(
+                    "warning",
+                    "configuration",
+                    f"route[{route.id}].when.keys: no API key has an id like {pattern}",
+                    "The route matches nothing on that account",
+                    "`holdfast keys list` shows the ids",
+                )
+
+
+def _keyless(catalogue: Catalogue, absences: Mapping[str, Absence]) -> Iterator[Finding]:
+    """What is refused is a mistake each; what is just not there is told together."""
+    absent = {name: one for name, one in absences.items() if not one.refused}
+    for name, one in absences.items():
+        if one.refused:
+            what = f"There is no key for the provider {name}: {one.why}"
+            yield Finding("warning", "configuration", what, _not_asked([name]), one.next_step)
+    if len(absent) == 1:
+        ((name, one),) = absent.items()
+        what = f"The provider {name} has no key: {one.why}"
+        yield Finding("note", "configuration", what, _not_asked(absent), one.next_step)
+    elif absent:
+        last = list(absent)[-1]
+        others = ", ".join(list(absent)[:-1])
+        cloud = "No cloud is asked" if len(absences) == len(catalogue.providers) else ""
+        yield Finding(
+            "note",
+            "configuration",
+            f"The providers {others} and {last} have no key",
+            cloud or _not_asked(absent),
+            "; ".join(f"{name}: {_shortly(one.next_step)}" for name, one in absent.items()),
+        )
+
+
+def _unlimited(catalogue: Catalogue, absences: Mapping[str, Absence]) -> Iterator[Finding]:
+    limits = catalogue.router.limits
+    costly = {
+        model.provider
+        for model in catalogue.clouds.values()
+        if model.price.rate.input or model.price.rate.output
+    }
+    if costly - absences.keys() and limits.day is None and limits.month is None:
+        yield Finding(
+            "note",
+            "configuration",
+            "Clouds may be asked, and what they cost is not limited",
+            "Only limits of keys and teams hold",
+            'Set one, as with  [router]  limits = { day = "5 USD" }',
+        )
+
+
+def _retiring(
+    catalogue: Catalogue, absences: Mapping[str, Absence], today: datetime.date
+) -> Iterator[Finding]:
+    for model in catalogue.clouds.values():
+        if model.retires is None or model.provider in absences:
+            continue
+        step = "Name another in the routes and aliases that have it"
+        if model.retired(today):
+            what = f"{model.id} is no longer offered, since {model.retires}"
+            yield Finding("warning", "configuration", what, "It is not asked", step)
+        elif model.retires - today <= _SOON:
+            what = f"{model.id} is offered until {model.retires} only"
+            yield Finding("note", "configuration", what, "It is not asked from then on", step)
+
+
+def _not_asked(providers: Collection[str]) -> str:
+    return "Its models are not asked" if len(providers) == 1 else "Their models are not asked"
+
+
+def _shortly(step: str) -> str:
+    """The first of the ways, as part of a sentence."""
+    first = step.partition(", or ")[0]
+    return first[:1].lower() + first[1:]

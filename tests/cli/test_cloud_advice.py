@@ -1,0 +1,126 @@
+"""What is worth knowing of clouds and routes, from made-up configurations."""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from server.catalogue import Catalogue, Serve
+from server.catalogue.cloud import CloudModel, KeySource, Price, Provider, Rate
+from server.catalogue.router import Limits, Match, Route, Router
+from server.cli.cloud_advice import advice
+from server.providers.secrets import Absence
+
+TODAY = datetime.date(2026, 11, 21)
+NO_KEY = Absence("A_KEY is not set", "Set A_KEY, or have systemd pass it")
+REFUSED = Absence("others may read /a.key", "Keep them out: chmod 600 /a.key", refused=True)
+LIMITED = Router(limits=Limits(month=1))
+
+
+def provider(name: str) -> Provider:
+    return Provider(name, "openai", "https://a.example", KeySource("A_KEY"))
+
+
+def model(name: str, **changes: object) -> CloudModel:
+    price = Price(Rate(1, 2))
+    plain = CloudModel(f"{name}/m", name, "m", "M", 100, 10, price)
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+def catalogue(router: Router = LIMITED, *models: CloudModel) -> Catalogue:
+    own = models or (model("a"), model("b"), model("c"))
+    providers = {one.provider: provider(one.provider) for one in own}
+    clouds = {one.id: one for one in own}
+    return Catalogue(
+        {}, Serve(), (Path("a.toml"),), providers=providers, clouds=clouds, router=router
+    )
+
+
+def told(
+    of: Catalogue, absences: dict[str, Absence] | None = None, keys: tuple[str, ...] = ()
+) -> list[tuple[str, str, str, str]]:
+    found = advice(of, absences or {}, keys, TODAY)
+    return [(one.severity, one.what, one.consequence, one.next_step) for one in found]
+
+
+def test_all_is_well() -> None:
+    assert told(catalogue()) == []
+
+
+def test_one_without_a_key() -> None:
+    assert told(catalogue(), {"b": NO_KEY}) == [
+        (
+            "note",
+            "The provider b has no key: A_KEY is not set",
+            "Its models are not asked",
+            "Set A_KEY, or have systemd pass it",
+        )
+    ]
+
+
+def test_several_are_told_together_and_what_is_refused_apart() -> None:
+    absences = {"a": NO_KEY, "b": REFUSED, "c": NO_KEY}
+    assert told(catalogue(), absences) == [
+        (
+            "warning",
+            "There is no key for the provider b: others may read /a.key",
+            "Its models are not asked",
+            "Keep them out: chmod 600 /a.key",
+        ),
+        (
+            "note",
+            "The providers a and c have no key",
+            "No cloud is asked",
+            "a: set A_KEY; c: set A_KEY",
+        ),
+    ]
+
+
+def test_nothing_of_clouds_where_none_is_to_be_asked() -> None:
+    closed = catalogue(Router(cloud=False), model("a", retires=TODAY))
+    assert told(closed, {"a": REFUSED}) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "absences", "price", "unlimited"),
+    [
+        (Limits(), {}, Rate(1, 1), True),
+        (Limits(rpm=5, tokens_day=5), {}, Rate(1, 1), True),
+        (Limits(day=0), {}, Rate(1, 1), False),
+        (Limits(month=0), {}, Rate(1, 1), False),
+        (Limits(), {"a": REFUSED}, Rate(1, 1), False),
+        (Limits(), {}, Rate(0, 0), False),
+    ],
+)
+def test_spending_without_a_limit(
+    limits: Limits, absences: dict[str, Absence], price: Rate, unlimited: bool
+) -> None:
+    found = told(catalogue(Router(limits=limits), model("a", price=Price(price))), absences)
+    whats = [what for _, what, _, _ in found]
+    assert ("Clouds may be asked, and what they cost is not limited" in whats) is unlimited
+
+
+@pytest.mark.parametrize(
+    ("retires", "expected"),
+    [
+        ("2026-11-21", ("warning", "a/m is no longer offered, since 2026-11-21")),
+        ("2026-11-22", ("note", "a/m is offered until 2026-11-22 only")),
+        ("2026-12-21", ("note", "a/m is offered until 2026-12-21 only")),
+        ("2026-12-22", None),
+    ],
+)
+def test_models_that_retire(retires: str, expected: tuple[str, str] | None) -> None:
+    going = model("a", retires=datetime.date.fromisoformat(retires))
+    found = told(catalogue(LIMITED, going))
+    assert [one[:2] for one in found] == ([expected] if expected else [])
+
+
+def test_a_key_that_does_not_exist() -> None:
+    route = Route("r", Match(keys=("ab*", "cd")))
+    found = told(catalogue(replace(LIMITED, routes=(route,))), keys=("abcd",))
+    assert [one[:2] for one in found] == [
+        ("warning", "route[r].when.keys: no API key has an id like cd")
+    ]

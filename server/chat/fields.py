@@ -118,86 +118,84 @@ class Field:
     """Values of a refused field that ask for nothing and are let pass."""
 
 
-def _accepted(name: str, note: str, check: Check[Any]) -> Field:
+def accepted(name: str, note: str, check: Check[Any]) -> Field:
     return Field(name, "accepted", note, check)
 
 
-def _ignored(name: str, note: str) -> Field:
+def ignored(name: str, note: str) -> Field:
     return Field(name, "ignored", note)
 
 
-def _refused(name: str, note: str, *neutral: Any) -> Field:
+def refused(name: str, note: str, *neutral: Any) -> Field:
     return Field(name, "refused", note, neutral=neutral)
 
 
 _BOTH = (
-    _accepted("model", "a name from /v1/models", string(256, shortest=1)),
-    _accepted("stream", "true or false", boolean),
-    _accepted("stream_options", "`include_usage`; only with `stream: true`", _stream_options),
-    _accepted("max_tokens", "1 or more", integer(1, INT31)),
-    _accepted("n", f"1 to {MAX_N}, and at most the engine's slots", integer(1, MAX_N)),
-    _accepted("stop", f"a string, or up to {MAX_STOPS} of them", _stop),
-    _accepted("seed", "any 64-bit integer", integer(-(2**63), 2**63 - 1)),
-    _accepted("temperature", "0 to 2; 0 is greedy: no defaults of the model then", number(0, 2)),
-    _accepted("top_p", "above 0, to 1", number(0, 1, above_low=True)),
-    _accepted("presence_penalty", "-2 to 2", number(-2, 2)),
-    _accepted("frequency_penalty", "-2 to 2", number(-2, 2)),
-    _accepted("logit_bias", "token id -> -100 to 100", _logit_bias),
-    _accepted("top_k", "-1 or 0 (off), or more; an extension, as in vLLM", integer(-1, INT31)),
-    _accepted("min_p", "0 to 1; an extension, as in vLLM", number(0, 1)),
-    _accepted(
+    accepted("model", "a name from /v1/models", string(256, shortest=1)),
+    accepted("stream", "true or false", boolean),
+    accepted("stream_options", "`include_usage`; only with `stream: true`", _stream_options),
+    accepted("max_tokens", "1 or more", integer(1, INT31)),
+    accepted("n", f"1 to {MAX_N}, and at most the engine's slots", integer(1, MAX_N)),
+    accepted("stop", f"a string, or up to {MAX_STOPS} of them", _stop),
+    accepted("seed", "any 64-bit integer", integer(-(2**63), 2**63 - 1)),
+    accepted("temperature", "0 to 2; 0 is greedy: no defaults of the model then", number(0, 2)),
+    accepted("top_p", "above 0, to 1", number(0, 1, above_low=True)),
+    accepted("presence_penalty", "-2 to 2", number(-2, 2)),
+    accepted("frequency_penalty", "-2 to 2", number(-2, 2)),
+    accepted("logit_bias", "token id -> -100 to 100", _logit_bias),
+    accepted("top_k", "-1 or 0 (off), or more; an extension, as in vLLM", integer(-1, INT31)),
+    accepted("min_p", "0 to 1; an extension, as in vLLM", number(0, 1)),
+    accepted(
         "repetition_penalty",
         "above 0, to 2; an extension, as in vLLM",
         number(0, 2, above_low=True),
     ),
-    _accepted("task_type", "a hint for routing: coding, reasoning, ...", string(64)),
-    _ignored("user", "nothing is kept or done with it"),
+    accepted("task_type", "a hint for routing: coding, reasoning, ...", string(64)),
+    ignored("user", "nothing is kept or done with it"),
 )
 
 _CHAT_ONLY = (
-    _accepted("messages", "1 to 10,000; see below", parse_messages),
-    _accepted("max_completion_tokens", "1 or more; the newer `max_tokens`", integer(1, INT31)),
-    _accepted("tools", "up to 512 functions", parse_tools),
-    _accepted(
-        "tool_choice", "none, auto, required, a named function or `allowed_tools`", _as_given
-    ),
-    _accepted("parallel_tool_calls", "true or false", boolean),
-    _accepted(
+    accepted("messages", "1 to 10,000; see below", parse_messages),
+    accepted("max_completion_tokens", "1 or more; the newer `max_tokens`", integer(1, INT31)),
+    accepted("tools", "up to 512 functions", parse_tools),
+    accepted("tool_choice", "none, auto, required, a named function or `allowed_tools`", _as_given),
+    accepted("parallel_tool_calls", "true or false", boolean),
+    accepted(
         "response_format", "text, json_object or json_schema; not with tools", parse_response_format
     ),
-    _accepted("logprobs", "true or false; not with tools in a stream", boolean),
-    _accepted("top_logprobs", "0 to 20; needs `logprobs: true`", integer(0, 20)),
-    _accepted("reasoning_effort", "none, minimal: no thinking; low and above: thinking", _effort),
-    _accepted("reasoning", "`effort` or `enabled`; an extension, as at OpenRouter", _reasoning),
-    _accepted(
+    accepted("logprobs", "true or false; not with tools in a stream", boolean),
+    accepted("top_logprobs", "0 to 20; needs `logprobs: true`", integer(0, 20)),
+    accepted("reasoning_effort", "none, minimal: no thinking; low and above: thinking", _effort),
+    accepted("reasoning", "`effort` or `enabled`; an extension, as at OpenRouter", _reasoning),
+    accepted(
         "chat_template_kwargs",
         "`enable_thinking` alone; an extension, as in vLLM",
         _template_kwargs,
     ),
-    _accepted("enable_thinking", "true or false; an extension, as at Alibaba Cloud", boolean),
-    _ignored("metadata", "nothing is stored"),
-    _ignored("store", "nothing is stored"),
-    _ignored("service_tier", "there is one"),
-    _ignored("safety_identifier", "nothing is kept or done with it"),
-    _ignored("prompt_cache_key", "prompts are cached by their beginning, without a key"),
-    _ignored("prompt_cache_options", "prompts are cached by their beginning"),
-    _ignored("prompt_cache_retention", "the cache lives as long as its slot"),
-    _ignored("prediction", "it could only save time"),
-    _ignored("verbosity", "Qwen3.5 has no such control; say it in the prompt"),
-    _refused("modalities", 'answers are text; only ["text"] is let pass', ["text"]),
-    _refused("audio", "answers are text"),
-    _refused("web_search_options", "there is no web search; offer one as a tool"),
-    _refused("moderation", "there is no moderation here"),
-    _refused("functions", "use `tools`", []),
-    _refused("function_call", "use `tool_choice`"),
+    accepted("enable_thinking", "true or false; an extension, as at Alibaba Cloud", boolean),
+    ignored("metadata", "nothing is stored"),
+    ignored("store", "nothing is stored"),
+    ignored("service_tier", "there is one"),
+    ignored("safety_identifier", "nothing is kept or done with it"),
+    ignored("prompt_cache_key", "prompts are cached by their beginning, without a key"),
+    ignored("prompt_cache_options", "prompts are cached by their beginning"),
+    ignored("prompt_cache_retention", "the cache lives as long as its slot"),
+    ignored("prediction", "it could only save time"),
+    ignored("verbosity", "Qwen3.5 has no such control; say it in the prompt"),
+    refused("modalities", 'answers are text; only ["text"] is let pass', ["text"]),
+    refused("audio", "answers are text"),
+    refused("web_search_options", "there is no web search; offer one as a tool"),
+    refused("moderation", "there is no moderation here"),
+    refused("functions", "use `tools`", []),
+    refused("function_call", "use `tool_choice`"),
 )
 
 _COMPLETIONS_ONLY = (
-    _accepted("prompt", "a string or an array of token ids; one prompt per request", parse_prompt),
-    _accepted("logprobs", "0 to 20", integer(0, 20)),
-    _refused("best_of", "use `n` and choose; only 1 is let pass", 1),
-    _refused("echo", "the engine cannot; only false is let pass", False),
-    _refused("suffix", "the engine cannot; only an empty one is let pass", ""),
+    accepted("prompt", "a string or an array of token ids; one prompt per request", parse_prompt),
+    accepted("logprobs", "0 to 20", integer(0, 20)),
+    refused("best_of", "use `n` and choose; only 1 is let pass", 1),
+    refused("echo", "the engine cannot; only false is let pass", False),
+    refused("suffix", "the engine cannot; only an empty one is let pass", ""),
 )
 
 CHAT: Mapping[str, Field] = {field.name: field for field in (*_CHAT_ONLY, *_BOTH)}

@@ -199,7 +199,7 @@ def _tool_call(call: Any, name: str) -> dict[str, Any]:
         "type": "function",
         "function": {
             "name": tool_name(function["name"], f"{name}.function.name"),
-            "arguments": _arguments(function.get("arguments"), f"{name}.function.arguments"),
+            "arguments": parse_arguments(function.get("arguments"), f"{name}.function.arguments"),
         },
     }
     if call.get("id") is not None:
@@ -207,7 +207,7 @@ def _tool_call(call: Any, name: str) -> dict[str, Any]:
     return checked
 
 
-def _arguments(value: Any, name: str) -> str:
+def parse_arguments(value: Any, name: str) -> str:
     """The template walks a call's arguments, so they must be the text of a JSON object."""
     if value is None or value == "":
         return "{}"

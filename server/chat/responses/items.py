@@ -1,0 +1,274 @@
+"""Items of the Responses API -> the messages of the one request type (see chat/messages.py).
+
+- `instructions`, and messages of the system and of the developer wherever they stand, are one
+  system message.
+- Neighbouring items of an answer (messages of the assistant, calls, reasoning) are one message of
+  the assistant. Calls must be answered before anyone else speaks.
+- Reasoning is the text of that message, for engines. What it carries encrypted is an entry of
+  `reasoning_details`, for the provider that wrote it; that of other providers than OpenAI travels
+  in it as in anthropic/opaque.py.
+- A tool's message has no place for images: each stands as `[image N]` in what the tool said, and
+  itself in a message of the user's after it, under the same name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from server.chat.anthropic.opaque import is_ours, unwrapped
+from server.chat.checks import choice, invalid, mapping, missing, string, wrong_type
+from server.chat.images import Album
+from server.chat.messages import (
+    MAX_PARTS,
+    Conversation,
+    Message,
+    is_query,
+    parse_arguments,
+)
+from server.chat.tools import tool_name
+from server.errors import RequestError
+
+Item = dict[str, Any]
+
+_PARTS = {
+    "user": "'input_text', 'input_image'",
+    "tool": "'input_text', 'input_image'",
+    "assistant": "'output_text', 'refusal'",
+    "system": "'input_text'",
+    "developer": "'input_text'",
+}
+
+_role = choice("user", "assistant", "system", "developer")
+_detail = choice("auto", "low", "high", "original")
+_identifier = string(256, shortest=1)
+
+
+class Conversing:
+    """Item after item; `conversation` once all are read. Raises RequestError naming the place."""
+
+    def __init__(self, instructions: str = "") -> None:
+        self._system = [instructions] if instructions else []
+        self._turns: list[Message] = []
+        self._answer: _Answer | None = None
+        self._open: set[str] = set()
+        """Calls that wait for what their tool says."""
+        self._shown: list[dict[str, Any]] = []
+        self._album = Album()
+        self._query = False
+
+    def read(self, item: Any, name: str) -> None:
+        given = mapping(item, name)
+        kind = given.get("type", "message")
+        read = _KINDS.get(kind) if type(kind) is str else None
+        if read is None:
+            raise _unsupported(f"{name}.type", kind, "items", ", ".join(map(repr, _KINDS)))
+        read(self, given, name)
+
+    def conversation(self, name: str) -> Conversation:
+        self._close(name)
+        if not self._query:
+            raise invalid(name, "there is no message in which the user says something", "Add one")
+        turns = self._turns
+        if any(self._system):
+            turns = [{"role": "system", "content": "\n\n".join(filter(None, self._system))}, *turns]
+        return Conversation(tuple(turns), self._album.kinds)
+
+    def _message(self, item: Item, name: str) -> None:
+        if "role" not in item:
+            raise missing(f"{name}.role")
+        role = _role(item["role"], f"{name}.role")
+        if "content" not in item:
+            raise missing(f"{name}.content")
+        parts = self._parts(item["content"], f"{name}.content", role)
+        if role == "assistant":
+            self._answering(name).say("\n".join([part["text"] for part in parts]))
+            return
+        self._close(name)
+        if role != "user":
+            self._system.append("\n".join([part["text"] for part in parts]))
+            return
+        if len(parts) == 1 and parts[0]["type"] == "text":
+            self._turns.append({"role": "user", "content": parts[0]["text"]})
+        elif parts:
+            self._turns.append({"role": "user", "content": parts})
+        text = "".join([part.get("text", "#") for part in parts])
+        self._query = self._query or (bool(parts) and is_query(text))
+
+    def _parts(self, content: Any, name: str, role: str) -> list[dict[str, Any]]:
+        if type(content) is str:
+            return [{"type": "text", "text": content}]
+        if type(content) is not list:
+            raise wrong_type(name, "a string or an array of content parts", content)
+        if len(content) > MAX_PARTS:
+            raise invalid(name, f"it has more than {MAX_PARTS} parts")
+        return [self._part(part, f"{name}[{at}]", role) for at, part in enumerate(content)]
+
+    def _part(self, part: Any, name: str, role: str) -> dict[str, Any]:
+        kind = mapping(part, name).get("type")
+        if kind in ("input_text", "output_text", "text"):
+            return {"type": "text", "text": _text(part, "text", name)}
+        if kind == "refusal" and role == "assistant":
+            return {"type": "text", "text": _text(part, "refusal", name)}
+        if kind == "input_image" and role in ("user", "tool"):
+            return self._image(part, name)
+        raise _unsupported(f"{name}.type", kind, "parts", _PARTS[role])
+
+    def _image(self, part: Item, name: str) -> dict[str, Any]:
+        if part.get("file_id") is not None:
+            why = "no files are kept here"
+            raise invalid(f"{name}.file_id", why, "Send the image in 'image_url', as a data: URL")
+        if "image_url" not in part:
+            raise missing(f"{name}.image_url")
+        self._album.add(part["image_url"], f"{name}.image_url")
+        image = {"url": part["image_url"]}
+        detail = part.get("detail")
+        if detail is not None and _detail(detail, f"{name}.detail") != "auto":
+            image["detail"] = detail
+        return {"type": "image_url", "image_url": image}
+
+    def _call(self, item: Item, name: str) -> None:
+        identifier = _identifier(item.get("call_id"), f"{name}.call_id")
+        if identifier in self._open:
+            raise invalid(f"{name}.call_id", "two calls have the same one", "Give each its own")
+        function = {
+            "name": tool_name(item.get("name"), f"{name}.name"),
+            "arguments": parse_arguments(item.get("arguments"), f"{name}.arguments"),
+        }
+        self._answering(name).call({"type": "function", "function": function, "id": identifier})
+        self._open.add(identifier)
+
+    def _output(self, item: Item, name: str) -> None:
+        identifier = _identifier(item.get("call_id"), f"{name}.call_id")
+        if identifier not in self._open:
+            why = f"no call {identifier[:64]!r} before it waits for it"
+            raise invalid(f"{name}.call_id", why, "Send the 'function_call' as well")
+        if "output" not in item:
+            raise missing(f"{name}.output")
+        self._open.remove(identifier)
+        self._end_answer()
+        texts = []
+        for part in self._parts(item["output"], f"{name}.output", "tool"):
+            if part["type"] == "text":
+                texts.append(part["text"])
+                continue
+            label = f"[image {len(self._shown) // 2 + 1}]"
+            texts.append(label)
+            about = {"type": "text", "text": f"{label} of what {identifier} gave:"}
+            self._shown += [about, part]
+        said = {"tool_call_id": identifier, "content": "\n".join(texts)}
+        self._turns.append({"role": "tool", **said})
+
+    def _reasoning(self, item: Item, name: str) -> None:
+        texts = []
+        for key, kind in (("content", "reasoning_text"), ("summary", "summary_text")):
+            for at, part in enumerate(item.get(key) or ()):
+                place = f"{name}.{key}[{at}]"
+                if mapping(part, place).get("type") != kind:
+                    raise _unsupported(f"{place}.type", part.get("type"), "parts", f"'{kind}'")
+                texts.append(_text(part, "text", place))
+        sealed = item.get("encrypted_content")
+        if sealed is not None and type(sealed) is not str:
+            raise wrong_type(f"{name}.encrypted_content", "a string", sealed)
+        self._answering(name).think("\n\n".join(texts), sealed, item.get("id"))
+
+    def _answering(self, name: str) -> _Answer:
+        """The answer that goes on; after a tool has spoken, a new one."""
+        if self._answer is None:
+            self._close(name)
+            self._answer = _Answer()
+        return self._answer
+
+    def _end_answer(self) -> None:
+        if self._answer is not None:
+            self._turns.append(self._answer.message())
+            self._answer = None
+
+    def _close(self, name: str) -> None:
+        """Before anyone else speaks: the answer is whole, and its calls are answered."""
+        if self._open:
+            call = min(self._open)[:64]
+            raise invalid(name, f"no 'function_call_output' answers the call {call!r}", "Send it")
+        self._end_answer()
+        if self._shown:
+            self._turns.append({"role": "user", "content": self._shown})
+            self._shown = []
+
+
+_KINDS: dict[str, Callable[[Conversing, Item, str], None]] = {
+    "message": Conversing._message,
+    "function_call": Conversing._call,
+    "function_call_output": Conversing._output,
+    "reasoning": Conversing._reasoning,
+}
+
+
+class _Answer:
+    """What the assistant said in one turn."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._thoughts: list[str] = []
+        self._calls: list[dict[str, Any]] = []
+        self._details: list[Any] = []
+        self._pieces = 0
+
+    def say(self, text: str) -> None:
+        self._texts.append(text)
+        self._pieces += 1
+
+    def call(self, call: dict[str, Any]) -> None:
+        self._calls.append(call)
+        self._pieces += 1
+
+    def think(self, text: str, sealed: str | None, identifier: Any) -> None:
+        if text:
+            self._thoughts.append(text)
+        if sealed is not None and is_ours(sealed):
+            detail = unwrapped(sealed)
+            if detail is not None:
+                self._details.append(detail)
+        elif sealed is not None and type(identifier) is str:
+            written = {"id": identifier, "data": sealed, "format": "openai-responses"}
+            place = {"index": self._pieces, "at": len(self._text())}
+            self._details.append({"type": "reasoning.encrypted", **written, **place})
+        self._pieces += 1
+
+    def message(self) -> Message:
+        message: dict[str, Any] = {"role": "assistant", "content": self._text()}
+        if self._calls:
+            message["tool_calls"] = self._calls
+        if self._thoughts:
+            message["reasoning_content"] = "\n\n".join(self._thoughts)
+        if self._details:
+            message["reasoning_details"] = self._details
+        return message
+
+    def _text(self) -> str:
+        return "\n\n".join(filter(None, self._texts))
+
+
+def read_items(items: Sequence[Any], name: str, instructions: str = "") -> Conversation:
+    """The conversation of `items`. Raises RequestError naming the place."""
+    conversing = Conversing(instructions)
+    for at, item in enumerate(items):
+        conversing.read(item, f"{name}[{at}]")
+    return conversing.conversation(name)
+
+
+def _text(part: Item, key: str, name: str) -> str:
+    text = part.get(key)
+    if type(text) is not str:
+        raise wrong_type(f"{name}.{key}", "a string", text)
+    return text
+
+
+def _unsupported(name: str, kind: Any, what: str, known: str) -> RequestError:
+    if type(kind) is not str:
+        return wrong_type(name, "a string", kind)
+    return RequestError(
+        f"Invalid value for '{name}'",
+        why=f"{what} of type '{kind[:64]}' are not supported here",
+        next_step=f"Supported are: {known}",
+        param=name,
+    )

@@ -1,0 +1,194 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from openai.types.responses.response_create_params import (
+    ResponseCreateParamsNonStreaming,
+    ResponseCreateParamsStreaming,
+)
+
+from server.chat.responses import ResponsesRequest, parse_response
+from server.chat.responses.fields import RESPONSES
+from server.errors import RequestError
+
+TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
+AS_CHAT = {
+    "type": "function",
+    "function": {"name": "f", "parameters": {"type": "object"}, "strict": True},
+}
+OTHER = {"type": "function", "name": "g"}
+SCHEMA = {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True}
+
+
+def nothing(identifier: str) -> None:
+    return None
+
+
+def parse(**fields: Any) -> ResponsesRequest:
+    return parse_response({"model": "m", "input": "hi", **fields}, nothing)
+
+
+def test_every_parameter_of_the_openai_client_is_known() -> None:
+    known = ResponseCreateParamsStreaming.__optional_keys__
+    known |= ResponseCreateParamsNonStreaming.__optional_keys__
+    known |= ResponseCreateParamsStreaming.__required_keys__
+    assert known - RESPONSES.keys() == set()
+
+
+def test_the_least_that_can_be_asked() -> None:
+    request = parse()
+    chat = request.chat
+    assert chat.messages == ({"role": "user", "content": "hi"},)
+    assert (chat.model, chat.stream, chat.n, chat.max_tokens) == ("m", False, 1, None)
+    assert (chat.thinking, chat.effort, chat.top_logprobs) == (None, None, None)
+    assert chat.tool_use.tools == ()
+    assert request.store
+    assert not request.summary
+    assert request.items == ({"type": "message", "role": "user", "content": "hi"},)
+
+
+@pytest.mark.parametrize(
+    ("fields", "name", "value"),
+    [
+        ({"stream": True}, "stream", True),
+        ({"stream": True, "stream_options": {"include_obfuscation": True}}, "stream", True),
+        ({"max_output_tokens": 7}, "max_tokens", 7),
+        ({"temperature": 0.5, "top_p": 0.5}, "sampling", {"temperature": 0.5, "top_p": 0.5}),
+        ({"reasoning": {"effort": "high"}}, "thinking", True),
+        ({"reasoning": {"effort": "minimal"}}, "thinking", False),
+        ({"reasoning": {"effort": "minimal"}}, "effort", "minimal"),
+        ({"reasoning": {"summary": "auto"}}, "thinking", None),
+        ({"parallel_tool_calls": False}, "parallel_tool_calls", False),
+        ({"text": {"format": {"type": "text"}, "verbosity": "low"}}, "response_format", None),
+        ({"text": {"format": {"type": "json_object"}}}, "response_format",
+         {"type": "json_object"}),
+        ({"text": {"format": SCHEMA}}, "response_format",
+         {"type": "json_schema",
+          "json_schema": {"schema": {"type": "object"}, "name": "n", "strict": True}}),
+        ({"include": ["message.output_text.logprobs"]}, "top_logprobs", 0),
+        ({"include": ["message.output_text.logprobs"], "top_logprobs": 3}, "top_logprobs", 3),
+        ({"include": ["reasoning.encrypted_content"]}, "top_logprobs", None),
+        ({"task_type": "coding"}, "task_type", "coding"),
+        ({"user": "u", "service_tier": "auto", "prompt_cache_key": "k", "max_tool_calls": 3,
+          "truncation": "disabled", "background": False}, "task_type", None),
+    ],
+)  # fmt: skip
+def test_what_is_kept(fields: dict[str, Any], name: str, value: Any) -> None:
+    assert getattr(parse(**fields).chat, name) == value
+
+
+@pytest.mark.parametrize(
+    ("choice", "names", "word"),
+    [
+        (None, ("f", "g"), "auto"),
+        ("none", ("f", "g"), "none"),
+        ("required", ("f", "g"), "required"),
+        ({"type": "function", "name": "g"}, ("g",), "required"),
+        ({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "f"}]},
+         ("f",), "auto"),
+    ],
+)  # fmt: skip
+def test_tools(choice: Any, names: tuple[str, ...], word: str) -> None:
+    use = parse(tools=[TOOL, OTHER], tool_choice=choice).chat.tool_use
+    assert (use.names, use.choice) == (names, word)
+    assert AS_CHAT in use.tools or "f" not in names
+
+
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    ({"input": None}, "input", "Missing"),
+    ({"input": []}, "input", "1 to"),
+    ({"input": 5}, "input", "an array"),
+    ({"model": None}, "model", "Missing"),
+    ({"frequency_penalty": 1}, "frequency_penalty", "Unrecognized"),
+    ({"max_output_tokens": 0}, "max_output_tokens", ">= 1"),
+    ({"temperature": 3}, "temperature", "<= 2"),
+    ({"background": True}, "background", "Unsupported"),
+    ({"truncation": "auto"}, "truncation", "Unsupported"),
+    ({"conversation": "c"}, "conversation", "previous_response_id"),
+    ({"prompt": {"id": "p"}}, "prompt", "Unsupported"),
+    ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'web_search'"),
+    ({"tools": [{"type": "custom", "name": "x"}]}, "tools[0].type", "'custom'"),
+    ({"tools": [{"type": "function"}]}, "tools[0].name", "Missing"),
+    ({"tools": [{**TOOL, "parameters": 1}]}, "tools[0].parameters", "an object"),
+    ({"tools": [{**TOOL, "name": "a b"}]}, "tools[0].name", "pattern"),
+    ({"tools": [TOOL, TOOL]}, "tools", "two tools"),
+    ({"tools": [TOOL], "tool_choice": {"type": "function", "name": "x"}}, "tool_choice.name",
+     "no tool 'x'"),
+    ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "mode": "x", "tools": []}},
+     "tool_choice.mode", "'x'"),
+    ({"tools": [TOOL], "tool_choice": {"type": "web_search"}}, "tool_choice.type", "web_search"),
+    ({"tool_choice": "required"}, "tool_choice", "needs 'tools'"),
+    ({"text": {"format": {"type": "xml"}}}, "text.format.type", "'xml'"),
+    ({"text": {"format": {"type": "json_schema"}}}, "text.format.name", "Missing"),
+    ({"text": {"format": {**SCHEMA, "schema": {"maxItems": -1}}}}, "text.format.schema.maxItems",
+     "0 to"),
+    ({"text": {"format": SCHEMA}, "tools": [TOOL]}, "text.format", "no way to call a tool"),
+    ({"text": {"tone": "kind"}}, "text.tone", "Unknown"),
+    ({"reasoning": {"effort": "huge"}}, "reasoning.effort", "'huge'"),
+    ({"reasoning": {"mode": "pro"}}, "reasoning.mode", "Unknown"),
+    ({"top_logprobs": 3}, "top_logprobs", "include"),
+    ({"include": ["x"]}, "include[0]", "'x'"),
+    ({"include": ["message.output_text.logprobs"], "stream": True, "tools": [TOOL]}, "include",
+     "not available"),
+    ({"metadata": {str(n): "" for n in range(17)}}, "metadata", "more than 16"),
+    ({"metadata": {"a": 1}}, "metadata.a", "a string"),
+    ({"previous_response_id": "resp_x"}, "previous_response_id", "not found"),
+    ({"stream_options": {"include_usage": True}}, "stream_options.include_usage", "Unknown"),
+    ({"input": [{"type": "web_search_call"}]}, "input[0].type", "'web_search_call'"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fields", "param", "says"), REFUSED)
+def test_what_is_wrong_is_named(fields: dict[str, Any], param: str, says: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse(**fields)
+    assert caught.value.param == param
+    assert says in caught.value.sentence
+
+
+def test_a_conversation_goes_on_from_a_response_that_is_kept() -> None:
+    kept = [
+        {"role": "user", "content": "a"},
+        {"type": "function_call", "call_id": "x", "name": "f", "arguments": "{}"},
+    ]
+    said = {"type": "function_call_output", "call_id": "x", "output": "1"}
+    request = parse_response(
+        {"model": "m", "input": [said], "previous_response_id": "resp_1"},
+        {"resp_1": kept}.get,
+    )
+    assert [one["role"] for one in request.chat.messages] == ["user", "assistant", "tool"]
+    assert request.items == (*kept, said)
+    assert request.echo["previous_response_id"] == "resp_1"
+
+
+def test_errors_name_the_place_in_this_request() -> None:
+    kept = [{"role": "user", "content": "a"}] * 3
+    body = {"model": "m", "input": ["x"], "previous_response_id": "resp_1"}
+    with pytest.raises(RequestError) as caught:
+        parse_response(body, {"resp_1": kept}.get)
+    assert caught.value.param == "input[0]"
+    assert "input[0]" in caught.value.what
+    open_call = [*kept, {"type": "function_call", "call_id": "x", "name": "f"}]
+    with pytest.raises(RequestError, match="answers the call 'x'") as caught:
+        parse_response({**body, "input": "b"}, {"resp_1": open_call}.get)
+    assert caught.value.param == "input[0]"
+
+
+def test_what_the_answer_repeats() -> None:
+    given = {
+        "instructions": "be brief",
+        "metadata": {"a": "b"},
+        "tools": [TOOL],
+        "tool_choice": {"type": "function", "name": "f"},
+        "reasoning": {"effort": "low", "summary": "auto"},
+        "text": {"verbosity": "low"},
+        "temperature": 0.5,
+        "store": False,
+    }
+    request = parse(**given)
+    assert not request.store
+    assert request.summary
+    echo = dict(request.echo)
+    assert echo.pop("text") == {"verbosity": "low", "format": {"type": "text"}}
+    assert echo == echo | {key: value for key, value in given.items() if key != "text"}

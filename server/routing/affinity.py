@@ -1,9 +1,10 @@
 """What of earlier prompts each target should still have in its caches, and where sessions went.
 
-A llama-server keeps the last prompt of each slot, vLLM as many blocks as its cache has, a cloud
-what it saw in the last minutes. So each target has so many prompts, of so many tokens together, for
-so long; the one that was not used for longest goes first. A prompt that goes on where another ended
-takes its place. What a target really found in its cache corrects this (observe.py).
+A llama-server keeps the last prompt of each slot, and in RAM some that lost theirs; vLLM as many
+blocks as its cache has; a cloud what it saw in the last minutes. So each target has so many
+prompts, of so many tokens together, for so long, and the one that was not used for longest goes
+first. A prompt that goes on where another ended takes its place. What a target really found in its
+cache corrects this (observe.py).
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ come, and what of the prompt is in its cache. Belongs to one event loop.
 from __future__ import annotations
 
 import datetime
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, get_args
@@ -36,21 +37,25 @@ _CLOUD_KEPT = 300.0
 _CLOUD_PROMPTS = 512
 _VLLM_PROMPTS = 4096
 
-WhyDown = Callable[[str], str]
-"""Of a candidate by name: why it is left alone just now; empty: it is not."""
+
+class Downs(Protocol):
+    """Who is left alone just now, by name; breaker.Breakers."""
+
+    def down(self, name: str) -> str:
+        """Why, in words; empty: it is not."""
+        ...
+
+    def rest(self, name: str) -> int | None:
+        """Whole seconds until it may be asked again; None: it may be now, or nobody knows."""
+        ...
 
 
-class Watch(Protocol):
-    """What is told of one attempt, in monotonic seconds. `end` may be called again."""
+class _Nobody:
+    def down(self, name: str) -> str:
+        return ""
 
-    def started(self, now: float, /) -> None:
-        """It has got its slot, or is on its way to a cloud."""
-
-    def first(self, now: float, /) -> None:
-        """Its first token has come."""
-
-    def end(self, now: float, usage: Usage | None = None, /) -> None:
-        """It is over; `usage` where it was answered to its end."""
+    def rest(self, name: str) -> int | None:
+        return None
 
 
 @dataclass(slots=True)
@@ -72,10 +77,18 @@ class _Cloud:
 
 
 class Candidates:
-    """`why_down`: what breakers say. See the module."""
+    """`clock`: monotonic seconds; `today`: in UTC. See the module."""
 
-    def __init__(self, why_down: WhyDown = lambda name: "") -> None:
-        self._why_down = why_down
+    def __init__(
+        self,
+        downs: Downs = _Nobody(),
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        today: Callable[[], datetime.date] = lambda: datetime.datetime.now(datetime.UTC).date(),
+    ) -> None:
+        self._downs = downs
+        self._clock = clock
+        self._today = today
         self._local: dict[str, _Local] = {}
         self._clouds: dict[str, _Cloud] = {}
         self._sessions = Sessions()
@@ -113,7 +126,7 @@ class Candidates:
     ) -> _Local:
         name, member = target.build.name, target.member
         slots, context = member.queue.slots, target.context
-        prompts = slots if target.build.engine == "llama-server" else _VLLM_PROMPTS
+        prompts = 2 * slots if target.build.engine == "llama-server" else _VLLM_PROMPTS
         what = Candidate(
             name=name,
             model=target.model.id,
@@ -156,8 +169,9 @@ class Candidates:
 
     # ---- As it is now ----
 
-    def of(self, needs: Needs, now: float, today: datetime.date) -> tuple[Candidate, ...]:
-        """All of them, for one request. `now`: monotonic seconds."""
+    def of(self, needs: Needs) -> tuple[Candidate, ...]:
+        """All of them, for one request."""
+        now, today = self._clock(), self._today()
         last = None
         if needs.session is not None:
             last = self._sessions.last(needs.key, needs.session, now)
@@ -170,7 +184,7 @@ class Candidates:
         what, member, guess = one.what, one.target.member, needs.prompt_tokens
         observer, queue = one.observer, member.queue
         cached = observer.cached(self._thought(one, needs, now))
-        down, retry_after = self._why_down(what.name), None
+        down, retry_after = self._downs.down(what.name), None
         if not down and queue.full(needs.key):
             down = f"its queue is full: {queue.waiting} requests wait"
             retry_after = queue.retry_after()
@@ -192,15 +206,17 @@ class Candidates:
         """Mostly the same as for the request before, and then the same object."""
         what, observer = one.what, one.observer
         thought = one.prefixes.cached(needs.prefix, now)
-        down = self._why_down(what.name)
+        down = self._downs.down(what.name)
+        retry_after = self._downs.rest(what.name) if down else None
         retires = one.model.retires
         if retires is not None and today >= retires:
-            down = f"its provider has not offered it since {retires}"
+            down, retry_after = f"its provider has not offered it since {retires}", None
         sticky = what.name == last
         cached, tokens = thought.tokens, observer.counted(needs.prompt_tokens)
         same = (
             what.forecast is observer.forecast
             and what.down == down
+            and what.retry_after == retry_after
             and what.cached_tokens == cached
             and what.sticky == sticky
             and what.prompt_tokens == tokens
@@ -209,7 +225,7 @@ class Candidates:
             one.what = what = Candidate(
                 what.name, what.model, "cloud", what.provider, what.context, what.max_output,
                 what.image, what.features, what.capability, observer.forecast, cached, what.price,
-                down, what.embeddings, what.target, tokens, sticky,
+                down, what.embeddings, what.target, tokens, sticky, retry_after,
             )  # fmt: skip
         return what
 
@@ -223,21 +239,25 @@ class Candidates:
 
     # ---- What happens ----
 
-    def begin(self, candidate: Candidate, needs: Needs, now: float) -> Watch:
-        """An attempt at `candidate` begins; what becomes of it is to be told to the Watch."""
+    def begin(self, candidate: Candidate, needs: Needs) -> Watched:
+        """An attempt at `candidate` begins; what becomes of it is to be told to the Watched."""
+        now = self._clock()
         local = self._local.get(candidate.name)
         if local is not None:
             thought = self._thought(local, needs, now)
             flight: Flight | CloudFlight = local.observer.begin(
                 needs.prompt_tokens, thought, needs.max_tokens, needs.n
             )
-            return _Watched(flight, self._sessions, needs, candidate.name, local.prefixes)
+            return Watched(flight, self._sessions, needs, candidate.name, local.prefixes)
         cloud = self._clouds[candidate.name]
         flight = cloud.observer.begin(needs.prompt_tokens)
-        return _Watched(flight, self._sessions, needs, candidate.name, cloud.prefixes)
+        return Watched(flight, self._sessions, needs, candidate.name, cloud.prefixes)
 
 
-class _Watched:
+class Watched:
+    """Hears how a request fares at its target (means.Flight): its observer learns from that, and
+    so do caches and sessions."""
+
     def __init__(
         self,
         flight: Flight | CloudFlight,

@@ -120,7 +120,7 @@ class Constraints:
         return most(self._case, c) > self._spare
 
     def _place(self, c: Candidate) -> int:
-        place = rank(self._patterns, c.name, c.model, c.side, c.provider)
+        place = rank(self._patterns, c.name, c.side)
         self._places[c.name] = place
         return place
 

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 from dataclasses import dataclass
 
-from server.catalogue.naming import fits
+from server.catalogue.naming import WORDS, fits
 from server.catalogue.router import Match, PolicyName, Route, Router
 from server.routing.candidate import Side
 from server.routing.needs import Needs
@@ -86,27 +86,27 @@ def matches(when: Match, needs: Needs) -> bool:
     )
 
 
-def rank(patterns: tuple[str, ...], name: str, model: str, side: Side, provider: str | None) -> int:
-    """Which of `patterns` is the first that stands for the candidate; -1: none does."""
+def rank(patterns: tuple[str, ...], name: str, side: Side) -> int:
+    """Which of `patterns` is the first that stands for the candidate `name`; -1: none does."""
     for index, pattern in enumerate(patterns):
-        if pattern in ("*", side, name):
-            return index
-        if side == "local" and pattern == model:
-            return index
-        if provider is not None and pattern == f"{provider}/*":
+        if pattern == side or fits(pattern, name):
             return index
     return -1
 
 
 def is_name(pattern: str) -> bool:
     """Whether it stands for one model, and not for whatever there is."""
-    return pattern not in ("*", "local", "cloud") and not pattern.endswith("/*")
+    return pattern not in WORDS and "*" not in pattern
 
 
 def draw_of(who: str) -> float:
     """A number in [0, 1) that is the same for the same `who`: a session, else a request's id."""
     digest = hashlib.blake2b(who.encode("utf-8", "replace"), digest_size=6).digest()
     return int.from_bytes(digest, "big") / 2**48
+
+
+def _any_fits(patterns: tuple[str, ...], name: str) -> bool:
+    return any(fits(pattern, name) for pattern in patterns)
 
 
 def _says(given: str | None, wanted: str) -> bool:

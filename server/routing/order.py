@@ -111,7 +111,7 @@ class Order:
     def _weight(self, c: Candidate) -> float:
         route = self._case.choice.route
         for pattern, weight in route.weights.items() if route else ():
-            if rank((pattern,), c.name, c.model, c.side, c.provider) >= 0:
+            if rank((pattern,), c.name, c.side) >= 0:
                 return weight
         return 0.0
 

@@ -109,7 +109,7 @@ def _named(case: Case, candidates: Sequence[Candidate], names: Iterable[str]) ->
     constraints = Constraints(case)
     for name in names:
         for c in candidates:
-            named = rank((name,), c.name, c.model, c.side, c.provider) >= 0
+            named = rank((name,), c.name, c.side) >= 0
             if named and constraints.stage(c, asked=True) is Stage.FIT:
                 found.append(c)
     return found

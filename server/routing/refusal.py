@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
+from server.catalogue.naming import fits
 from server.errors import (
     BudgetExceeded,
     ContextExceeded,
@@ -58,7 +59,7 @@ def _means(pattern: str, name: str) -> bool:
     """Whether a name that is not there is among what `pattern` stands for."""
     if pattern in ("local", "cloud"):
         return ("/" in name) == (pattern == "cloud")
-    return pattern in ("*", name) or (pattern.endswith("/*") and name.startswith(pattern[:-1]))
+    return fits(pattern, name)
 
 
 def refusal(case: Case, stages: Sequence[tuple[Candidate, Stage]], pause: float) -> HoldfastError:

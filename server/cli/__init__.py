@@ -24,6 +24,7 @@ from server.cli.pull import pull
 from server.cli.serve import serve
 from server.cli.store import store
 from server.cli.unload import unload
+from server.cli.usage import usage
 from server.cli.verify import verify
 from server.errors import ConfigError, HoldfastError
 
@@ -59,6 +60,7 @@ _verb(check_config, "check-config")
 app.add_typer(keys, name="keys")
 app.add_typer(mirror, name="mirror")
 app.add_typer(store, name="store")
+app.add_typer(usage, name="usage")
 
 
 def main() -> None:

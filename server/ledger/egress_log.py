@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,6 +95,14 @@ def verify(secret: bytes, rows: Iterable[Departure], head: str | None) -> Fault 
     if head is None or not hmac.compare_digest(Chain(secret, seq, chain).head, head):
         return Fault(seq + 1, f"the log does not end with row {seq}: what followed is missing")
     return None
+
+
+def stood_for(secret: bytes, rows: Sequence[Departure], head: str) -> bool:
+    """Whether `head` was the head of this log after one of its rows, or of the empty log."""
+    ends = [(0, _BEGINNING), *((row.seq, row.chain) for row in rows)]
+    return any(
+        hmac.compare_digest(Chain(secret, seq, chain).head, head) for seq, chain in reversed(ends)
+    )
 
 
 def is_body(secret: bytes, row: Departure, body: bytes) -> bool:

@@ -1,0 +1,137 @@
+"""`holdfast keys`: create, list, change and revoke API keys."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from server.cli.columns import columns
+from server.cli.keys.rules import as_json, rules
+from server.cli.keys.terms import (
+    Concurrency,
+    Day,
+    KeepText,
+    LocalOnly,
+    Models,
+    Month,
+    RoleName,
+    Rpm,
+    Team,
+    TokensDay,
+    TokensMonth,
+    Tpm,
+    changed,
+)
+from server.cli.options import Config, Home, Json, load_settings
+from server.ledger.keys import ORDINARY, KeyBook
+
+keys = typer.Typer(
+    help="Create, list, change and revoke API keys.",
+    epilog="As long as no key was ever created, requests from this machine need none.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+
+@keys.command(
+    epilog='Example: holdfast keys create laptop --team lab --day "5 USD" --model "qwen3.5-*"'
+)
+def create(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(help="Whose or what the key is for.")],
+    team: Team = None,
+    role: RoleName = None,
+    day: Day = None,
+    month: Month = None,
+    tokens_day: TokensDay = None,
+    tokens_month: TokensMonth = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
+    model: Models = None,
+    local_only: LocalOnly = None,
+    keep_text: KeepText = None,
+    json: Json = False,
+    home: Home = None,
+    config: Config = None,
+) -> None:
+    """Create a key and print it, this once: only its hash is kept. Without options it has no limits
+    of its own."""
+    key, text = _book(home, config).create(name, changed(ORDINARY, context.params))
+    if json:
+        import orjson
+
+        typer.echo(orjson.dumps({"id": key.id, "name": key.name, "key": text}))
+        return
+    typer.echo(text)
+    typer.echo(f"Created key {key.id} ({key.name}). It is not shown again.", err=True)
+
+
+@keys.command("set", epilog="Example: holdfast keys set laptop --rpm 60 --day none --local-only")
+def set_key(
+    context: typer.Context,
+    key: Annotated[str, typer.Argument(help="The key's name or id.")],
+    team: Team = None,
+    role: RoleName = None,
+    day: Day = None,
+    month: Month = None,
+    tokens_day: TokensDay = None,
+    tokens_month: TokensMonth = None,
+    rpm: Rpm = None,
+    tpm: Tpm = None,
+    concurrency: Concurrency = None,
+    model: Models = None,
+    local_only: LocalOnly = None,
+    keep_text: KeepText = None,
+    home: Home = None,
+    config: Config = None,
+) -> None:
+    """Change what a key may do; its secret stays, and so does what is not named. "none" lifts a
+    limit. Holds from the next request on."""
+    held = _book(home, config).change(key, lambda terms: changed(terms, context.params))
+    typer.echo(f"Changed key {held.id} ({held.name}): {rules(held) or 'no limits'}.", err=True)
+
+
+@keys.command("list", epilog="Example: holdfast keys list --json")
+def list_keys(json: Json = False, home: Home = None, config: Config = None) -> None:
+    """List the keys, revoked ones too, without their secrets."""
+    held = _book(home, config).all()
+    if json:
+        import orjson
+
+        typer.echo(orjson.dumps([as_json(key) for key in held]))
+        return
+    if not held:
+        typer.echo("No keys. `holdfast keys create NAME` makes one.", err=True)
+        return
+    rows = [("ID", "CREATED", "STATE", "ROLE", "TEAM", "NAME", "RULES")]
+    rows += [
+        (
+            key.id,
+            key.created,
+            "revoked" if key.revoked else "live",
+            key.role,
+            key.team or "-",
+            key.name,
+            rules(key),
+        )
+        for key in held
+    ]
+    for line in columns(rows):
+        typer.echo(line)
+
+
+@keys.command(epilog="Example: holdfast keys revoke laptop")
+def revoke(
+    key: Annotated[str, typer.Argument(help="The key's name or id.")],
+    home: Home = None,
+    config: Config = None,
+) -> None:
+    """Revoke a key: from the next request on it is refused."""
+    revoked = _book(home, config).revoke(key)
+    typer.echo(f"Revoked key {revoked.id} ({revoked.name}).", err=True)
+
+
+def _book(home: Home, config: Config) -> KeyBook:
+    return KeyBook(load_settings(home, config).keys_file)

@@ -1,0 +1,73 @@
+"""`holdfast usage egress`: what left this machine, where to, and for which key."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from server.cli.options import Config, Home, Json, load_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from server.ledger.egress_log import Departure
+
+
+def egress(
+    last: Annotated[
+        int, typer.Option("--last", min=1, metavar="N", help="So many, the latest.")
+    ] = 50,
+    json: Json = False,
+    home: Home = None,
+    config: Config = None,
+) -> None:
+    """List what left for clouds: when, which request, for which key, where to, how much.
+
+    Of a body only its length and its HMAC are kept, nothing that was said. A row is written before
+    the request is sent: each that left has one.
+
+    \b
+    Examples:
+      holdfast usage egress
+      holdfast usage egress --last 1000 --json
+    """
+    from collections import deque
+    from dataclasses import asdict
+
+    import orjson
+
+    from server.ledger import statement
+
+    with statement.reading(load_settings(home, config).ledger) as book:
+        rows = deque(statement.departures(book), maxlen=last)
+    if json:
+        typer.echo(orjson.dumps([asdict(row) for row in rows]))
+        return
+    if not rows:
+        typer.echo("Nothing has left this machine.", err=True)
+        return
+    for line in listing(rows):
+        typer.echo(line)
+
+
+def listing(rows: Sequence[Departure]) -> list[str]:
+    from server.cli.columns import columns
+    from server.units import format_bytes
+
+    lines = [("ROW", "TIME (UTC)", "KEY", "HOST", "MODEL", "SIZE", "REQUEST", "BODY HMAC")]
+    lines += [
+        (
+            str(row.seq),
+            datetime.datetime.fromtimestamp(row.time, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            row.key_id or "-",
+            row.host,
+            row.model,
+            format_bytes(row.bytes),
+            row.request_id,
+            row.body_hmac[:16],
+        )
+        for row in rows
+    ]
+    return columns(lines, right=frozenset({0, 5}))

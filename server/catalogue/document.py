@@ -106,12 +106,12 @@ class _Reader:
     def _entries(self, node: Entries, raw: object, key: str) -> Tree:
         """Entries by name; one without a usable name is checked and then left out."""
         tree: Tree = {}
-        for index, row in enumerate(self._list(raw, key)):
+        for index, row in enumerate(self._list(raw, key, node.table.private)):
             label = _label(row, node.key)
             inner = f"{key}[{index if label is None else label}]"
             entry = self.table(node.table, row, inner)
             absent = [k for k in ("model", node.key) if k in node.table.required and k not in entry]
-            if absent:
+            if absent and isinstance(row, dict):
                 self._problem(inner, f"has no {', '.join(absent)}")
             name = None if absent else entry_name(entry, node.key)
             if name is None:
@@ -155,10 +155,10 @@ class _Reader:
         self._problem(key, "expected a table", *(() if private else (raw,)))
         return {}
 
-    def _list(self, raw: object, key: str) -> list[object]:
+    def _list(self, raw: object, key: str, private: bool = False) -> list[object]:
         if isinstance(raw, list):
             return raw
-        self._problem(key, f"expected an array of tables, [[{key}]]", raw)
+        self._problem(key, f"expected an array of tables, [[{key}]]", *(() if private else (raw,)))
         return []
 
     def _leaf(self, value: object, key: str) -> Leaf:

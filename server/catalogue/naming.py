@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from server.catalogue.catalogue import suggestion
+
 WORDS = ("local", "cloud", "*")
 """Candidates that stand for many: every local build, every cloud model, both.
 
@@ -42,15 +44,27 @@ class Names:
         return next((sort for sort, place in places if name in place), None)
 
     @property
+    def single(self) -> list[str]:
+        """What is one model: those here and of clouds, and builds."""
+        return [*self.models, *self.clouds, *self.builds]
+
+    @property
     def askable(self) -> list[str]:
-        """What a client can ask for: models and builds, clouds' models, aliases."""
-        return [*self.models, *self.builds, *self.clouds, *self.aliases]
+        """What a client can ask for."""
+        return [*self.aliases, *self.single]
 
     @property
     def candidates(self) -> list[str]:
         """What may stand among the candidates of an alias or a route."""
         providers = dict.fromkeys(f"{cloud.partition('/')[0]}/*" for cloud in self.clouds)
-        return [*WORDS, *self.askable, *providers]
+        return [*WORDS, *providers, *self.askable]
+
+    def hint(self, wrong: str, choices: list[str], noun: str) -> str:
+        """The nearest of `choices`, or all of them where none is near: without the builds, since
+        a catalogue has a hundred."""
+        near = suggestion(wrong, choices, "")
+        few = [name for name in choices if name not in self.builds]
+        return near if near.startswith("Did") else suggestion(wrong, few, noun)
 
 
 def flatten(candidates: Iterable[str], aliases: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

@@ -94,7 +94,7 @@ def _route_problems(route: Tree, names: Names, tree: Tree) -> Iterator[str]:
                 yield _unknown(leaf, name, noun, subtree(tree, noun))
     for leaf, pattern in _listed(when, "models"):
         if not any(fits(pattern, name) for name in names.askable):
-            hint = suggestion(pattern, names.askable, "Names")
+            hint = names.hint(pattern, names.askable, "Names")
             yield _told(leaf, pattern, f"nothing has such a name. {hint}")
     for key in ("candidates", "fallbacks"):
         yield from _unnamed(route, key, names)
@@ -132,9 +132,9 @@ def _trial_problems(trial: Tree, key: str, names: Names) -> Iterator[str]:
     single = ("model", "build", "cloud")
     sort = names.sort(leaf.value)
     if sort not in single:
-        choices = [*names.models, *names.builds, *names.clouds]
         what = "no such model" if sort is None else f"a {key} is one model"
-        yield _told(leaf, leaf.value, f"{what}. {suggestion(leaf.value, choices, 'Models')}")
+        hint = names.hint(leaf.value, names.single, "Models")
+        yield _told(leaf, leaf.value, f"{what}. {hint}")
     if key == "shadow" and sort == "cloud" and "day" not in trial:
         yield _told(leaf, leaf.value, 'needs day, what it may cost, such as "1 USD"')
 
@@ -178,7 +178,7 @@ def _unreached(routes: Tree) -> Iterator[str]:
 def _unnamed(tree: Tree, key: str, names: Names) -> Iterator[str]:
     for leaf, name in _listed(tree, key):
         if names.sort(name) is None:
-            hint = suggestion(name, names.candidates, "Candidates")
+            hint = names.hint(name, names.candidates, "Candidates")
             yield _told(leaf, name, f"stands for nothing. {hint}")
 
 

@@ -129,6 +129,7 @@ PROVIDER = Table(
         "concurrency": field.integer(1, 1_000_000),
     },
     ("id", "kind", "url"),
+    private=True,
 )
 _RATE: Mapping[str, Node] = {
     "input": field.price,

@@ -163,7 +163,7 @@ def _told(blamed: Leaf, text: str, *others: Leaf, show: Callable[[Any], str] = s
     """The problem, and where the other values stand if that is another file."""
     simple = isinstance(blamed.value, str | int | float)
     elsewhere = "".join(
-        f" ({other.key.rpartition('.')[2]} = {shown(other.value)} stands in {other.source})"
+        f" ({other.key.rpartition('.')[2]} = {show(other.value)} stands in {other.source})"
         for other in others
         if other.source != blamed.source and isinstance(other.value, str | int)
     )

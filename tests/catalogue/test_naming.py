@@ -41,10 +41,17 @@ def test_what_a_candidate_is(name: str, sort: str | None) -> None:
 
 
 def test_what_can_be_asked_for_and_be_a_candidate() -> None:
-    askable = ["tiny", "small", "tiny:q4", "acme/big", "acme/vendor/x", "auto", "local", "both"]
+    askable = ["auto", "local", "both", "tiny", "small", "acme/big", "acme/vendor/x", "tiny:q4"]
     assert NAMES.askable == askable
-    assert NAMES.candidates == ["local", "cloud", "*", *askable, "acme/*"]
+    assert NAMES.candidates == ["local", "cloud", "*", "acme/*", *askable]
     assert all(NAMES.sort(name) for name in NAMES.candidates)
+
+
+def test_a_hint_names_near_builds_but_does_not_list_them_all() -> None:
+    assert NAMES.hint("tiny:q5", NAMES.single, "Models") == 'Did you mean "tiny:q4" or "tiny"?'
+    assert (
+        NAMES.hint("zzz", NAMES.single, "Models") == "Models: tiny, small, acme/big, acme/vendor/x"
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,8 +39,8 @@ PRICE = 'price = { input = "1 USD/1M", output = "2 USD/1M" }\n'
 
 TIER = '{ above = 9, input = "3 USD/1M", output = "5 USD/1M" }'
 DEAR = TIER.replace("{", '{ cached_input = "4 USD/1M",')
-NAMES = "tiny, tiny:q4, tiny:q8, tiny:local, acme/big, auto"
-CANDIDATES = f"local, cloud, *, {NAMES}, acme/*"
+NAMES = "auto, tiny, acme/big"
+CANDIDATES = f"local, cloud, *, acme/*, {NAMES}"
 
 
 ROUTER_TABLE = [
@@ -121,7 +121,7 @@ ALIASES = [
     (
         ALIAS + 'candidates = ["zzz"]',
         f'alias[mine].candidates = "zzz": stands for nothing. Candidates: {CANDIDATES}'.replace(
-            "auto, acme/*", "auto, mine, acme/*"
+            "auto, tiny", "auto, mine, tiny"
         ),
     ),
     (
@@ -299,8 +299,7 @@ ROUTES = [
     (ROUTE + 'canary = { model = "tiny" }', "route[r].canary has no percent"),
     (
         ROUTE + 'canary = { model = "auto", percent = 1 }',
-        'route[r].canary.model = "auto": a canary is one model. Models: tiny, tiny:q4, tiny:q8, '
-        "tiny:local, acme/big",
+        'route[r].canary.model = "auto": a canary is one model. Models: tiny, acme/big',
     ),
     (
         ROUTE + 'shadow = { model = "tinny", percent = 1 }',
@@ -350,6 +349,8 @@ ROUTES = [
 ]
 
 CLOUDS = [
+    ('[provider]\nkey = "sk-hunter2"', "provider expected an array of tables, [[provider]]"),
+    ('provider = ["sk-hunter2"]', "provider[0] expected a table"),
     ('[[provider]]\nid = "p"', "provider[p] has no kind, url"),
     (
         '[[provider]]\nid = "p"\nkind = "openai-chat"\nurl = "https://p.example"',

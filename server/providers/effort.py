@@ -25,6 +25,7 @@ _BUDGETS: tuple[tuple[int, Effort], ...] = (
 """Most tokens of thinking that count as each degree; more are `xhigh`."""
 
 _SHARES: dict[Effort, float] = {
+    "none": 0.0,
     "minimal": 0.1,
     "low": 0.2,
     "medium": 0.5,

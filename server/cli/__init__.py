@@ -21,6 +21,7 @@ from server.cli.mirror import mirror
 from server.cli.plan import plan
 from server.cli.ps import ps
 from server.cli.pull import pull
+from server.cli.route import route
 from server.cli.serve import serve
 from server.cli.store import store
 from server.cli.unload import unload
@@ -59,6 +60,7 @@ for _function in (serve, doctor, plan, ps, load, unload, pull, verify):
 _verb(check_config, "check-config")
 app.add_typer(keys, name="keys")
 app.add_typer(mirror, name="mirror")
+app.add_typer(route, name="route")
 app.add_typer(store, name="store")
 app.add_typer(usage, name="usage")
 

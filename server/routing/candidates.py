@@ -81,12 +81,12 @@ class Candidates:
 
     def __init__(
         self,
-        downs: Downs = _Nobody(),
+        downs: Downs | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
         today: Callable[[], datetime.date] = lambda: datetime.datetime.now(datetime.UTC).date(),
     ) -> None:
-        self._downs = downs
+        self._downs = downs or _Nobody()
         self._clock = clock
         self._today = today
         self._local: dict[str, _Local] = {}
@@ -119,7 +119,7 @@ class Candidates:
             for m in catalogue.clouds.values()
             if m.provider not in keyless
         }
-        self.absent = dict(_absent(catalogue, self._local, keyless))
+        self.absent = dict(absent(catalogue, self._local, keyless))
 
     def _located(
         self, target: Target, capability: Mapping[str, float], expected: Mapping[str, Expected]
@@ -149,21 +149,7 @@ class Candidates:
     def _clouded(self, model: CloudModel, capability: Mapping[str, float]) -> _Cloud:
         known = self._clouds.get(model.id)
         observer = CloudObserver(model.ttft, model.speed) if known is None else known.observer
-        what = Candidate(
-            name=model.id,
-            model=model.name,
-            side="cloud",
-            provider=model.provider,
-            context=model.context,
-            max_output=model.max_output,
-            image=model.image,
-            features=model.features,
-            capability=capability,
-            forecast=observer.forecast,
-            price=model.price,
-            embeddings=model.embeddings,
-            target=model,
-        )
+        what = replace(cloud_candidate(model, capability), forecast=observer.forecast)
         prefixes = Prefixes(_CLOUD_PROMPTS, float("inf"), _CLOUD_KEPT)
         return _Cloud(what, model, observer, prefixes if known is None else known.prefixes)
 
@@ -287,6 +273,25 @@ class Watched:
         self._flight.end(now, usage)
 
 
+def cloud_candidate(model: CloudModel, capability: Mapping[str, float]) -> Candidate:
+    """With what is expected of it before it was ever asked."""
+    return Candidate(
+        name=model.id,
+        model=model.name,
+        side="cloud",
+        provider=model.provider,
+        context=model.context,
+        max_output=model.max_output,
+        image=model.image,
+        features=model.features,
+        capability=capability,
+        forecast=Forecast(prefill=model.ttft, speed=model.speed),
+        price=model.price,
+        embeddings=model.embeddings,
+        target=model,
+    )
+
+
 def load_left(member: Member, now: float) -> float:
     """Seconds until its engine should be ready, by its last load, or the planner's estimate."""
     tenure = member.tenure
@@ -300,9 +305,10 @@ def load_left(member: Member, now: float) -> float:
     return wake if phase in ("asleep", "dozing") else tenure.load_seconds
 
 
-def _absent(
+def absent(
     catalogue: Catalogue, local: Mapping[str, object], keyless: Mapping[str, str]
 ) -> Iterator[tuple[str, str]]:
+    """Names that are known but not there, and why. `local`: builds that are served, by name."""
     served = {name.partition(":")[0] for name in local}
     for model in catalogue.models.values():
         if model.id not in served:
@@ -312,4 +318,4 @@ def _absent(
                 yield build.name, f"{build.name} is in the catalogue, but is not running"
     for cloud in catalogue.clouds.values():
         if cloud.provider in keyless:
-            yield cloud.id, keyless[cloud.provider]
+            yield cloud.id, f"{cloud.provider} has no key: {keyless[cloud.provider]}"

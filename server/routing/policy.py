@@ -45,7 +45,7 @@ def decide(
     """
     choice = choice_of(needs, router)
     case = Case(needs, choice, spare, choice.floor)
-    staged = _staged(case, candidates)
+    staged = stages(case, candidates)
     if all(step is Stage.ASKED for _, step in staged):
         if choice.named:
             names = (name for c in candidates for name in (c.model, c.name) if c.side == "local")
@@ -88,7 +88,8 @@ def decide(
     )
 
 
-def _staged(case: Case, candidates: Sequence[Candidate]) -> Staged:
+def stages(case: Case, candidates: Sequence[Candidate]) -> Staged:
+    """How far each candidate gets."""
     stage = Constraints(case).stage
     return [(c, stage(c)) for c in candidates]
 
@@ -100,7 +101,7 @@ def _lowered(case: Case, staged: Staged) -> tuple[Case, Staged]:
     if all(step is not Stage.FLOOR for _, step in staged):
         return case, staged
     case = replace(case, floor=0.0)
-    return case, _staged(case, [c for c, _ in staged])
+    return case, stages(case, [c for c, _ in staged])
 
 
 def _named(case: Case, candidates: Sequence[Candidate], names: Iterable[str]) -> list[Candidate]:

@@ -1,11 +1,15 @@
+import hashlib
+import json
 import multiprocessing
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from server.catalogue.router import Limits
 from server.errors import ConfigError
-from server.ledger.keys import KeyBook
+from server.ledger.keys import ORDINARY, KeyBook, Terms
 
 
 @pytest.fixture
@@ -69,6 +73,55 @@ def test_revoking_the_unknown_names_the_live_ones(book: KeyBook) -> None:
     book.create("laptop")
     with pytest.raises(ConfigError, match="Live keys: laptop"):
         book.revoke("phone")
+
+
+def test_what_a_key_may_do_is_kept_and_changed_without_a_new_secret(book: KeyBook) -> None:
+    terms = Terms(
+        role="admin", team="lab", limits=Limits(day=5, rpm=3), models=("auto", "qwen3.5-*"),
+        local_only=True, keep_text=True,
+    )  # fmt: skip
+    key, text = book.create("laptop", terms)
+    assert key.terms == terms
+    assert book.authenticate(text) == key
+    changed = book.change(key.id, lambda before: replace(before, limits=Limits(tpm=7)))
+    assert changed.terms == replace(terms, limits=Limits(tpm=7))
+    assert book.authenticate(text) == changed == book.get(key.id)
+    with pytest.raises(ConfigError, match="no live key"):
+        book.change("phone", lambda before: before)
+
+
+def test_a_key_of_an_older_holdfast_may_do_everything(tmp_path: Path) -> None:
+    path = tmp_path / "keys.json"
+    digest = hashlib.sha256(b"sk-holdfast-ab12cd34-secret").hexdigest()
+    record = {
+        "id": "ab12cd34", "name": "old", "sha256": digest, "created": "2026-10-01T00:00:00+00:00",
+        "revoked": None,
+    }  # fmt: skip
+    path.write_text(json.dumps({"keys": [record]}))
+    key = KeyBook(path).authenticate("sk-holdfast-ab12cd34-secret")
+    assert key is not None
+    assert key.terms == ORDINARY
+    assert key.allows("anything")
+
+
+@pytest.mark.parametrize(
+    ("models", "name", "allowed"),
+    [
+        (None, "cloud/large", True),
+        ((), "auto", False),
+        (("auto",), "auto", True),
+        (("auto",), "automatic", False),
+        (("cloud/*",), "cloud/large", True),
+        (("cloud/*",), "qwen3.5-9b", False),
+        (("qwen3.5-*", "auto"), "qwen3.5-9b:q4_k_m", True),
+        (("QWEN*",), "qwen3.5-9b", False),
+    ],
+)
+def test_the_models_that_a_key_may_ask_for(
+    book: KeyBook, models: tuple[str, ...] | None, name: str, allowed: bool
+) -> None:
+    key, _ = book.create("laptop", Terms(models=models))
+    assert key.allows(name) == allowed
 
 
 def test_a_damaged_file_is_an_error_and_no_open_door(tmp_path: Path) -> None:

@@ -5,12 +5,12 @@ import datetime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ledger_money import DAY, NOON
 
 from server.catalogue.router import Limits
 from server.ledger.account import Party
 from server.ledger.limits import Spent, day_of, left, month_of, next_month, refusal
 from server.units import USD
+from tests.ledger.money import DAY, NOON
 
 TODAY = day_of(NOON)
 

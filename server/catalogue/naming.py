@@ -73,34 +73,38 @@ def flatten(candidates: Iterable[str], aliases: Mapping[str, Sequence[str]]) -> 
     An alias that leads back to itself adds nothing.
     """
     flat: dict[str, None] = {}
+    opened: set[str] = set()
 
-    def add(names: Iterable[str], within: tuple[str, ...]) -> None:
+    def add(names: Iterable[str]) -> None:
         for name in names:
             if name in WORDS or name not in aliases:
                 flat[name] = None
-            elif name not in within:
-                add(aliases[name], (*within, name))
+            elif name not in opened:
+                opened.add(name)
+                add(aliases[name])
 
-    add(candidates, ())
+    add(candidates)
     return tuple(flat)
 
 
 def circles(aliases: Mapping[str, Sequence[str]]) -> list[tuple[str, ...]]:
-    """Each circle in which aliases lead to each other, once: `("a", "b", "a")`."""
-    found: dict[frozenset[str], tuple[str, ...]] = {}
+    """Circles in which aliases lead back to themselves, `("a", "b", "a")`: none is told twice, and
+    breaking each of them breaks all."""
+    found: list[tuple[str, ...]] = []
+    done: set[str] = set()
 
     def follow(name: str, path: tuple[str, ...]) -> None:
         if name in path:
-            circle = (*path[path.index(name) :], name)
-            found.setdefault(frozenset(circle), circle)
-            return
-        for candidate in aliases[name]:
-            if candidate not in WORDS and candidate in aliases:
-                follow(candidate, (*path, name))
+            found.append((*path[path.index(name) :], name))
+        elif name not in done:
+            for candidate in aliases[name]:
+                if candidate not in WORDS and candidate in aliases:
+                    follow(candidate, (*path, name))
+            done.add(name)
 
     for name in aliases:
         follow(name, ())
-    return list(found.values())
+    return list(dict.fromkeys(found))
 
 
 def fits(pattern: str, name: str) -> bool:

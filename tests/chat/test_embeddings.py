@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openai.types import CreateEmbeddingResponse
+from openai.types.embedding_create_params import EmbeddingCreateParams
+
+from server.catalogue.cloud import CloudModel, Price, Rate
+from server.chat.embeddings import (
+    EMBEDDINGS,
+    MAX_INPUTS,
+    EmbeddingRequest,
+    Input,
+    engine_embedding_body,
+    finish_embedding,
+    parse_embedding,
+)
+from server.chat.usage import Usage
+from server.errors import EngineError, ProviderError, RequestError
+from server.providers.openai_embeddings import decode_embedding, encode_embedding
+
+
+def asked(given: Any = "hi", **fields: Any) -> EmbeddingRequest:
+    return parse_embedding({"model": "m", "input": given, **fields})
+
+
+def test_every_parameter_of_the_openai_client_is_known() -> None:
+    known = EmbeddingCreateParams.__required_keys__ | EmbeddingCreateParams.__optional_keys__
+    assert known == EMBEDDINGS.keys()
+
+
+@pytest.mark.parametrize(
+    ("given", "inputs"),
+    [
+        ("hi", ("hi",)),
+        (["a", "b"], ("a", "b")),
+        ([1, 2], ((1, 2),)),
+        ([[1, 2], [3]], ((1, 2), (3,))),
+        (["a", [3]], ("a", (3,))),
+    ],
+)
+def test_inputs(given: Any, inputs: tuple[Input, ...]) -> None:
+    assert asked(given).inputs == inputs
+
+
+REFUSED: list[tuple[dict[str, Any], str, str]] = [
+    ({"input": None}, "input", "Missing"),
+    ({"model": None}, "model", "Missing"),
+    ({"input": ""}, "input", "1 to"),
+    ({"input": []}, "input", "1 to"),
+    ({"input": ["a", ""]}, "input[1]", "1 to"),
+    ({"input": [[]]}, "input[0]", "1 to"),
+    ({"input": [1, "a"]}, "input[1]", "an integer"),
+    ({"input": [-1]}, "input[0]", ">= 0"),
+    ({"input": [True]}, "input[0]", "a string or"),
+    ({"input": 1}, "input", "a string, or"),
+    ({"input": {"a": 1}}, "input", "a string, or"),
+    ({"input": ["a"] * (MAX_INPUTS + 1)}, "input", "2048"),
+    ({"encoding_format": "int8"}, "encoding_format", "'int8'"),
+    ({"dimensions": 0}, "dimensions", ">= 1"),
+    ({"truncate": True}, "truncate", "Unrecognized"),
+]
+
+
+@pytest.mark.parametrize(("fields", "param", "says"), REFUSED)
+def test_what_is_wrong_is_named(fields: dict[str, Any], param: str, says: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        asked(**{"given": "hi"} | {"given" if k == "input" else k: v for k, v in fields.items()})
+    assert caught.value.param == param
+    assert says in caught.value.sentence
+
+
+def test_what_an_engine_is_asked() -> None:
+    assert engine_embedding_body(asked(["a", [1]], encoding_format="base64", user="u")) == {
+        "input": ["a", [1]],
+        "encoding_format": "base64",
+    }
+    with pytest.raises(RequestError) as caught:
+        engine_embedding_body(asked(dimensions=5))
+    assert caught.value.param == "dimensions"
+
+
+def test_what_a_cloud_is_asked() -> None:
+    model = CloudModel("c/m", "c", "m-1", "M", 8192, 0, Price(Rate(1, 0)), embeddings=True)
+    call = encode_embedding(asked(dimensions=5), model)
+    assert call.path == "/embeddings"
+    assert orjson.loads(call.body) == {
+        "model": "m-1",
+        "input": ["hi"],
+        "encoding_format": "float",
+        "dimensions": 5,
+    }
+
+
+def entry(index: int, vector: Any) -> dict[str, Any]:
+    return {"object": "embedding", "index": index, "embedding": vector}
+
+
+def answer(*entries: Any, **more: Any) -> bytes:
+    usage = {"prompt_tokens": 3, "total_tokens": 3}
+    return orjson.dumps({"data": list(entries), "model": "m-1", "usage": usage, **more})
+
+
+def test_the_answer_is_in_the_order_of_the_inputs() -> None:
+    request = asked(["a", "b"])
+    reply = decode_embedding(answer(entry(1, [0.5]), entry(0, [0.25])), request)
+    read = CreateEmbeddingResponse.model_validate_json(reply.body)
+    assert [one.embedding for one in read.data] == [[0.25], [0.5]]
+    assert (read.model, read.usage.prompt_tokens) == ("m-1", 3)
+    assert reply.usage == Usage(3, 0)
+    silent = decode_embedding(answer(entry(0, [1]), entry(1, [1]), usage=None), request)
+    assert silent.usage is None
+
+
+def test_base64_is_passed_on() -> None:
+    reply = decode_embedding(answer(entry(0, "AAAA")), asked(encoding_format="base64"))
+    assert orjson.loads(reply.body)["data"] == [entry(0, "AAAA")]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b"{}",
+        answer(),
+        answer(1),
+        answer(entry(1, [0.5])),
+        answer(entry(0, "AAAA")),
+        answer(entry(0, [])),
+        answer(entry(0, [0.5]), entry(0, [0.5])),
+        answer(entry(0, [0.5]), entry(1, [0.5])),
+        answer({"index": "0", "embedding": [1]}),
+    ],
+)
+@pytest.mark.parametrize("blame", [EngineError, ProviderError])
+def test_what_cannot_be_read_is_the_targets_fault(body: bytes, blame: type[EngineError]) -> None:
+    with pytest.raises(blame, match=f"The {blame.fault} sent an answer that cannot be read"):
+        finish_embedding(body, asked(), blame)
+
+
+@given(
+    given=st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=3) | st.floats(),
+        lambda inner: st.lists(inner, max_size=3),
+    )
+)
+def test_any_input(given: Any) -> None:
+    try:
+        request = asked(given)
+    except RequestError as error:
+        assert (error.param or "").startswith("input")  # noqa: PT017
+    else:
+        assert len(request.inputs) >= 1

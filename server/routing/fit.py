@@ -149,6 +149,8 @@ def why(case: Case, c: Candidate, failed: Stage) -> str:
     """What it failed for, in words and figures."""
     needs, choice = case.needs, case.choice
     tokens = c.prompt_tokens or needs.prompt_tokens
+    if failed is Stage.ASKED and choice.named:
+        return "not what was asked for"
     if failed is Stage.ASKED:
         return f"not among what {needs.asked!r} stands for ({', '.join(choice.patterns)})"
     if failed is Stage.PRIVACY:

@@ -3,7 +3,9 @@
 - `cheapest` and `local-only`: what should keep the SLO, the cheapest first; of equally cheap ones
   what is loaded, then what should be done first. After them what is late, by its first token.
 - `fastest`: what should be done with the whole answer first.
-- `most-capable`: by capability for the task, to the point; then as `cheapest`.
+- `most-capable`: by capability for the task, to the point; then in the order in which the alias or
+  route names them, then as `cheapest`. Where it is not known of one that is named there, the order
+  of the names stands in for it.
 - `weighted`: one is drawn by the weights; the others follow, the heaviest first.
 
 A candidate that may have too little room for the whole answer stands behind those that have it. A
@@ -19,7 +21,7 @@ from server.chat.usage import Usage
 from server.ledger.cost import cost
 from server.routing.candidate import Candidate
 from server.routing.fit import Case
-from server.routing.match import rank
+from server.routing.match import is_name, rank
 
 HABIT = 0.2
 """Part of the expected time by which another target must be better for a session to move."""
@@ -44,6 +46,7 @@ class Order:
         self._prompt = needs.prompt_tokens
         self._usage = Usage(self._prompt, self._answer)
         self._room = needs.max_tokens or 0
+        self._by_name = False
         policy = case.choice.policy
         if case.floor < case.choice.floor:
             policy = "most-capable"  # its floor was given up: then the best that there is
@@ -57,7 +60,12 @@ class Order:
 
     def ranked(self, fit: Sequence[Candidate]) -> list[Candidate]:
         """Those that fit, the first to be tried first."""
-        return self._weighted(fit) if self.key is None else sorted(fit, key=self.key)
+        if self.key is None:
+            return self._weighted(fit)
+        if self.key == self._most_capable:
+            task = self._case.needs.task
+            self._by_name = any(task not in c.capability and self._is_named(c) for c in fit)
+        return sorted(fit, key=self.key)
 
     def late(self, c: Candidate) -> bool:
         forecast = c.forecast
@@ -96,8 +104,15 @@ class Order:
         return (self._short(c), self._seconds(c), self.cost(c))
 
     def _most_capable(self, c: Candidate) -> Key:
-        capability = c.capability.get(self._case.needs.task, 0.0)
-        return (-round(capability), *self._cheapest(c))
+        capability = 0.0 if self._by_name else c.capability.get(self._case.needs.task, 0.0)
+        return (-round(capability), self._place(c), *self._cheapest(c))
+
+    def _place(self, c: Candidate) -> int:
+        return rank(self._case.choice.patterns, c.name, c.side)
+
+    def _is_named(self, c: Candidate) -> bool:
+        place = self._place(c)
+        return place >= 0 and is_name(self._case.choice.patterns[place])
 
     def _weighted(self, fit: Sequence[Candidate]) -> list[Candidate]:
         others = sorted(fit, key=lambda c: (-self._weight(c), self._cheapest(c)))

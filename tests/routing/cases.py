@@ -85,6 +85,7 @@ ALIASES = {
         Alias("spread", ("*",), policy="weighted"),
         Alias("embed", ("*",)),
         Alias("ghost", ("mistral/*",)),
+        Alias("listed", ("openai/mini", "qwen3.5-27b", "anthropic/opus"), policy="most-capable"),
     )
 }
 ROUTES = {
@@ -221,6 +222,8 @@ def _changed(c: Candidate, what: str, value: str) -> Candidate:
         return replace(c, sticky=True)
     if what == "cached":
         return replace(c, cached_tokens=int(value))
+    if what == "unknown":
+        return replace(c, capability={})
     if what == "blind":
         return replace(c, image=False)
     assert what in ("context", "prompt_tokens"), what

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -56,16 +57,52 @@ def ask(path: Path, method: str, route: str, body: bytes | None, timeout: float 
             next_step="Look at its log",
         ) from error
     except (OSError, HTTPException) as error:
-        raise EngineUnready(
-            "no Holdfast is running for this home",
-            why=f"nothing answers on {path}",
-            next_step="Start one with `holdfast serve`, or name its --home",
-        ) from error
+        raise _nobody(path) from error
     finally:
         connection.close()
     if response.status >= 400:
         raise EngineError(_refusal(answer, response.status))
     return answer
+
+
+def follow(path: Path, route: str, values: Any) -> Iterator[dict[str, Any]]:
+    """What it tells of long work: how far it is whenever that changes, then `{"done": ...}`.
+
+    Raises as `ask` does.
+    """
+    import orjson
+
+    connection = _UnixConnection(path, None)
+    try:
+        connection.request("POST", f"{route}?follow=1", orjson.dumps(values))
+        response = connection.getresponse()
+        if response.getheader("content-type") == "application/json":
+            answer = response.read()
+            if response.status >= 400:
+                raise EngineError(_refusal(answer, response.status))
+            yield {"done": orjson.loads(answer)}
+            return
+        for line in response:
+            if line.startswith(b"data: "):
+                event = orjson.loads(line.removeprefix(b"data: "))
+                if "error" in event:
+                    raise EngineError(_refusal(line.removeprefix(b"data: "), response.status))
+                yield event
+                if "done" in event:
+                    return
+        raise EngineUnready("the running Holdfast has ended", next_step="Look at its log")
+    except (OSError, HTTPException) as error:
+        raise _nobody(path) from error
+    finally:
+        connection.close()
+
+
+def _nobody(path: Path) -> EngineUnready:
+    return EngineUnready(
+        "no Holdfast is running for this home",
+        why=f"nothing answers on {path}",
+        next_step="Start one with `holdfast serve`, or name its --home",
+    )
 
 
 def _refusal(answer: bytes, status: int) -> str:

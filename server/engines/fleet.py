@@ -108,8 +108,9 @@ class Fleet:
 
     async def unload(self, name: str) -> Member:
         """End its engine when what runs has finished; return when it is gone. A request, or `load`,
-        brings it back."""
+        brings it back; a `load` that is under way ends with EngineUnready."""
         member = self.get(name)
+        member.settle(EngineUnready(f"{member.name} is being unloaded"))
         member.unload, member.wanted = True, False
         self._call()
         while member.unload:

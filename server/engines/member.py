@@ -117,15 +117,18 @@ class Member:
         return lease
 
     def describe(self) -> str:
+        """What a request that has no slot yet waits for, in words for people, and how far it is."""
+        progress = self.engine.progress
+        return self.awaits + ("" if progress is None else f", {progress:.0%}")
+
+    @property
+    def awaits(self) -> str:
         """What a request that has no slot yet waits for, in words for people."""
         if self.ready:
             return f"waiting for a slot of {self.name}"
-        if self.engine.state is State.STARTING:
-            progress = self.engine.progress
-            return f"loading {self.name}" + ("" if progress is None else f", {progress:.0%}")
-        return (
-            f"{self.name} waits for {self.waits_for}" if self.waits_for else f"loading {self.name}"
-        )
+        if self.waits_for and self.engine.state is not State.STARTING:
+            return f"{self.name} waits for {self.waits_for}"
+        return f"{'waking' if self.tenure.doing == 'wake' else 'loading'} {self.name}"
 
     def want(self) -> asyncio.Future[None]:
         """Have it loaded for somebody who is no request; done when it is ready, or why not."""

@@ -1,16 +1,23 @@
-"""Routes for operators and their tools: is it alive, is it ready, what runs, what is to run."""
+"""Routes for operators and their tools: is it alive, is it ready, what runs, what is to run.
+
+`load` and `unload` take as long as they take. With `?follow=1` they answer in server-sent events
+from when it takes longer than a moment: `{"doing": words, "progress": 0 to 1 or null, "stage":
+words or null}` whenever that changes, at the end `{"done": what they otherwise answer}`, or the
+error that they otherwise answer. Who leaves changes nothing: what was asked for goes on.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from typing import Any
 
 import orjson
 
 from server.chat import parse_json
+from server.chat.sse import sse_event
 from server.engines.fleet import Fleet
 from server.engines.member import Member
 from server.engines.planned import planned_berths
@@ -22,6 +29,8 @@ _BODY = 4 * 1024**2
 """Bytes; a plan for eight sizes in every build has some hundred thousand."""
 _METRICS = 1.0
 """Seconds for an engine to be looked at; a busy one tells its counters between two steps."""
+_FOLLOW = 0.2
+"""Seconds between looks at one that is followed."""
 
 
 async def livez(exchange: Exchange) -> None:
@@ -54,13 +63,13 @@ class Admin:
 
     async def load(self, exchange: Exchange) -> None:
         """POST /admin/load {"model": name}: answers when it is ready, or why it cannot be."""
-        member = await self._fleet.load(await _name(exchange))
-        await exchange.answer(200, orjson.dumps(await _told(member), default=str))
+        member = self._fleet.get(await _name(exchange))
+        await _follow(exchange, self._fleet.load(member.name), lambda: _loading(member))
 
     async def unload(self, exchange: Exchange) -> None:
         """POST /admin/unload {"model": name}: answers when what ran has finished and it is gone."""
-        member = await self._fleet.unload(await _name(exchange))
-        await exchange.answer(200, orjson.dumps(await _told(member), default=str))
+        member = self._fleet.get(await _name(exchange))
+        await _follow(exchange, self._fleet.unload(member.name), lambda: _unloading(member))
 
     async def apply(self, exchange: Exchange) -> None:
         """POST /admin/plan/apply with a plan: have it run. Answers with the actions that this
@@ -69,9 +78,51 @@ class Admin:
         rig = await self._fleet.look()
         berths, capacity = planned_berths(values, rig), rig.pools()
         actions = self._fleet.actions(berths, capacity)
-        if b"dry_run=1" not in exchange.scope.get("query_string", b"").split(b"&"):
+        if not _has(exchange, b"dry_run=1"):
             self._fleet.apply(berths, capacity)
         await exchange.answer_json({"actions": [asdict(action) for action in actions]})
+
+
+async def _follow(
+    exchange: Exchange, work: Coroutine[None, None, Member], look: Callable[[], dict[str, Any]]
+) -> None:
+    """Answer with what `work` makes of a member, and until then with what there is to see of it,
+    where that was asked for."""
+    working = asyncio.ensure_future(work)
+    task = asyncio.current_task()
+    assert task is not None
+    departure = asyncio.create_task(exchange.cancel_on_disconnect(task))
+    seen: dict[str, Any] | None = None
+    every = _FOLLOW if _has(exchange, b"follow=1") else None
+    try:
+        while not (await asyncio.wait({working}, timeout=every))[0]:
+            if (now := look()) != seen:
+                await exchange.begin_stream()
+                await exchange.write(sse_event(now))
+                seen = now
+        told = orjson.dumps(await _told(working.result()), default=str)
+    finally:
+        departure.cancel()
+        working.cancel()
+    if exchange.started:
+        await exchange.write(sse_event({"done": orjson.Fragment(told)}))
+        await exchange.end_stream()
+    else:
+        await exchange.answer(200, told)
+
+
+def _loading(member: Member) -> dict[str, Any]:
+    status = member.engine.status()
+    return {"doing": member.awaits, "progress": status.progress, "stage": status.stage}
+
+
+def _unloading(member: Member) -> dict[str, Any]:
+    doing = f"{member.name} finishes what runs: {member.queue.running} slots in use"
+    return {"doing": doing, "progress": None, "stage": None}
+
+
+def _has(exchange: Exchange, option: bytes) -> bool:
+    return option in exchange.scope.get("query_string", b"").split(b"&")
 
 
 def _by_device(taken: Reserved) -> dict[str, int]:

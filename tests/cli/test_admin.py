@@ -14,13 +14,21 @@ from server.errors import EngineError, EngineUnready
 from tests.cli.unix_server import unix_server
 
 SLOW = threading.Event()
+STEP = b'data: {"doing":"loading a","progress":0.5,"stage":null}\n\n'
+EVENTS = {
+    b'"good"': STEP + b'data: {"done":{"name":"a"}}\n\n',
+    b'"bad"': STEP + b'data: {"error":{"message":"a does not fit."}}\n\n',
+    b'"cut"': STEP,
+}
 
 
 def answer(method: str, path: str, body: bytes) -> tuple[int, bytes]:
-    if path == "/refuse":
+    if path.startswith("/refuse"):
         return 404, b'{"error":{"message":"There is no model \\"x\\"."}}'
     if path == "/break":
         return 500, b"no JSON"
+    if path == "/events?follow=1":
+        return 200, EVENTS[body]
     if path == "/slow":
         SLOW.wait(10)
     return 200, body if method == "POST" else b'{"engines":[]}'
@@ -54,6 +62,27 @@ def test_no_answer_is_not_taken_for_no_holdfast(path: Path) -> None:
     SLOW.set()
 
 
+def test_long_work_is_followed_to_its_end(path: Path) -> None:
+    step = {"doing": "loading a", "progress": 0.5, "stage": None}
+    assert list(admin.follow(path, "/events", "good")) == [step, {"done": {"name": "a"}}]
+    assert list(admin.follow(path, "/echo", [1])) == [{"done": [1]}], "it was done at once"
+
+
+@pytest.mark.parametrize(
+    ("route", "values", "told"),
+    [
+        ("/events", "bad", "a does not fit"),
+        ("/events", "cut", "the running Holdfast has ended"),
+        ("/refuse", "", 'There is no model "x"'),
+    ],
+)
+def test_long_work_that_fails(path: Path, route: str, values: str, told: str) -> None:
+    with pytest.raises(EngineError, match=told):
+        list(admin.follow(path, route, values))
+
+
 def test_nobody_there(tmp_path: Path) -> None:
     with pytest.raises(EngineUnready, match="holdfast serve"):
         admin.get(tmp_path / "admin.sock", "/admin/ps")
+    with pytest.raises(EngineUnready, match="holdfast serve"):
+        list(admin.follow(tmp_path / "admin.sock", "/admin/load", {}))

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 Answer = Callable[[str, str, bytes], tuple[int, bytes]]
-"""(method, path, body) -> (status, body)"""
+"""(method, path, body) -> (status, body), which are server-sent events if they look like it"""
 
 
 @contextlib.contextmanager
@@ -27,6 +27,9 @@ def unix_server(path: Path, answer: Answer) -> Iterator[None]:
         def _answer(self, body: bytes) -> None:
             status, reply = answer(self.command, self.path, body)
             self.send_response(status)
+            events = reply.startswith(b"data: ")
+            kind = "text/event-stream" if events else "application/json"
+            self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(reply)))
             with contextlib.suppress(BrokenPipeError):  # who asked has left
                 self.end_headers()

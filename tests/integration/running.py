@@ -17,6 +17,9 @@ from typing import Any
 import psutil
 from openai import OpenAI
 
+from server import settings
+from server.cli import admin
+
 COMMAND = Path(sys.executable).with_name("holdfast")
 _URL = re.compile(r"http://\S+/v1")
 
@@ -35,9 +38,10 @@ class Holdfast:
         return OpenAI(**{"base_url": self.url, "api_key": "none", "max_retries": 0} | options)
 
     def ps(self) -> list[dict[str, Any]]:
-        done = run("ps", "--json", home=self.home)
-        assert done.returncode == 0, done.stderr
-        engines: list[dict[str, Any]] = json.loads(done.stdout)["engines"]
+        """What `holdfast ps --json` prints, had from where it has it: a condition that is waited
+        for is looked at often."""
+        socket = settings.load(environment(self.home)).admin_socket
+        engines: list[dict[str, Any]] = json.loads(admin.get(socket, "/admin/ps"))["engines"]
         return engines
 
     def engine(self) -> dict[str, Any]:
@@ -47,7 +51,7 @@ class Holdfast:
     def descendants(self) -> list[psutil.Process]:
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def wait_ready(self, timeout: float = 30) -> None:
+    def wait_ready(self, timeout: float = 60) -> None:
         wait_for(lambda: self.engine()["state"] == "ready", timeout)
 
 
@@ -58,7 +62,7 @@ def environment(home: Path) -> dict[str, str]:
     return kept | {"HOLDFAST_HOME": str(home)}
 
 
-def run(*arguments: str, home: Path, timeout: float = 30) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, home: Path, timeout: float = 60) -> subprocess.CompletedProcess[str]:
     """Run the `holdfast` command to its end."""
     return subprocess.run(
         [COMMAND, *arguments],
@@ -100,7 +104,7 @@ def serving(
             text=True,
         )
     try:
-        wait_for(lambda: _URL.search(log.read_text()) or process.poll() is not None, 20)
+        wait_for(lambda: _URL.search(log.read_text()) or process.poll() is not None, 60)
         found = _URL.search(log.read_text())
         assert found, log.read_text()
         yield Holdfast(process, home, log, found[0])

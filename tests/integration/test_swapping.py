@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
+import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -14,8 +16,9 @@ from typing import Any
 
 import httpx2
 import openai
+import psutil
 import pytest
-from running import Holdfast, environment, run, serving, wait_for
+from running import COMMAND, Holdfast, environment, run, serving, wait_for
 from test_faults import LONG, events
 
 from server import settings
@@ -36,7 +39,7 @@ def crowded(
 @pytest.fixture
 def swapping(tmp_path: Path) -> Iterator[Holdfast]:
     with crowded(tmp_path, "resident", "on-demand") as served:
-        wait_for(lambda: states(served)["demo:f16"] == "ready", 30)
+        wait_for(lambda: states(served)["demo:f16"] == "ready", 60)
         yield served
 
 
@@ -68,61 +71,121 @@ def test_two_models_move_under_load_and_no_request_fails(swapping: Holdfast) -> 
     assert sorted(states(swapping).values()) in (["ready", "stopped"], ["draining", "ready"])
 
 
-def test_who_waits_for_a_model_to_load_is_told_so(tmp_path: Path) -> None:
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """Where a file must be for the engines of `slow` to load."""
+    return tmp_path / "gate"
+
+
+@pytest.fixture
+def slow(tmp_path: Path, gate: Path) -> Iterator[Holdfast]:
+    """One whose engines load only when the test opens the gate."""
     program = find_llama_server(settings.load(os.environ)).path
-    slow = tmp_path / "slow"
-    slow.write_text(
+    late = tmp_path / "late"
+    late.write_text(
         '#!/bin/sh\ncase "$*" in *--version*) echo "version: 9999 (slow)"; exit;; esac\n'
-        f'sleep 2\nexec {program} "$@"\n'
+        f'until [ -e {gate} ]; do sleep 0.05; done\nexec {program} "$@"\n'
     )
-    slow.chmod(0o755)
-    extra = {"HOLDFAST_LLAMA_SERVER": str(slow)}
+    late.chmod(0o755)
+    extra = {"HOLDFAST_LLAMA_SERVER": str(late)}
     with crowded(tmp_path, "on-demand", "on-demand", extra=extra) as served:
-        body = QUESTION | {"model": "demo:second", "stream": True, "max_tokens": 8}
-        url = f"{served.url}/chat/completions"
-        with httpx2.stream("POST", url, json=body, timeout=60) as response:
-            lines = list(response.iter_lines())
-        comments = [line for line in lines if line.startswith(":")]
-        assert "loading demo:second" in comments[0]
-        assert lines[-2] == "data: [DONE]"
-        assert states(served) == {"demo:f16": "absent", "demo:second": "ready"}
+        yield served
+
+
+def test_who_waits_for_a_model_to_load_is_told_so(slow: Holdfast, gate: Path) -> None:
+    body = QUESTION | {"model": "demo:second", "stream": True, "max_tokens": 8}
+    with httpx2.stream("POST", f"{slow.url}/chat/completions", json=body, timeout=60) as response:
+        received = response.iter_lines()
+        assert next(received).startswith(": loading demo:second")
+        gate.touch()
+        assert list(received)[-2] == "data: [DONE]"
+    assert states(slow) == {"demo:f16": "absent", "demo:second": "ready"}
+
+
+def test_load_shows_how_far_it_is(slow: Holdfast, gate: Path) -> None:
+    waiting = starting(slow, "load", "demo:second", "--json")
+    assert waiting.stderr is not None
+    assert waiting.stderr.readline().startswith("loading demo:second, ")
+    gate.touch()
+    done, _ = waiting.communicate(timeout=60)
+    assert json.loads(done)["state"] == "ready"
+
+
+def test_who_stops_waiting_for_a_load_does_not_end_it(slow: Holdfast, gate: Path) -> None:
+    waiting = starting(slow, "load", "demo:second")
+    waiting.send_signal(signal.SIGINT)
+    _, told = waiting.communicate(timeout=60)
+    assert waiting.returncode == 130
+    assert "goes on loading: `holdfast unload demo:second` ends that" in told
+    gate.touch()
+    wait_for(lambda: states(slow)["demo:second"] == "ready", 60)
+
+
+def test_a_load_that_somebody_ends_is_told_so(slow: Holdfast) -> None:
+    waiting = starting(slow, "load", "demo:second")
+    done = run("unload", "demo:second", home=slow.home)
+    _, told = waiting.communicate(timeout=60)
+    assert (done.stdout, waiting.returncode) == ("demo:second is unloaded.\n", 3)
+    assert "demo:second is being unloaded" in told
+    assert states(slow)["demo:second"] == "stopped"
+
+
+def starting(served: Holdfast, *arguments: str) -> subprocess.Popen[str]:
+    """A `holdfast` command that waits for an engine to start."""
+    process = subprocess.Popen(
+        [COMMAND, *arguments],
+        env=environment(served.home),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    wait_for(lambda: "starting" in states(served).values(), 60)
+    return process
+
+
+@contextlib.contextmanager
+def streaming(served: Holdfast, model: str) -> Iterator[tuple[Iterator[Any], psutil.Process]]:
+    """The events of a long answer that has begun, and its engine, which computes no further until
+    it is resumed."""
+    (pid,) = [engine["pid"] for engine in served.ps() if engine["name"] == model]
+    engine = psutil.Process(pid)
+    url = f"{served.url}/chat/completions"
+    with httpx2.stream("POST", url, json=LONG | {"model": model}, timeout=60) as response:
+        received = events(response)
+        next(received)
+        engine.suspend()
+        try:
+            yield received, engine
+        finally:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                engine.resume()
 
 
 def test_who_leaves_while_a_model_loads_frees_its_place(swapping: Holdfast) -> None:
-    with httpx2.stream(
-        "POST", f"{swapping.url}/chat/completions", json=LONG | {"model": "demo:f16"}, timeout=30
-    ) as first:
-        received = events(first)
-        next(received)
+    with streaming(swapping, "demo:f16") as (received, engine):
+        assert swapping.ps()[0]["running"] == 1
         body = QUESTION | {"model": "demo:second"}
         with pytest.raises(httpx2.ReadTimeout):
             httpx2.post(f"{swapping.url}/chat/completions", json=body, timeout=0.5)
-        wait_for(lambda: swapping.ps()[1]["waiting"] == 0, 5)
+        wait_for(lambda: swapping.ps()[1]["waiting"] == 0, 60)
+        engine.resume()
         assert list(received)[-1] == "[DONE]"
     assert states(swapping)["demo:f16"] == "ready", "nobody waits any more: it stays"
 
 
 def test_a_stream_that_runs_is_finished_before_the_model_goes(swapping: Holdfast) -> None:
-    done: list[Any] = []
-
-    def stream() -> None:
-        body = LONG | {"model": "demo:f16", "max_tokens": 2500}
-        url = f"{swapping.url}/chat/completions"
-        with httpx2.stream("POST", url, json=body, timeout=60) as response:
-            done.extend(events(response))
-
-    running = threading.Thread(target=stream)
-    running.start()
-    wait_for(lambda: swapping.ps()[0]["running"] == 1, 10)
-    answer = swapping.client().chat.completions.create(model="demo:second", **QUESTION)
-    running.join()
-    assert answer.choices[0].message.content
-    assert done[-1] == "[DONE]"
+    client = swapping.client(timeout=60)
+    with streaming(swapping, "demo:f16") as (received, engine), ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(client.chat.completions.create, model="demo:second", **QUESTION)
+        wait_for(lambda: swapping.ps()[1]["waits_for"], 60)
+        engine.resume()
+        assert list(received)[-1] == "[DONE]"
+        assert asking.result(60).choices[0].message.content
 
 
 def test_a_pinned_model_is_not_moved_and_the_client_is_told(tmp_path: Path) -> None:
     with crowded(tmp_path, "pinned", "on-demand") as served:
-        wait_for(lambda: states(served)["demo:f16"] == "ready", 30)
+        wait_for(lambda: states(served)["demo:f16"] == "ready", 60)
         with pytest.raises(openai.InternalServerError) as caught:
             served.client().chat.completions.create(model="demo:second", **QUESTION)
         assert caught.value.status_code == 503
@@ -145,7 +208,7 @@ def test_load_unload_and_ps_on_the_command_line(swapping: Holdfast) -> None:
     assert told[2].split()[:3] == ["demo:second", "ready", "RAM"]
     gone = run("unload", "demo:second", "--json", home=swapping.home)
     assert json.loads(gone.stdout)["state"] == "stopped"
-    wait_for(lambda: states(swapping)["demo:f16"] == "ready", 20)
+    wait_for(lambda: states(swapping)["demo:f16"] == "ready", 60)
     unknown = run("unload", "nobody", home=swapping.home)
     assert (unknown.returncode, unknown.stdout) == (3, "")
     assert "Served: demo:f16, demo:second" in unknown.stderr
@@ -167,7 +230,7 @@ def test_a_plan_is_applied_and_what_it_no_longer_has_ends(swapping: Holdfast) ->
     assert [(a["kind"], a["name"]) for a in foreseen] == expected
     assert states(swapping) == {"demo:f16": "ready", "demo:second": "absent"}
     assert apply(swapping, plan).json()["actions"] == foreseen
-    wait_for(lambda: states(swapping) == {"demo:second": "ready"}, 20)
+    wait_for(lambda: states(swapping) == {"demo:second": "ready"}, 60)
     (engine,) = swapping.ps()
     assert (engine["pinned"], engine["context"], engine["slots"]) == (True, 2048, 1)
     models = [model.id for model in swapping.client().models.list()]

@@ -17,6 +17,8 @@ Make = Callable[..., Engine]
 CONTEXT = 1024
 QUICK = Policy(first=0.05, longest=0.2, exits=3)
 PROMPT = "canary-prompt tell me something"
+PATIENCE = 60.0
+"""Seconds in which whatever is to happen happens, however strained the machine is."""
 
 
 async def complete(engine: Engine, tokens: int, *, stream: bool = False) -> aiohttp.ClientResponse:
@@ -34,6 +36,6 @@ async def answer(engine: Engine) -> int:
 async def failed(engine: Engine, kind: type[HoldfastError]) -> HoldfastError:
     """The error with which the engine fails."""
     with pytest.raises(kind) as caught:
-        await engine.wait_ready(20)
+        await engine.wait_ready(PATIENCE)
     assert engine.state is State.FAILED
     return caught.value

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from supervised import CONTEXT, Make, complete
+from supervised import CONTEXT, PATIENCE, Make, complete
 
 from server import catalogue, settings
 from server.engines.bookkeeping import Bookkeeper
@@ -64,7 +64,7 @@ async def test_every_start_is_kept_and_only_starts(
 
         os.kill(engine.status().pid or 0, signal.SIGKILL)
         await engine.changed()
-        await engine.wait_ready(20)
+        await engine.wait_ready(PATIENCE)
         await kept(2)
     assert engine.state is State.READY
     assert sum(one.component == "kv_cache" for one in observations.read()) == 2

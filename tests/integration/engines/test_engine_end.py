@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from supervised import Make, answer, complete
+from supervised import PATIENCE, Make, answer, complete
 
 from server.demo import GGUF
 from server.engines.lifecycle import State
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.integration
 async def test_draining_finishes_what_runs_and_refuses_the_rest(make: Make) -> None:
     engine = make()
     await engine.start()
-    await engine.wait_ready(20)
+    await engine.wait_ready(PATIENCE)
     async with engine.queue.acquire("client"):
         response = await complete(engine, 200, stream=True)
         stopping = asyncio.create_task(engine.stop(20))
@@ -39,7 +38,7 @@ async def test_draining_finishes_what_runs_and_refuses_the_rest(make: Make) -> N
         text = await response.text()
         assert '"stop":true' in text, "the stream came to its end"
         assert not stopping.done()
-    await asyncio.wait_for(stopping, 5)
+    await asyncio.wait_for(stopping, PATIENCE)
     assert engine.state is State.STOPPED
 
 
@@ -47,17 +46,15 @@ async def test_draining_finishes_what_runs_and_refuses_the_rest(make: Make) -> N
 async def test_a_drain_has_an_end(make: Make, impatient: bool) -> None:
     engine = make(slots=1)
     await engine.start()
-    await engine.wait_ready(20)
-    began = time.monotonic()
+    await engine.wait_ready(PATIENCE)
     async with engine.queue.acquire("client"):
         waiting = asyncio.create_task(answer(engine))
         await asyncio.sleep(0)
-        stopping = asyncio.create_task(engine.stop(60 if impatient else 0.2))
+        stopping = asyncio.create_task(engine.stop(10 * PATIENCE if impatient else 0.2))
         assert await engine.changed() is State.DRAINING
         if impatient:
             await engine.stop(0)
-        await stopping
-    assert time.monotonic() - began < 3
+        await asyncio.wait_for(stopping, PATIENCE)
     assert engine.state is State.STOPPED
     with pytest.raises(EngineUnready, match="was stopped"):
         await waiting
@@ -71,7 +68,7 @@ async def test_stopped_while_loading_it_is_gone_at_once(
     waiting = asyncio.create_task(answer(engine))
     await asyncio.sleep(0.1)
     assert engine.progress is not None
-    await asyncio.wait_for(engine.stop(60), 2)
+    await asyncio.wait_for(engine.stop(10 * PATIENCE), PATIENCE)
     assert engine.state is State.STOPPED
     assert engine.progress is None
     with pytest.raises(EngineUnready):
@@ -81,11 +78,11 @@ async def test_stopped_while_loading_it_is_gone_at_once(
 async def test_stopped_between_two_launches_it_stays_away(
     make: Make, script: Callable[[str], Path]
 ) -> None:
-    engine = make(binary=script("exit 3"), policy=Policy(first=60, longest=60))
+    engine = make(binary=script("exit 3"), policy=Policy(first=1000, longest=1000))
     await engine.start()
     while engine.status().restarts == 0:
         await engine.changed()
-    await asyncio.wait_for(engine.stop(60), 2)
+    await asyncio.wait_for(engine.stop(10 * PATIENCE), PATIENCE)
     assert engine.state is State.STOPPED
 
 
@@ -122,5 +119,5 @@ def test_no_llama_server_outlives_its_supervisor(program: Path, tmp_path: Path) 
         family = psutil.Process(parent.pid).children(recursive=True)
         assert engine in family
         parent.kill()
-    _, left = psutil.wait_procs(family, timeout=3)
+    _, left = psutil.wait_procs(family, timeout=PATIENCE)
     assert left == []

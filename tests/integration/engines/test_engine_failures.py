@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from supervised import Make, answer, failed
+from supervised import PATIENCE, Make, answer, failed
 
 from server.demo import GGUF
 from server.engines.lifecycle import State
@@ -54,7 +54,7 @@ async def test_a_failed_engine_can_be_started_again(
     await failed(engine, EngineError)
     script(f'exec {shlex.quote(str(program))} "$@"')
     await engine.start()
-    await engine.wait_ready(20)
+    await engine.wait_ready(PATIENCE)
     assert await answer(engine) == 200
 
 
@@ -127,7 +127,7 @@ async def test_a_smaller_cache_is_really_smaller(make: Make) -> None:
     for kv_type in ("f16", "q8_0"):
         engine = make(kv_type=kv_type)
         await engine.start()
-        await engine.wait_ready(20)
+        await engine.wait_ready(PATIENCE)
         assert await answer(engine) == 200
         sizes += [b.bytes for b in engine.status().buffers if b.kind == "KV"]
         await engine.stop(5)

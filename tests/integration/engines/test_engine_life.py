@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import time
 
 import aiohttp
 import psutil
 import pytest
-from supervised import QUICK, Make, answer, complete, failed
+from supervised import PATIENCE, QUICK, Make, answer, complete, failed
 
+from server.engines.engine import Engine
 from server.engines.lifecycle import State
 from server.errors import EngineError, HoldfastError
 
@@ -24,7 +24,7 @@ async def test_it_starts_serves_and_stops(make: Make) -> None:
     engine = make(environ={**os.environ, **SECRETS})
     await engine.start()
     assert engine.state is State.STARTING
-    await engine.wait_ready(20)
+    await engine.wait_ready(PATIENCE)
     async with await complete(engine, 8) as response:
         assert (await response.json())["tokens_predicted"] == 8
     status = engine.status()
@@ -64,7 +64,7 @@ async def test_it_starts_though_its_caller_left(make: Make) -> None:
     start = asyncio.create_task(engine.start())
     await asyncio.sleep(0)
     start.cancel()
-    await engine.wait_ready(20)
+    await engine.wait_ready(PATIENCE)
     await engine.start()
     assert engine.state is State.READY, "starting what runs changes nothing"
 
@@ -72,7 +72,7 @@ async def test_it_starts_though_its_caller_left(make: Make) -> None:
 async def test_every_slot_has_its_whole_context(make: Make) -> None:
     engine = make(context=1000, slots=3)
     await engine.start()
-    await engine.wait_ready(20)
+    await engine.wait_ready(PATIENCE)
     async with engine.session.get("/slots") as response:
         contexts = [slot["n_ctx"] for slot in await response.json()]
     assert contexts == [1024] * 3
@@ -80,7 +80,7 @@ async def test_every_slot_has_its_whole_context(make: Make) -> None:
 
 async def test_requests_wait_for_a_loading_engine_in_the_queue(make: Make) -> None:
     engine = make(queue_limit=1)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         waiting = asyncio.create_task(answer(engine))
         await asyncio.sleep(0)
         await engine.start()
@@ -93,18 +93,15 @@ async def test_requests_wait_for_a_loading_engine_in_the_queue(make: Make) -> No
 async def test_killed_it_breaks_streams_and_comes_back(make: Make) -> None:
     engine = make()
     await engine.start()
-    await engine.wait_ready(20)
+    await engine.wait_ready(PATIENCE)
     first = engine.status().pid
     assert first is not None
     async with await complete(engine, 100_000, stream=True) as response:
         await response.content.readany()
         os.kill(first, signal.SIGKILL)
-        killed = time.monotonic()
         with pytest.raises(aiohttp.ClientError):
-            await response.read()
-        assert time.monotonic() - killed < 1
-    await engine.recovered(10)
-    assert time.monotonic() - killed < 5
+            await asyncio.wait_for(response.read(), PATIENCE)
+    await engine.recovered(PATIENCE)
     after = engine.status()
     assert after.pid != first
     assert after.restarts == 1
@@ -116,7 +113,7 @@ async def test_killed_again_and_again_it_stays_down(make: Make) -> None:
     engine = make()
     await engine.start()
     for _ in range(QUICK.exits):
-        await engine.wait_ready(20)
+        await engine.wait_ready(PATIENCE)
         os.kill(engine.status().pid or 0, signal.SIGKILL)
         await engine.changed()
     error = await failed(engine, EngineError)
@@ -127,11 +124,11 @@ async def test_killed_again_and_again_it_stays_down(make: Make) -> None:
 async def test_replace_launches_it_anew_and_says_why(make: Make) -> None:
     engine = make()
     await engine.start()
-    await engine.wait_ready(20)
+    await engine.wait_ready(PATIENCE)
     first = engine.status().pid
     engine.replace("no token came for 60 s")
     assert await engine.changed() is State.STARTING
-    await engine.wait_ready(10)
+    await engine.wait_ready(PATIENCE)
     assert engine.status().pid != first
     assert "no token came for 60 s" in (engine.status().last_error or "")
 
@@ -141,32 +138,42 @@ async def test_one_that_someone_asked_to_end_is_replaced_when_it_listens_no_more
 ) -> None:
     engine = make()
     await engine.start()
-    await engine.wait_ready(20)
+    await engine.wait_ready(PATIENCE)
     assert await answer(engine) == 200
     first = engine.status().pid
     os.kill(first or 0, signal.SIGTERM)
+    async with asyncio.timeout(PATIENCE):
+        while await listens(engine):
+            await asyncio.sleep(0.01)
     # It now waits for our idle connection, for seconds, and takes no new one.
-    began = time.monotonic()
-    await engine.recovered(10)
-    assert time.monotonic() - began < 4
+    await engine.recovered(PATIENCE)
     assert engine.status().pid != first
     assert await answer(engine) == 200
+
+
+async def listens(engine: Engine) -> bool:
+    try:
+        _, writer = await asyncio.open_unix_connection(engine.launch.socket)
+    except ConnectionRefusedError:
+        return False
+    writer.close()
+    return True
 
 
 async def test_recovered_from_what_was_no_exit(make: Make) -> None:
     engine = make()
     await engine.start()
-    await engine.wait_ready(20)
+    await engine.wait_ready(PATIENCE)
     first = engine.status().pid
-    await asyncio.wait_for(engine.recovered(10), 3)
+    await asyncio.wait_for(engine.recovered(10 * PATIENCE), PATIENCE)
     assert engine.status().pid == first
 
 
 async def test_a_hanging_process_can_be_replaced(make: Make) -> None:
     engine = make()
     await engine.start()
-    await engine.wait_ready(20)
+    await engine.wait_ready(PATIENCE)
     os.kill(engine.status().pid or 0, signal.SIGSTOP)
     engine.replace("it hangs")
-    assert await asyncio.wait_for(engine.changed(), 2) is State.STARTING
-    await engine.wait_ready(10)
+    assert await asyncio.wait_for(engine.changed(), PATIENCE) is State.STARTING
+    await engine.wait_ready(PATIENCE)

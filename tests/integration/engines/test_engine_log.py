@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from supervised import PROMPT, Make
+from supervised import PATIENCE, PROMPT, Make
 
 pytestmark = pytest.mark.integration
 
@@ -35,7 +35,7 @@ TOOL = {"type": "function", "function": {"name": "canary", "parameters": SCHEMA}
 async def test_no_text_of_a_client_stands_in_its_log(make: Make, path: str, body: Any) -> None:
     engine = make()
     await engine.start()
-    await engine.wait_ready(20)
+    await engine.wait_ready(PATIENCE)
     data = body if isinstance(body, bytes) else json.dumps(body).encode()
     async with engine.session.post(path, data=data) as response:
         answer = await response.text()

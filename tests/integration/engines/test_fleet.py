@@ -11,13 +11,13 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fleets import Harbour, ask, berth, moved, until
+from fleets import Harbour, ask, berth, frozen, moved, until
 
 from server.engines.berth import Berth
 from server.engines.ladder import Footing, step_down
 from server.engines.lifecycle import State
 from server.engines.watchdog import Watchdog
-from server.errors import DoesNotFit, EngineError, ModelNotFound, StoreError
+from server.errors import DoesNotFit, EngineError, EngineUnready, ModelNotFound, StoreError
 from server.planning.deployment import Deployment
 from server.planning.device import Device
 from server.planning.rig import Rig
@@ -36,7 +36,7 @@ async def test_residents_start_and_what_is_on_demand_waits_to_be_asked(harbour: 
     guest = berth("guest", 3, residency="on demand")
     early = berth("early", 1, residency="on demand", preload=True)
     async with harbour.fleet(berth("home", 3), guest, early) as fleet:
-        await asyncio.wait_for(fleet.settled(), 30)
+        await asyncio.wait_for(fleet.settled(), 60)
         states = {name: m.engine.state for name, m in fleet.members.items()}
         assert states == {
             "home:f16": State.READY,
@@ -122,30 +122,31 @@ async def test_two_in_constant_use_do_not_lock_out_a_third(harbour: Harbour) -> 
 
 
 async def test_what_runs_is_not_cut_off_by_another_models_request(harbour: Harbour) -> None:
-    slow = berth("slow", load_seconds=0.01, context=8192)
-    async with harbour.fleet(slow, berth("next", residency="on demand")) as fleet:
+    async with harbour.fleet(berth("slow"), berth("next", residency="on demand")) as fleet:
         await fleet.settled()
-        long = asyncio.create_task(ask(fleet.get("slow"), 3000))
-        await until(lambda: fleet.get("slow").queue.running == 1)
-        following = asyncio.create_task(ask(fleet.get("next")))
-        await until(lambda: fleet.get("slow").draining)
-        assert "slow:f16 to finish" in fleet.get("next").describe()
-        late = asyncio.create_task(ask(fleet.get("slow")))
-        assert await long == 3000
-        assert (await following, await late) == (4, 4)
+        slow, following = fleet.get("slow"), fleet.get("next")
+        with frozen(slow):
+            long = asyncio.create_task(ask(slow, 300))
+            await until(lambda: slow.queue.running == 1)
+            asking = asyncio.create_task(ask(following))
+            await until(lambda: slow.draining)
+            assert "slow:f16 to finish" in following.describe()
+            late = asyncio.create_task(ask(slow))
+            await until(lambda: slow.queue.waiting == 1)
+        assert (await long, await asking, await late) == (300, 4, 4)
 
 
 async def test_a_pinned_one_stays_and_who_needs_its_memory_is_told_why(harbour: Harbour) -> None:
     async with harbour.fleet(berth("kept", pin=True), berth("big", residency="on demand")) as fleet:
         await fleet.settled()
         with pytest.raises(DoesNotFit) as caught:
-            await asyncio.wait_for(ask(fleet.get("big")), 10)
+            await asyncio.wait_for(ask(fleet.get("big")), 60)
         assert "needs 6 B of RAM (6 bytes), 2 B (2 bytes) more than can be made free" in str(
             caught.value
         )
         assert "kept:f16 is pinned there" in caught.value.why
         with pytest.raises(DoesNotFit):
-            await asyncio.wait_for(fleet.load("big"), 10)
+            await asyncio.wait_for(fleet.load("big"), 60)
         assert fleet.get("kept").engine.state is State.READY
         assert await ask(fleet.get("kept")) == 4
 
@@ -161,10 +162,10 @@ async def test_idle_for_its_ttl_it_goes_and_a_request_brings_it_back(harbour: Ha
 async def test_load_and_unload_by_hand(harbour: Harbour) -> None:
     async with harbour.fleet(berth("home"), berth("guest", residency="on demand")) as fleet:
         await fleet.settled()
-        guest = await asyncio.wait_for(fleet.load("guest"), 20)
+        guest = await asyncio.wait_for(fleet.load("guest"), 60)
         assert guest.engine.state is State.READY
         assert fleet.get("home").engine.state is State.STOPPED
-        await asyncio.wait_for(fleet.unload("guest:f16"), 20)
+        await asyncio.wait_for(fleet.unload("guest:f16"), 60)
         assert guest.engine.state is State.STOPPED
         await until(lambda: fleet.get("home").engine.state is State.READY)
         with pytest.raises(ModelNotFound, match="Served: home:f16, guest:f16"):
@@ -174,11 +175,27 @@ async def test_load_and_unload_by_hand(harbour: Harbour) -> None:
 async def test_unloading_waits_for_what_runs(harbour: Harbour) -> None:
     async with harbour.fleet(berth("busy")) as fleet:
         await fleet.settled()
-        running = asyncio.create_task(ask(fleet.get("busy"), 300))
-        await until(lambda: fleet.get("busy").queue.running == 1)
-        await asyncio.wait_for(fleet.unload("busy"), 20)
+        busy = fleet.get("busy")
+        with frozen(busy):
+            running = asyncio.create_task(ask(busy, 300))
+            await until(lambda: busy.queue.running == 1)
+            unloading = asyncio.create_task(fleet.unload("busy"))
+            await until(lambda: busy.draining)
+        await asyncio.wait_for(unloading, 60)
         assert running.done()
         assert await running == 300
+
+
+async def test_unloading_ends_a_load_that_is_waited_for(harbour: Harbour, script: Script) -> None:
+    harbour.programs["never:f16"] = script("exec sleep 1000")
+    async with harbour.fleet(berth("never", residency="on demand")) as fleet:
+        loading = asyncio.create_task(fleet.load("never"))
+        await until(lambda: fleet.get("never").engine.state is State.STARTING)
+        await asyncio.wait_for(fleet.unload("never"), 60)
+        with pytest.raises(EngineUnready, match="is being unloaded"):
+            await loading
+        await asyncio.wait_for(fleet.settled(), 60)
+        assert fleet.get("never").engine.state is State.STOPPED
 
 
 async def test_who_leaves_while_it_loads_leaves_nothing_behind(harbour: Harbour) -> None:
@@ -197,18 +214,19 @@ async def test_a_change_of_plan_moves_models_without_losing_a_request(harbour: H
     async with harbour.fleet(kept, leaves, moves) as fleet:
         await fleet.settled()
         pid = fleet.get("kept").engine.status().pid
-        running = [
-            asyncio.create_task(ask(fleet.get(name), 200)) for name in ("kept", "leaves", "moves")
-        ]
-        await until(lambda: all(m.queue.running for m in fleet.members.values()))
-        plan = [kept, moved(moves, "GPU-1"), berth("new", 4)]
-        foreseen = fleet.actions(plan, {"ram": 10, "GPU-1": 10})
-        assert fleet.get("leaves").planned, "to look ahead changes nothing"
-        fleet.apply(plan, {"ram": 10, "GPU-1": 10})
-        waiting = asyncio.create_task(ask(fleet.get("moves")))
+        members = [fleet.get(name) for name in ("kept", "leaves", "moves")]
+        with frozen(*members):
+            running = [asyncio.create_task(ask(member, 200)) for member in members]
+            await until(lambda: all(member.queue.running for member in members))
+            plan = [kept, moved(moves, "GPU-1"), berth("new", 4)]
+            foreseen = fleet.actions(plan, {"ram": 10, "GPU-1": 10})
+            assert fleet.get("leaves").planned, "to look ahead changes nothing"
+            fleet.apply(plan, {"ram": 10, "GPU-1": 10})
+            waiting = asyncio.create_task(ask(fleet.get("moves")))
+            await until(lambda: fleet.get("moves").queue.waiting == 1)
         assert await asyncio.gather(*running) == [200] * 3
         assert await waiting == 4
-        await asyncio.wait_for(fleet.settled(), 20)
+        await asyncio.wait_for(fleet.settled(), 60)
         assert fleet.get("kept").engine.status().pid == pid
         assert fleet.get("new").engine.state is State.READY
         with pytest.raises(ModelNotFound):
@@ -230,9 +248,10 @@ def fitted(one: Berth, tried: Collection[Deployment]) -> Berth | None:
 async def test_out_of_memory_leads_down_the_ladder_and_who_waits_is_served(
     harbour: Harbour, script: Script
 ) -> None:
-    # Its address space is bounded, well between what two slots (2.2 GB) and four (3.8 GB) take: an
-    # engine that only just starts may have no memory left for a request.
-    harbour.programs["tight:f16"] = script(f'ulimit -v 2900000; exec {harbour.program} "$@"')
+    # Its address space is bounded, in the middle between what two slots take (1.43 GB) and four
+    # (2.02 GB). One heap for all threads: how many they get otherwise changes from run to run.
+    bounded = f'export MALLOC_ARENA_MAX=1; ulimit -v 1720000; exec {harbour.program} "$@"'
+    harbour.programs["tight:f16"] = script(bounded)
     large = berth("tight", slots=4, context=262_144)
     async with harbour.fleet(large, lower=fitted) as fleet:
         member = fleet.get("tight")
@@ -244,7 +263,7 @@ async def test_out_of_memory_leads_down_the_ladder_and_who_waits_is_served(
         assert member.queue.slots == member.berth.deployment.slots < 4
         pid = member.engine.status().pid
         fleet.apply([large])
-        await asyncio.wait_for(fleet.settled(), 20)
+        await asyncio.wait_for(fleet.settled(), 60)
         assert member.engine.status().pid == pid, "what has failed is not tried again"
 
 
@@ -269,10 +288,10 @@ async def test_a_crash_loop_fails_with_its_reason_and_load_tries_again(
     )
     async with harbour.fleet(berth("ill"), berth("well", 2)) as fleet:
         with pytest.raises(EngineError, match=r"something is wrong.*exited 3 times"):
-            await asyncio.wait_for(ask(fleet.get("ill")), 20)
+            await asyncio.wait_for(ask(fleet.get("ill")), 60)
         assert await ask(fleet.get("well")) == 4, "the others do not suffer"
         cured.touch()
-        await asyncio.wait_for(fleet.load("ill"), 20)
+        await asyncio.wait_for(fleet.load("ill"), 60)
         assert await ask(fleet.get("ill")) == 4
 
 
@@ -283,21 +302,20 @@ async def test_killed_it_comes_back_and_who_waits_is_served(harbour: Harbour) ->
         pid = member.engine.status().pid
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
-        await until(lambda: member.engine.state is State.STARTING)
-        assert await asyncio.wait_for(ask(member), 20) == 4
-        assert member.engine.restarts == 1
+        await until(lambda: member.engine.restarts == 1)
+        assert await asyncio.wait_for(ask(member), 60) == 4
 
 
 async def test_one_that_hangs_is_launched_anew(harbour: Harbour) -> None:
-    watchdog = Watchdog(every=0.1, patience=1.0)
+    watchdog = Watchdog(every=0.1, patience=3.0)
     async with harbour.fleet(berth("a"), watchdog=watchdog) as fleet:
         await fleet.settled()
         member = fleet.get("a")
         pid = member.engine.status().pid
         assert pid is not None
         os.kill(pid, signal.SIGSTOP)
-        await until(lambda: member.engine.restarts == 1)
-        assert await asyncio.wait_for(ask(member), 20) == 4
+        await until(lambda: member.engine.restarts > 0)
+        assert await asyncio.wait_for(ask(member), 60) == 4
         assert "did not answer its health check" in str(member.error)
         assert not psutil.pid_exists(pid)
 
@@ -309,7 +327,7 @@ async def test_a_slow_load_is_waited_for(harbour: Harbour, script: Script) -> No
         waiting = asyncio.create_task(ask(member))
         await until(lambda: member.engine.state is State.STARTING)
         assert member.describe().startswith("loading slow:f16")
-        assert await asyncio.wait_for(waiting, 20) == 4
+        assert await asyncio.wait_for(waiting, 60) == 4
         assert member.tenure.load_seconds >= 1
 
 
@@ -319,7 +337,7 @@ async def test_weights_that_are_gone_fail_with_what_is_missing(
     harbour.files["gone:f16"] = tmp_path / "none.gguf"
     async with harbour.fleet(berth("gone", residency="on demand")) as fleet:
         with pytest.raises(StoreError, match=r"none\.gguf"):
-            await asyncio.wait_for(ask(fleet.get("gone")), 10)
+            await asyncio.wait_for(ask(fleet.get("gone")), 60)
         assert fleet.get("gone").engine.state is State.FAILED
 
 
@@ -351,6 +369,6 @@ async def test_a_gpu_that_is_lost_is_planned_without(harbour: Harbour) -> None:
         there.remove("GPU-0")
         os.kill(fleet.get("a").engine.status().pid or 0, signal.SIGKILL)
         await until(lambda: fleet.get("a").berth.deployment.gpus == ("GPU-1",))
-        assert await asyncio.wait_for(ask(fleet.get("a")), 20) == 4
+        assert await asyncio.wait_for(ask(fleet.get("a")), 60) == 4
         assert fleet.get("b").engine.status().pid == stays
         assert asked == [(other.deployment,)]

@@ -189,7 +189,7 @@ async def check_end_asleep(engine: Engine) -> None:
     processes = family(engine)
     os.kill(processes[0].pid, signal.SIGKILL)
     assert await engine.changed() is State.STOPPED
-    _, left = psutil.wait_procs(processes, timeout=5)
+    _, left = psutil.wait_procs(processes, timeout=60)
     assert not left
     with pytest.raises(EngineUnready):
         await engine.wake()

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from server.catalogue.catalogue import suggestion
+from server.catalogue.catalogue import Catalogue, suggestion
 
 WORDS = ("local", "cloud", "*")
 """Candidates that stand for many: every local build, every cloud model, both.
@@ -65,6 +65,16 @@ class Names:
         near = suggestion(wrong, choices, "")
         few = [name for name in choices if name not in self.builds]
         return near if near.startswith("Did") else suggestion(wrong, few, noun)
+
+
+def names_of(catalogue: Catalogue) -> Names:
+    """Everything that has a name in `catalogue`."""
+    return Names(
+        catalogue.models,
+        [build.name for model in catalogue.models.values() for build in model.builds],
+        catalogue.clouds,
+        {name: alias.candidates for name, alias in catalogue.router.aliases.items()},
+    )
 
 
 def flatten(candidates: Iterable[str], aliases: Mapping[str, Sequence[str]]) -> tuple[str, ...]:

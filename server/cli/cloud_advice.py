@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Collection, Iterator, Mapping
+from fnmatch import fnmatchcase
 
 from server.catalogue import Catalogue
-from server.catalogue.naming import fits
+from server.catalogue.naming import fits, names_of
 from server.errors import ConfigError
 from server.hardware import Finding
-from server.ledger.keys import KeyBook
+from server.ledger.keys import Key, KeyBook
 from server.providers.secrets import Absence, Keyring
 from server.settings import Settings
 
@@ -25,7 +26,7 @@ def look(
     found = {name: ring.absence(provider) for name, provider in catalogue.providers.items()}
     absences = {name: absence for name, absence in found.items() if absence}
     try:
-        keys = [key.id for key in KeyBook(settings.keys_file).all() if key.revoked is None]
+        keys = [key for key in KeyBook(settings.keys_file).all() if key.revoked is None]
     except (ConfigError, OSError):  # `holdfast keys` says what is wrong with the file
         keys = []
     today = datetime.date.today()
@@ -35,23 +36,45 @@ def look(
 def advice(
     catalogue: Catalogue,
     absences: Mapping[str, Absence],
-    keys: Collection[str],
+    keys: Collection[Key],
     today: datetime.date,
 ) -> Iterator[Finding]:
-    """`absences`: of the providers whose key is not to be had, by id; `keys`: ids of API keys."""
+    """`absences`: of the providers whose key is not to be had, by id; `keys`: live API keys."""
     if catalogue.router.cloud:
         yield from _keyless(catalogue, absences)
         yield from _unlimited(catalogue, absences)
         yield from _retiring(catalogue, absences, today)
+    yield from _strangers(catalogue, keys)
+
+
+def _strangers(catalogue: Catalogue, keys: Collection[Key]) -> Iterator[Finding]:
+    """Keys that a route names, and what keys name, where there is no such thing."""
     for route in catalogue.router.routes:
         for pattern in route.when.keys:
-            if not any(fits(pattern, key) for key in keys):
+            if not any(fits(pattern, key.id) for key in keys):
                 yield Finding(
                     "warning",
                     "configuration",
                     f"route[{route.id}].when.keys: no API key has an id like {pattern}",
                     "The route matches nothing on that account",
                     "`holdfast keys list` shows the ids",
+                )
+    askable = names_of(catalogue).askable
+    for key in keys:
+        if key.team is not None and key.team not in catalogue.router.teams:
+            yield Finding(
+                "warning",
+                "configuration",
+                f"The API key {key.name} is of the team {key.team}, which is not configured",
+                "No limit of the team holds for it",
+                f'Add  [[team]]  id = "{key.team}"',
+            )
+        for pattern in key.models or ():
+            if not any(fnmatchcase(name, pattern) for name in askable):
+                yield Finding(
+                    "note",
+                    "configuration",
+                    f"The API key {key.name} may ask for {pattern}, and nothing has such a name",
                 )
 
 

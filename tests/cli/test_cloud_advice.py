@@ -10,8 +10,9 @@ import pytest
 
 from server.catalogue import Catalogue, Serve
 from server.catalogue.cloud import CloudModel, KeySource, Price, Provider, Rate
-from server.catalogue.router import Limits, Match, Route, Router
+from server.catalogue.router import Limits, Match, Route, Router, Team
 from server.cli.cloud_advice import advice
+from server.ledger.keys import Key
 from server.providers.secrets import Absence
 
 TODAY = datetime.date(2026, 11, 21)
@@ -30,6 +31,10 @@ def model(name: str, **changes: object) -> CloudModel:
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
+def key(name: str, **terms: object) -> Key:
+    return Key(id=name, name="laptop", sha256="", created="", **terms)  # type: ignore[arg-type]
+
+
 def catalogue(router: Router = LIMITED, *models: CloudModel) -> Catalogue:
     own = models or (model("a"), model("b"), model("c"))
     providers = {one.provider: provider(one.provider) for one in own}
@@ -40,7 +45,7 @@ def catalogue(router: Router = LIMITED, *models: CloudModel) -> Catalogue:
 
 
 def told(
-    of: Catalogue, absences: dict[str, Absence] | None = None, keys: tuple[str, ...] = ()
+    of: Catalogue, absences: dict[str, Absence] | None = None, keys: tuple[Key, ...] = ()
 ) -> list[tuple[str, str, str, str]]:
     found = advice(of, absences or {}, keys, TODAY)
     return [(one.severity, one.what, one.consequence, one.next_step) for one in found]
@@ -120,7 +125,27 @@ def test_models_that_retire(retires: str, expected: tuple[str, str] | None) -> N
 
 def test_a_key_that_does_not_exist() -> None:
     route = Route("r", Match(keys=("ab*", "cd")))
-    found = told(catalogue(replace(LIMITED, routes=(route,))), keys=("abcd",))
+    found = told(catalogue(replace(LIMITED, routes=(route,))), keys=(key("abcd"),))
     assert [one[:2] for one in found] == [
         ("warning", "route[r].when.keys: no API key has an id like cd")
+    ]
+
+
+def test_a_key_of_a_team_that_is_not_configured() -> None:
+    teams = replace(LIMITED, teams={"research": Team("research")})
+    keys = (key("1", team="research"), key("2", team="sales"), key("3"))
+    assert told(catalogue(teams), keys=keys) == [
+        (
+            "warning",
+            "The API key laptop is of the team sales, which is not configured",
+            "No limit of the team holds for it",
+            'Add  [[team]]  id = "sales"',
+        )
+    ]
+
+
+def test_a_key_for_models_that_do_not_exist() -> None:
+    found = told(catalogue(), keys=(key("1", models=("a/*", "z")),))
+    assert found == [
+        ("note", "The API key laptop may ask for z, and nothing has such a name", "", "")
     ]

@@ -6,7 +6,6 @@ from __future__ import annotations
 import statistics
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Sequence
 
 _FORGET = 0.96
 """What the weight of everything before a new point is multiplied by: the last 25 count most."""
@@ -14,16 +13,23 @@ _PRIOR = 0.5
 """Weight of each of the two points that stand for what was expected; it does not fade."""
 _OUTLIER = 3.0
 """A point that is off by more than this factor counts as if it were off by no more than this."""
+_LEAST = 0.05
+"""What a line is at x = 0 at least, as a part of the middle: nothing is for nothing."""
 _SURE = 3
 """Points after which a line counts as measured, and outliers are known as such."""
 
 
+_Sums = tuple[float, float, float, float, float]
+"""Of w, w x, w y, w x x and w x y."""
+
+
 class Line:
-    """y = a + b x with a, b >= 0, fitted to the latest points by least squares of relative errors.
+    """y = a + b x with a, b >= 0, fitted to the latest points by least squares.
 
     `a` and `b` are what is expected at first; `at`: an x that is typical, in the middle of what is
-    to come. Where the points do not tell a and b apart, since all have much the same x, what was
-    expected decides between them, as a shape: it is scaled to the points.
+    to come. An error counts as a part of what was expected there: of a long prompt it may be larger
+    than of a short one. Where the points do not tell a and b apart, since all have much the same x,
+    what was expected decides between them, as a shape: it is scaled to the points.
     """
 
     def __init__(self, a: float, b: float, at: float) -> None:
@@ -31,11 +37,11 @@ class Line:
         self.b = b
         self.points = 0
         """How many were taken in."""
-        self._expected = (max(a, 1e-9), max(a, 1e-9) + b * at)
-        """At 0 and at `at`."""
+        self._low = max(a, _LEAST * (a + b * at))
+        self._slope = b
         self._at = at
         self._scale = Recent(1.0)
-        self._seen = _NOTHING
+        self._seen: _Sums = (0.0, 0.0, 0.0, 0.0, 0.0)
 
     @property
     def measured(self) -> bool:
@@ -50,12 +56,17 @@ class Line:
         if self.points >= _SURE:
             y = min(max(y, fitted / _OUTLIER), fitted * _OUTLIER)
         self.points += 1
-        low, high = self._expected
-        self._scale.add(y / (low + (high - low) * x / self._at))
-        scale = self._scale.value
-        self._seen = _sums(x, y, 1.0, [_FORGET * part for part in self._seen])
-        prior = _sums(0.0, low * scale, _PRIOR, self._seen)
-        w, wx, wy, wxx, wxy = _sums(self._at, high * scale, _PRIOR, prior)
+        self._scale.add(y / self._expected(x))
+        w, wx, wy, wxx, wxy = self._seen
+        faded = (_FORGET * w, _FORGET * wx, _FORGET * wy, _FORGET * wxx, _FORGET * wxy)
+        self._seen = self._with(faded, x, y, 1.0)
+        self._fit()
+
+    def _fit(self) -> None:
+        sums = self._seen
+        for x in (0.0, self._at):
+            sums = self._with(sums, x, self._expected(x) * self._scale.value, _PRIOR)
+        w, wx, wy, wxx, wxy = sums
         b = (w * wxy - wx * wy) / (w * wxx - wx * wx)
         if b <= 0:
             self.a, self.b = wy / w, 0.0
@@ -63,15 +74,20 @@ class Line:
             a = (wy - b * wx) / w
             self.a, self.b = (a, b) if a >= 0 else (0.0, wxy / wxx)
 
+    def _expected(self, x: float) -> float:
+        return self._low + self._slope * x
 
-_Sums = tuple[float, float, float, float, float]
-_NOTHING: _Sums = (0.0, 0.0, 0.0, 0.0, 0.0)
-
-
-def _sums(x: float, y: float, weight: float, to: Sequence[float]) -> _Sums:
-    """The sums of a weighted least-squares fit, with one more point; errors count relative to y."""
-    w = weight / (y * y)
-    return (to[0] + w, to[1] + w * x, to[2] + w * y, to[3] + w * x * x, to[4] + w * x * y)
+    def _with(self, sums: _Sums, x: float, y: float, weight: float) -> _Sums:
+        """The sums of the fit, with one more point."""
+        part = weight / self._expected(x) ** 2
+        w, wx, wy, wxx, wxy = sums
+        return (
+            w + part,
+            wx + part * x,
+            wy + part * y,
+            wxx + part * x * x,
+            wxy + part * x * y,
+        )
 
 
 class Lengths:

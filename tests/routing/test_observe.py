@@ -1,0 +1,162 @@
+"""What observers make of what they are told, be it in order or not."""
+
+from __future__ import annotations
+
+import pytest
+
+from server.chat.usage import Usage
+from server.routing.affinity import Cached
+from server.routing.observe import CloudObserver, Expected, Observer
+from server.routing.tokens import ABOVE
+
+KNOWN = Expected(prefill=100, decode=10, decode_all=20, fixed=0.1)
+
+
+def answer(
+    observer: Observer, at: float, *, prompt: int = 1000, tokens: int = 21, reads: float = 1000.0
+) -> float:
+    """A request alone, from its slot to its end; returns when that was. A token takes 0.05 s."""
+    flight = observer.begin(round(prompt * ABOVE))
+    flight.started(at)
+    first = at + prompt / reads
+    flight.first(first)
+    end = first + (tokens - 1) * 0.05
+    flight.end(end, Usage(prompt, tokens))
+    return end
+
+
+def test_at_first_it_says_what_the_planner_says() -> None:
+    observer = Observer(2, KNOWN)
+    found = observer.forecast(0.0, round(1000 * ABOVE), 0)
+    assert found.ttft == pytest.approx(10.1, rel=0.01)
+    assert found.speed == pytest.approx(10)
+    assert not found.measured
+
+
+def test_a_few_requests_teach_its_rates() -> None:
+    observer = Observer(2, KNOWN)
+    now = 0.0
+    for prompt in (200, 1000, 4000, 500, 2000):
+        now = answer(observer, now + 1, prompt=prompt)
+    found = observer.forecast(now, round(1000 * ABOVE), 0)
+    assert found.ttft == pytest.approx(1.0, rel=0.1)
+    assert found.speed == pytest.approx(20, rel=0.1)
+    assert found.measured
+
+
+def test_it_counts_tokens_as_the_engine_does() -> None:
+    observer = Observer(1, KNOWN)
+    assert observer.counted(1200) == 1000
+    for _ in range(5):
+        flight = observer.begin(1200)
+        flight.started(0.0)
+        flight.end(1.0, Usage(1500, 10))
+    assert observer.counted(1200) == 1500
+
+
+def test_caches_are_believed_as_far_as_they_held() -> None:
+    observer = Observer(1, KNOWN)
+    thought = Cached(500, continues=True)
+    assert observer.cached(thought) == pytest.approx(500, abs=1)
+    partly = Cached(500, continues=False)
+    for _ in range(5):
+        for what, held in ((thought, 490), (partly, 0)):
+            flight = observer.begin(1200, what)
+            flight.started(0.0)
+            flight.end(1.0, Usage(1000, 10, held))
+    assert observer.cached(thought) == pytest.approx(490, abs=2)
+    assert observer.cached(partly) == 0
+    assert observer.unread(1200, observer.cached(thought)) == pytest.approx(510, abs=3)
+
+
+def test_a_request_in_hand_is_waited_for_and_one_that_ended_is_not() -> None:
+    observer = Observer(1, KNOWN)
+    idle = observer.forecast(10.0, 120, 0).ttft
+    flight = observer.begin(1200)
+    assert observer.forecast(10.0, 120, 0).queue > 10
+    flight.started(10.0)
+    assert observer.forecast(10.0, 120, 0).queue > 10
+    flight.first(20.0)
+    writing = observer.forecast(20.0, 120, 0).queue
+    assert writing > 0
+    flight.end(21.0)
+    assert observer.forecast(21.0, 120, 0).ttft == pytest.approx(idle)
+
+
+def test_the_work_shrinks_as_time_goes_by() -> None:
+    observer = Observer(1, KNOWN)
+    flight = observer.begin(1200)
+    flight.started(0.0)
+    waits = [observer.forecast(at, 120, 0).queue for at in (0.0, 4.0, 8.0)]
+    assert waits == sorted(waits, reverse=True)
+    assert waits[0] - waits[2] == pytest.approx(8, rel=0.2)
+    assert observer.forecast(1000.0, 120, 0).queue > 0  # overdue, and not for ever on the way
+
+
+def test_only_those_before_the_newcomer_count() -> None:
+    observer = Observer(1, KNOWN)
+    observer.begin(1200).started(0.0)
+    for _ in range(3):
+        observer.begin(1200)
+    waits = [observer.forecast(0.0, 120, 0, ahead=ahead).queue for ahead in (0, 1, 3, None)]
+    assert waits == sorted(waits)
+    assert waits[0] < waits[1] < waits[2] == waits[3]
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        ["end"],
+        ["end", "end"],
+        ["first", "end"],
+        ["started", "end"],
+        ["started", "started", "first", "first", "end", "end"],
+        ["end", "started", "first"],
+    ],
+)
+def test_nothing_that_is_told_does_harm(story: list[str]) -> None:
+    observer = Observer(2, KNOWN)
+    flight = observer.begin(1200, max_tokens=16, slots=2)
+    for step, now in zip(story, range(1, 10), strict=False):
+        if step == "end":
+            flight.end(now, Usage(0, 0))
+        elif step == "first":
+            flight.first(now)
+        else:
+            flight.started(now)
+    found = observer.forecast(20.0, 1200, 0)
+    assert 0 < found.ttft < 1000
+
+
+def test_what_has_ended_leaves_nothing_behind() -> None:
+    observer = Observer(2, KNOWN)
+    now = 0.0
+    for _ in range(50):
+        now = answer(observer, now)
+    standing = observer.standing(now)
+    assert not standing.running
+    assert not standing.waiting
+
+
+def test_a_cloud_is_told_by_its_medians() -> None:
+    cloud = CloudObserver(1.0, 60.0)
+    first = cloud.forecast
+    assert (first.ttft, first.speed, first.measured) == (1.0, 60.0, False)
+    for ttft in (0.4, 0.5, 9.0):
+        flight = cloud.begin(1200)
+        flight.started(0.0)
+        flight.first(ttft)
+        flight.end(ttft + 1.0, Usage(900, 80))
+    assert cloud.forecast.ttft == 0.5
+    assert cloud.forecast.speed == 80
+    assert cloud.forecast.measured
+    assert cloud.counted(1200) == 900
+    assert cloud.forecast is cloud.forecast
+
+
+def test_a_cloud_that_failed_teaches_nothing() -> None:
+    cloud = CloudObserver(1.0, 60.0)
+    flight = cloud.begin(1200)
+    flight.started(0.0)
+    flight.end(30.0)
+    assert cloud.forecast.ttft == 1.0

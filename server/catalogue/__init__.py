@@ -1,9 +1,10 @@
-"""models.toml -> frozen types: which models and builds exist, and what is served how.
+"""models.toml -> frozen types: which models, builds and clouds exist, and what goes where and how.
 
 `load` reads the built-in files and the overlays that the settings name, checks all of them, and
 returns a Catalogue; it looks at nothing but those files. The way through: `document` reads one
 file by the tables of `schema` into a tree, `overlay` lays the trees over each other, `assemble`
-checks what must hold between values and makes the types.
+checks what must hold between values and makes the types. What concerns routes, clouds and money has
+modules of its own, from `routing_schema` to `routing_assembly`.
 """
 
 from __future__ import annotations

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.catalogue.catalogue import shorten, suggestion
-from server.catalogue.field import SecretError
 from server.catalogue.node import Dictionary, Entries, Node, Table, Whole
+from server.catalogue.routing_field import SecretError
 from server.catalogue.schema import DOCUMENT
 from server.catalogue.tree import WRONG, Leaf, Tree, shown
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import get_args
 
 from server.catalogue import field
+from server.catalogue import routing_field as own
 from server.catalogue.cloud import Effort, Feature, Kind, Rate, Tier
 from server.catalogue.model import BENCHMARKS
 from server.catalogue.node import Dictionary, Entries, Node, Table, Whole
@@ -40,8 +41,8 @@ _SLO = field.duration(0.001, 86_400)
 
 LIMITS = Table(
     {
-        "day": field.money,
-        "month": field.money,
+        "day": own.money,
+        "month": own.money,
         "tokens_day": field.integer(0, 10**15),
         "tokens_month": field.integer(0, 10**15),
         "rpm": _PER_MINUTE,
@@ -88,15 +89,15 @@ MATCH = Table(
         "tasks": field.list_of(field.IDENTIFIER, "tasks"),
         "keys": _PATTERNS,
         "teams": field.list_of(field.IDENTIFIER, "teams"),
-        "headers": Dictionary(field.header, field.LINE),
+        "headers": Dictionary(own.header, field.LINE),
         "min_tokens": _TOKENS,
         "max_tokens": _TOKENS,
         "images": field.boolean,
-        "hours": field.hours,
+        "hours": own.hours,
     }
 )
 CANARY = Table({"model": _ASKED, "percent": _PERCENT}, ("model", "percent"))
-SHADOW = Table({"model": _ASKED, "percent": _PERCENT, "day": field.money}, ("model", "percent"))
+SHADOW = Table({"model": _ASKED, "percent": _PERCENT, "day": own.money}, ("model", "percent"))
 ROUTE = Table(
     {
         "id": field.IDENTIFIER,
@@ -114,14 +115,12 @@ ROUTE = Table(
 )
 TEAM = Table({"id": field.IDENTIFIER, "limits": LIMITS}, ("id",))
 
-KEY = Table(
-    {"env": field.variable, "file": field.key_file, "credential": field.credential}, private=True
-)
+KEY = Table({"env": own.variable, "file": own.key_file, "credential": own.credential}, private=True)
 PROVIDER = Table(
     {
         "id": field.IDENTIFIER,
         "kind": field.one_of(get_args(Kind)),
-        "url": field.cloud_url,
+        "url": own.cloud_url,
         "key": KEY,
         "zero_retention": field.boolean,
         "rpm": _PER_MINUTE,
@@ -132,10 +131,10 @@ PROVIDER = Table(
     private=True,
 )
 _RATE: Mapping[str, Node] = {
-    "input": field.price,
-    "output": field.price,
-    "cached_input": field.price,
-    "cache_write": field.price,
+    "input": own.price,
+    "output": own.price,
+    "cached_input": own.price,
+    "cache_write": own.price,
 }
 
 

@@ -82,3 +82,23 @@ def plain(tree: Mapping[str, Leaf | Tree]) -> dict[str, Any]:
         assert not (isinstance(node, Leaf) and node.value is WRONG)
         values[key] = node.value if isinstance(node, Leaf) else plain(node)
     return values
+
+
+def leaf_of(tree: Tree, key: str) -> Leaf:
+    """What stands at a key that every such table has."""
+    leaf = tree[key]
+    assert isinstance(leaf, Leaf)
+    return leaf
+
+
+def listed(tree: Tree, key: str) -> list[tuple[Leaf, str]]:
+    """The names in the list at `key`, each with where it stands; none where it was refused."""
+    leaf = tree.get(key)
+    if not isinstance(leaf, Leaf) or leaf.value is WRONG:
+        return []
+    return [(leaf, name) for name in leaf.value]
+
+
+def told(leaf: Leaf, name: object, text: str) -> str:
+    """The problem of `name`, one of the values at `leaf`."""
+    return f"{leaf.where} = {shown(name)}: {text}"

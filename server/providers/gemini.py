@@ -1,4 +1,4 @@
-"""Google's Gemini API as a CloudProtocol; the provider's URL ends before `/v1beta`."""
+"""Google's Gemini API as a CloudProtocol; the provider's URL ends before `/v1`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Gemini:
         return {"x-goog-api-key": key}
 
     def encode(self, request: ChatRequest, model: CloudModel) -> Call:
-        path = f"/v1beta/models/{quote(model.name, safe='')}:streamGenerateContent?alt=sse"
+        path = f"/v1/models/{quote(model.name, safe='')}:streamGenerateContent?alt=sse"
         return Call(path, orjson.dumps(gemini_body(request, model)), {})
 
     def decoder(self, request: ChatRequest) -> Decoder:

@@ -13,14 +13,11 @@ from typing import Any
 
 from server.providers.schemas import Schema, bound, copy_of, described, subschemas
 
-KNOWN = frozenset(
-    ("$defs", "$ref", "type", "format", "title", "description", "enum", "items", "prefixItems")
-) | frozenset(
-    ("minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf", "properties", "required")
-) | {"additionalProperties", "propertyOrdering"}  # fmt: skip
-_BIND_NOTHING = frozenset(
-    ("$schema", "$id", "$comment", "$anchor", "default", "examples", "deprecated", "readOnly")
-) | {"writeOnly"}
+KNOWN = frozenset(("$defs", "$ref", "type", "format", "title", "description", "enum"))
+KNOWN |= {"items", "prefixItems", "minItems", "maxItems", "minimum", "maximum", "anyOf", "oneOf"}
+KNOWN |= {"properties", "required", "additionalProperties", "propertyOrdering"}
+_BIND_NOTHING = frozenset(("$schema", "$id", "$comment", "$anchor", "default", "examples"))
+_BIND_NOTHING |= {"deprecated", "readOnly", "writeOnly"}
 
 
 def describing(schema: Mapping[str, Any]) -> Schema:

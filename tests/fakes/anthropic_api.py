@@ -63,7 +63,7 @@ def routes(cloud: Cloud) -> list[web.RouteDef]:
         body = await request.json()
         refused = _refusal(request, body)
         if refused is not None:
-            return await _refuse(cloud, request, body, refused)
+            return cloud.refuse(request, body, error("400", refused), 400)
         script = _script(body)
         if not body.get("stream"):
             return await cloud.answer(
@@ -77,7 +77,7 @@ def routes(cloud: Cloud) -> list[web.RouteDef]:
         body = await request.json()
         refused = _refusal(request, body, counts=True)
         if refused is not None:
-            return await _refuse(cloud, request, body, refused)
+            return cloud.refuse(request, body, error("400", refused), 400)
         counted = {"input_tokens": _script(body).prompt_tokens}
         return await cloud.answer(request, body, whole(counted))
 
@@ -106,16 +106,6 @@ def _refusal(request: web.Request, body: Json, *, counts: bool = False) -> str |
     except (LookupError, TypeError, AttributeError) as broken:
         return f"malformed: {broken!r}"
     return None
-
-
-async def _refuse(
-    cloud: Cloud, request: web.Request, body: Json, message: str
-) -> web.StreamResponse:
-    """400, with the request on record."""
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    entry = {"path": request.path_qs, "headers": headers, "body": body, "end": "answered"}
-    cloud.requests.append(entry)
-    return web.json_response(error("400", message), status=400, headers=SHAPE.headers)
 
 
 def _script(body: Json) -> Script:

@@ -44,13 +44,7 @@ class Cloud:
         self, request: web.Request, body: Any, answer: Answer, *, fault: str | None = None
     ) -> web.StreamResponse:
         """Records the request and answers it; `fault` is what its text asks for."""
-        entry = {
-            "path": request.path_qs,
-            "headers": {name.lower(): value for name, value in request.headers.items()},
-            "body": body,
-            "end": "open",
-        }
-        self.requests.append(entry)
+        entry = self._record(request, body)
         meets = self._met(request, fault)
         if meets is not None and meets.kind == "refused":
             await self.listen(False)
@@ -63,6 +57,17 @@ class Cloud:
             raise
         entry["end"] = "broken" if _closing(request) else "answered"
         return response
+
+    def refuse(self, request: web.Request, body: Any, error: Any, status: int) -> web.Response:
+        """Records a request that the API does not take, and says so."""
+        self._record(request, body)["end"] = "answered"
+        return web.json_response(error, status=status, headers=self.shape.headers)
+
+    def _record(self, request: web.Request, body: Any) -> dict[str, Any]:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        entry = {"path": request.path_qs, "headers": headers, "body": body, "end": "open"}
+        self.requests.append(entry)
+        return entry
 
     def _met(self, request: web.Request, line: str | None) -> Fault | None:
         sent = " ".join(request.headers.values()) + request.query_string

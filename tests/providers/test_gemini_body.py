@@ -41,7 +41,7 @@ def contents(*messages: dict[str, Any], of: CloudModel = BUDGETS) -> list[Any]:
 
 def test_the_least_that_can_be_asked() -> None:
     made = PROTOCOL.encode(ask(), MODEL)
-    assert made.path == "/v1beta/models/model-1:streamGenerateContent?alt=sse"
+    assert made.path == "/v1/models/model-1:streamGenerateContent?alt=sse"
     assert made.headers == {}
     assert orjson.loads(made.body) == {
         "contents": [{"role": "user", "parts": [{"text": "hi"}]}],
@@ -52,7 +52,7 @@ def test_the_least_that_can_be_asked() -> None:
 
 def test_the_models_name_cannot_leave_its_place_in_the_path() -> None:
     made = PROTOCOL.encode(ask(), model(name="../a?b#c"))
-    assert made.path == "/v1beta/models/..%2Fa%3Fb%23c:streamGenerateContent?alt=sse"
+    assert made.path == "/v1/models/..%2Fa%3Fb%23c:streamGenerateContent?alt=sse"
 
 
 def test_the_system_prompt_is_apart() -> None:

@@ -32,7 +32,7 @@ def events_of(
     connection = http.client.HTTPConnection(address.hostname, address.port, timeout=60)
     headers = {"content-type": "application/json", **protocol.authentication(key), **call.headers}
     try:
-        connection.request("POST", call.path, call.body, headers)
+        connection.request("POST", address.path + call.path, call.body, headers)
         response = connection.getresponse()
         named = {name.lower(): value for name, value in response.getheaders()}
         if response.status != 200:

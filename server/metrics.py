@@ -144,9 +144,7 @@ class Metrics:
     ) -> None:
         """Count one request at its end. `outcome`: as the ledger has it; `cost` and `saved`:
         nano-USD; times: seconds."""
-        children = self._children.get(series)
-        if children is None:
-            children = self._children[series] = _Children(self, series)
+        children = self._of(series)
         requests = children.requests.get(outcome)
         if requests is None:
             requests = self.requests.labels(*children.by_model, outcome)
@@ -175,6 +173,11 @@ class Metrics:
             if predicted_ttft > 0:
                 children.ratio.observe(ttft / predicted_ttft)
 
+    def charged(self, series: Series, cost: int) -> None:
+        """Count nano-USD for what is no request of its own: an attempt that another followed."""
+        if cost:
+            self._of(series).cost.inc(cost * _NANO)
+
     def set_queues(self, queues: Mapping[str, tuple[int, int]]) -> None:
         """Requests that wait and that run, by build; what is not named is gone."""
         for gauge, which in ((self.queue, 0), (self.running, 1)):
@@ -199,6 +202,12 @@ class Metrics:
     def render(self) -> bytes:
         """All of it in Prometheus' text format (CONTENT_TYPE)."""
         return generate_latest(self.registry)
+
+    def _of(self, series: Series) -> _Children:
+        children = self._children.get(series)
+        if children is None:
+            children = self._children[series] = _Children(self, series)
+        return children
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         return Counter(name, about, labels, registry=self.registry)

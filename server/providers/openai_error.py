@@ -33,12 +33,14 @@ _STATUSES = {
     "server_is_overloaded": 503,
     "slow_down": 503,
     "overloaded_error": 503,
-    "invalid_request_error": 400,
-    "invalid_prompt": 400,
+    "context_length_exceeded": 400,
+    "content_policy_violation": 400,
     "authentication_error": 401,
     "invalid_api_key": 401,
 }
 """`code` or `type` of an error -> the status that it would have had."""
+_OF_REQUESTS = ("invalid_", "image_", "unsupported_", "empty_image", "failed_to_download")
+"""What the codes of a wrong request begin with."""
 _NO_CREDIT = frozenset(
     ("insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "credits_exhausted")
 )
@@ -88,7 +90,9 @@ def error_of(error: Any, status: int | None, headers: Mapping[str, str]) -> Hold
     message = _words(fields.get("message") or fields.get("detail"))
     codes = {one for one in (fields.get("code"), fields.get("type")) if isinstance(one, str)}
     if status is None:
-        status = next((_STATUSES[one] for one in sorted(codes) if one in _STATUSES), 500)
+        status = next((_STATUSES[one] for one in sorted(codes) if one in _STATUSES), None)
+    if status is None:
+        status = 400 if any(one.startswith(_OF_REQUESTS) for one in codes) else 500
     if codes & _NO_CREDIT:
         status = 402
     elif any(words in message.lower() for words in _BAD_KEY):

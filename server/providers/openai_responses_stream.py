@@ -60,7 +60,7 @@ class ResponsesDecoder:
                 break
             try:
                 parsed = orjson.loads(data)
-                kind = parsed["type"]
+                kind = parsed["type"] if "type" in parsed or "error" not in parsed else "error"
                 if kind not in ("error", "response.failed"):
                     read = _READ.get(kind)
                     events += read(self, parsed) if read else ()

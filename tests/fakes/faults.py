@@ -125,6 +125,8 @@ class Answer:
     pace: float = 0.0
     """Seconds between two pieces."""
     content_type: str = "text/event-stream"
+    event: Callable[[str], bytes] | None = None
+    """How this stream words an error, where that is not the Shape's way."""
 
     def index(self, place: Place) -> int:
         """The piece before which a fault at `place` comes."""
@@ -159,6 +161,8 @@ async def play(
                 request.transport.write(b"HTTP/1.1 200 O")
             _close(request)
             return web.Response()
+    if answer.event is not None:
+        shape = replace(shape, event=answer.event)
     response = web.StreamResponse(
         headers={**shape.headers, "Content-Type": answer.content_type, "Cache-Control": "no-cache"}
     )

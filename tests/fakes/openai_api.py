@@ -20,6 +20,7 @@ from aiohttp import web
 from tests.fakes.cloud_program import Cloud, main
 from tests.fakes.faults import STATUSES, Answer, Shape, whole
 from tests.fakes.openai_responses import events_of, response_of, script_of_response
+from tests.fakes.openai_rules import refuse_chat, refuse_response
 from tests.fakes.script import Script, script_of, tokens
 
 MODELS = ("gpt-5", "gpt-5-mini", "gpt-4o", "text-embedding-3-small")
@@ -42,6 +43,11 @@ _ERRORS: dict[str, tuple[str, str, str | None]] = {
 def error(kind: str) -> dict[str, Any]:
     code, group, message = _ERRORS.get(kind, ("server_error", "server_error", "It failed"))
     return {"error": {"message": message, "type": group, "param": None, "code": code}}
+
+
+def refusal(message: str) -> dict[str, Any]:
+    told = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+    return {"error": told}
 
 
 def sse(data: Any) -> bytes:
@@ -67,6 +73,8 @@ assert set(_ERRORS) <= set(STATUSES)
 def routes(cloud: Cloud) -> list[web.RouteDef]:
     async def chat(request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if refused := refuse_chat(body):
+            return cloud.refuse(request, body, refusal(refused), 400)
         script = _script(body)
         if not body.get("stream"):
             return await cloud.answer(
@@ -79,6 +87,8 @@ def routes(cloud: Cloud) -> list[web.RouteDef]:
 
     async def responses(request: web.Request) -> web.StreamResponse:
         body = await request.json()
+        if refused := refuse_response(body):
+            return cloud.refuse(request, body, refusal(refused), 400)
         script = script_of_response(body)
         if not body.get("stream"):
             answer = whole(response_of(body, script))
@@ -87,7 +97,7 @@ def routes(cloud: Cloud) -> list[web.RouteDef]:
                 b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
                 for event in events_of(body, script)
             ]
-            answer = Answer(pieces, stream=True, first=4, pace=script.pace)
+            answer = Answer(pieces, stream=True, first=4, pace=script.pace, event=_response_error)
         return await cloud.answer(request, body, answer, fault=script.fault)
 
     async def embeddings(request: web.Request) -> web.StreamResponse:
@@ -107,6 +117,17 @@ def routes(cloud: Cloud) -> list[web.RouteDef]:
         web.post("/v1/embeddings", embeddings),
         web.get("/v1/models", models),
     ]
+
+
+def _response_error(kind: str) -> bytes:
+    told = error(kind)["error"]
+    event = {
+        "type": "error",
+        "sequence_number": 9,
+        "param": None,
+        **{key: told[key] for key in ("code", "message")},
+    }
+    return b"event: error\n" + sse(event)
 
 
 def _script(body: dict[str, Any]) -> Script:

@@ -43,7 +43,7 @@ def played(prompt: str) -> bytes:
 
 
 def stream_event(event: dict[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (event["type"].encode(), orjson.dumps(event))
+    return b"event: %b\ndata: %b\n\n" % (event.get("type", "x").encode(), orjson.dumps(event))
 
 
 def read(*events: dict[str, Any]) -> list[Event]:
@@ -194,6 +194,7 @@ def test_what_an_event_says(sent: list[dict[str, Any]], events: list[Event]) -> 
 FAILED: list[tuple[dict[str, Any], type[HoldfastError]]] = [
     ({"type": "error", "code": "rate_limit_exceeded", "message": "m"}, ProviderBusy),
     ({"type": "error", "error": {"type": "tokens", "message": "m"}}, ProviderBusy),
+    ({"error": {"type": "tokens", "message": "m"}}, ProviderBusy),
     ({"type": "error", "code": None, "message": "m"}, ProviderError),
     ({"type": "response.failed", "response": {"error": {"code": "server_error", "message": "m"}}},
      ProviderError),

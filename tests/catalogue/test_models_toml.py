@@ -220,7 +220,8 @@ def test_the_router_table_shows_the_defaults(catalogue: Catalogue) -> None:
 
 def test_aliases_everybody_expects(catalogue: Catalogue) -> None:
     aliases = catalogue.router.aliases
-    assert aliases["auto"] == Alias("auto", ("*",))
+    capable = ("anthropic/claude-sonnet-5-5", "openai/gpt-6.2-sol")
+    assert aliases["auto"] == Alias("auto", (*capable, "*"))
     assert aliases["local"] == Alias("local", ("local",), "local-only")
     assert aliases["fast"].policy == "fastest"
     assert aliases["frontier"].policy == "most-capable"

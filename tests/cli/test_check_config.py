@@ -76,7 +76,7 @@ def test_routing_clouds_and_what_they_cost(tmp_path: Path) -> None:
     ]
     assert lines[luna + 1].split() == ["$0.20", "$0.02", "$0.25", "$0.75", "over", "272,000"]
     assert "router.limits = $5.00 a day" in lines
-    assert "alias[auto] = *" in lines
+    assert "alias[local] = local; local-only" in lines
     assert "route[night] = task coding; 22:00 to 06:00 -> local, openai/*" in lines
     assert "team[research] = $0.05 a month" in lines
     assert (

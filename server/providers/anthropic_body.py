@@ -8,6 +8,8 @@ anthropic_turns.py):
   `disabled`, and `minimal`, of a model that has it, `between_tools`. For a model that takes a
   number of tokens: `thinking: enabled` with that budget. Thoughts are asked for in summary, as
   otherwise newer models send none of their text.
+- A model that is made to call a tool is told not to think, where it can be: some do by default,
+  and the API does not take both.
 - A model with a budget goes on without thinking where it is in the midst of calls that it did not
   begin with thinking of its own (another model did, or the client kept none of it): the API
   refuses to take it up there.
@@ -136,9 +138,11 @@ def _thinking(request: ChatRequest, model: CloudModel, max_tokens: int) -> dict[
     counted = model.thinking_budget is not None and (
         not degrees or request.thinking_budget is not None
     )
-    if request.thinking and request.tool_use.choice == "required":
-        why = "a model of Anthropic's that thinks cannot be made to call a tool"
-        raise invalid("tool_choice", why, "Send 'auto', or do not ask it to think")
+    if request.tool_use.choice == "required":
+        if request.thinking:
+            why = "a model of Anthropic's that thinks cannot be made to call a tool"
+            raise invalid("tool_choice", why, "Send 'auto', or do not ask it to think")
+        return {"thinking": {"type": "disabled"}} if "none" in model.efforts else {}
     if counted:
         if not request.thinking or _amid_calls(request.messages):
             off = effort is not None and "none" in model.efforts

@@ -198,6 +198,13 @@ def test_how_much_it_is_to_think(
     assert {k: v for k, v in made.items() if k in ("thinking", "output_config")} == written
 
 
+@pytest.mark.parametrize(("of", "off"), [(MODEL, True), (BUDGETS, True), (ALWAYS, False)])
+def test_a_model_that_must_call_is_told_not_to_think(of: CloudModel, off: bool) -> None:
+    made = body(of, **TOOLS, tool_choice="required", reasoning_effort="minimal")
+    assert made.get("thinking") == (OFF if off else None)
+    assert "output_config" not in made
+
+
 def test_thinking_between_calls_is_switched_on_for_a_budget() -> None:
     made = PROTOCOL.encode(ask(**TOOLS, enable_thinking=True), BUDGETS)
     assert made.headers["anthropic-beta"] == "interleaved-thinking-2025-05-14"

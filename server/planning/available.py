@@ -47,9 +47,9 @@ def available(
             if wish.build not in (None, build.id) or build.engine not in wish.engines:
                 continue
             looked = look(build)
-            reason = _unusable(build, looked, held_only=held_only, engines=engines)
-            if reason is not None:
-                rejections[build.name] = Rejection(build.name, reason)
+            rejection = _unusable(build, looked, held_only=held_only, engines=engines)
+            if rejection is not None:
+                rejections[build.name] = rejection
             else:
                 found[build.name] = _available(model, build, looked, exact.get(build.name))
     return list(found.values()), list(rejections.values())
@@ -57,13 +57,15 @@ def available(
 
 def _unusable(
     build: Build, looked: Installed | Missing, *, held_only: bool, engines: Collection[EngineName]
-) -> str | None:
+) -> Rejection | None:
     if build.engine not in engines:
-        return f"{build.engine} is not installed: `{INSTALL[build.engine]}` installs it"
+        reason = f"{build.engine} is not installed: `{INSTALL[build.engine]}` installs it"
+        return Rejection(build.name, reason, "not installed", build.engine)
     if held_only and isinstance(looked, Missing):
         size = build.weights_bytes
         told = format_bytes(size) if size is not None else "its size is not known yet"
-        return f"it is not in the store: `holdfast pull {build.name}` fetches it ({told})"
+        reason = f"it is not in the store: `holdfast pull {build.name}` fetches it ({told})"
+        return Rejection(build.name, reason, "not in the store", build.engine)
     return None
 
 
@@ -91,7 +93,7 @@ def beaten(builds: Sequence[Available], demand: Demand) -> tuple[list[Available]
         if reason is None:
             left.append(a)
         else:
-            rejections.append(Rejection(a.build.name, reason))
+            rejections.append(Rejection(a.build.name, reason, "beaten", a.build.engine))
     return left, rejections
 
 
@@ -114,6 +116,7 @@ def _by_sibling(a: Available, builds: Sequence[Available]) -> str | None:
             and b.build.engine == a.build.engine
             and b.held >= a.held
             and bool(b.weights.vision) >= bool(a.weights.vision)
+            and bool(b.weights.mtp) >= bool(a.weights.mtp)
             and (b.retention, -b.bytes, a.build.name) > (a.retention, -a.bytes, b.build.name)
             and b.retention >= a.retention
             and b.bytes <= a.bytes

@@ -16,6 +16,7 @@ KV_TYPES: Mapping[EngineName, tuple[KvType, ...]] = {
     "llama-server": ("f16", "bf16", "q8_0", "q4_0"),
     "vllm": ("f16", "bf16", "fp8"),
 }
+WHOLE: tuple[KvType, ...] = ("f16", "bf16")
 CHECKPOINTS = 8
 """Copies of the recurrent state that llama-server keeps per slot (its own default is 32)."""
 PROMPT_CACHE = 512 * MIB
@@ -66,6 +67,11 @@ class Deployment:
         wrong = next((text for text, is_wrong in self._contradictions() if is_wrong), None)
         if wrong is not None:
             raise ValueError(f"{self.build} on {self.engine}: {wrong}")
+
+    @property
+    def quantized_cache(self) -> bool:
+        """Whether keys and values are kept in fewer bits than the model computes them in."""
+        return self.kv_type not in WHOLE
 
     @property
     def key(self) -> str:

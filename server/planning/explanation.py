@@ -59,6 +59,8 @@ def _loses(plan: Plan, other: Plan, first: Assignment, new: Assignment) -> str:
     for (name, best), (_, value) in zip(plan.objective, other.objective, strict=True):
         if value >= best:
             continue
+        if name == "fidelity":
+            return "precision: KV caches in fewer bits"
         if name == "lead":
             mine, theirs = (a.option.capability * a.option.retention for a in (first, new))
             if round(mine, 1) > round(theirs, 1):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 from server.planning.alike import Group, alike, moved
 from server.planning.candidate import Candidate, candidates, placed
@@ -79,13 +80,15 @@ class Table:
     seats: dict[int, Seat] = field(default_factory=dict)
 
     def seat(self, choice: Sequence[Candidate]) -> None:
-        """The first candidate that fits, resident if any does so."""
+        """The first candidate that fits, with a whole KV cache if any does so, then resident."""
         modes: tuple[Mode, ...] = ("resident", "in turn")
-        for mode in modes:
+        for is_quantized, mode in product((False, True), modes):
             for c in choice:
-                if mode in c.modes and (seat := self._fitting(c, mode)) is not None:
-                    self.seats[c.position] = seat
-                    return
+                if c.option.deployment.quantized_cache is is_quantized and mode in c.modes:
+                    seat = self._fitting(c, mode)
+                    if seat is not None:
+                        self.seats[c.position] = seat
+                        return
 
     def improve(self, choice: Sequence[Candidate]) -> None:
         """The fastest candidate that fits in the same mode and is no worse otherwise."""
@@ -113,6 +116,8 @@ class Table:
                 if best is not None and seconds >= best[0]:
                     break
                 if coverage(c.option, c.wish, mode) < coverage(now.option, now.wish, now.mode):
+                    continue
+                if c.option.deployment.quantized_cache > now.option.deployment.quantized_cache:
                     continue
                 if (seat := self._fitting(c, mode)) is not None:
                     best = seconds, seat
@@ -142,5 +147,6 @@ class Table:
         return seat if is_possible and disk([*others, seat]) <= self.rig.disk_free else None
 
 
-def _merit(option: Option, seat: Seat) -> tuple[int, int]:
-    return lead(option, seat.wish), coverage(option, seat.wish, seat.mode)
+def _merit(option: Option, seat: Seat) -> tuple[bool, int, int]:
+    is_whole = not option.deployment.quantized_cache
+    return is_whole, lead(option, seat.wish), coverage(option, seat.wish, seat.mode)

@@ -15,17 +15,17 @@ from server.planning.alike import alike
 from server.planning.available import Look, available, beaten, wanted
 from server.planning.calibration import NONE, Corrections
 from server.planning.contradiction import check
-from server.planning.demand import Demand, Wish
-from server.planning.deployment import Deployment
+from server.planning.demand import LEAST_CONTEXT, Demand, Wish
+from server.planning.deployment import WHOLE, Deployment
 from server.planning.footprint import Footprint, footprint
 from server.planning.footprint.component import RAM
 from server.planning.measured import NOTHING_MEASURED, Measured
 from server.planning.plan import Option, Rejection
-from server.planning.quality import SOUND, capability
+from server.planning.quality import SOUND, cache_retention, capability
 from server.planning.reasons import pool_name
 from server.planning.rig import RAM_ID, Rig
-from server.planning.shape import Shape, shapes
-from server.planning.sketch import Available, Ground, Sketch, Sketchbook, sizes
+from server.planning.shape import Shape, quantized_cache, shapes
+from server.planning.sketch import Available, Ground, Size, Sketch, Sketchbook, sizes
 from server.planning.speed import speed
 from server.planning.weights import WeightMap
 from server.planning.worth import TYPICAL_CONTEXT, seconds_per_token
@@ -71,7 +71,9 @@ def options(
     found: dict[str, Option] = {}
     unfit: dict[str, Rejection] = {}
     for wish in demand.wishes:
-        for result in _for_wish(wish, list(wanted(builds, wish)), ground, cuda=cuda):
+        is_asked = wish.context > LEAST_CONTEXT or wish.slots > 1
+        must = is_asked and (wish.pin or not demand.auto)
+        for result in _for_wish(wish, list(wanted(builds, wish)), ground, cuda=cuda, must=must):
             if isinstance(result, Rejection):
                 unfit[result.name] = result
             else:
@@ -97,8 +99,9 @@ class _Outcome:
 
 
 def _for_wish(
-    wish: Wish, builds: Sequence[Available], ground: Ground, *, cuda: bool
+    wish: Wish, builds: Sequence[Available], ground: Ground, *, cuda: bool, must: bool
 ) -> Iterator[Option | Rejection]:
+    """`must`: so much context has to be served, so that a quantized KV cache is an option."""
     if not builds:
         return
     reference: dict[str, Available] = {}
@@ -107,7 +110,7 @@ def _for_wish(
     book = Sketchbook(ground, wish, reference)
     usable: list[Sketch] = []
     for a in builds:
-        outcome = _sketched(wish, a, book, ground, cuda=cuda)
+        outcome = _sketched(wish, a, book, ground, cuda=cuda, must=must)
         usable += outcome.usable
         if outcome.rejection is not None:
             yield outcome.rejection
@@ -122,7 +125,7 @@ def _for_wish(
 
 
 def _sketched(
-    wish: Wish, a: Available, book: Sketchbook, ground: Ground, *, cuda: bool
+    wish: Wish, a: Available, book: Sketchbook, ground: Ground, *, cuda: bool, must: bool
 ) -> _Outcome:
     wanted_sizes = sizes(wish, a.model, images=bool(a.weights.vision))
     usable: list[Sketch] = []
@@ -131,7 +134,7 @@ def _sketched(
     for shape in shapes(
         a.model.architecture, a.build, a.weights.total, ground.rig, ground.alike, cuda=cuda
     ):
-        for sketch in book.draw(a, shape, wanted_sizes):
+        for sketch in _drawn(a, shape, book, ground.rig, wanted_sizes, must=must):
             short = sketch.short(ground.rig)
             if sketch.decode < wish.speed:
                 slow = sketch if slow is None or sketch.decode > slow.decode else slow
@@ -144,6 +147,28 @@ def _sketched(
     return _Outcome((), _rejection(wish, a, slow, large, ground.rig))
 
 
+def _drawn(
+    a: Available,
+    shape: Shape,
+    book: Sketchbook,
+    rig: Rig,
+    wanted_sizes: Sequence[Size],
+    *,
+    must: bool,
+) -> Iterator[Sketch]:
+    """The build in the shape at each size, and drafting as many tokens as help it most.
+
+    With a quantized KV cache only at the least that is asked for, where that is more than least of
+    all: it is chosen only where nothing else meets that (planning/room.py, `fidelity`).
+    """
+    ahead = book.drafts(a, shape)
+    least = [size for size in wanted_sizes if size == replace(wanted_sizes[0], vision=size.vision)]
+    for one in [shape, replace(shape, draft_tokens=ahead)] if ahead else [shape]:
+        yield from book.draw(a, one, wanted_sizes)
+        if must and (smaller := quantized_cache(one, rig)) is not None:
+            yield from book.draw(a, replace(one, kv_type=smaller), least)
+
+
 def _rejection(
     wish: Wish, a: Available, slow: Sketch | None, large: Sketch | None, rig: Rig
 ) -> Rejection:
@@ -153,10 +178,13 @@ def _rejection(
             a.build.name,
             f"too slow: {slow.decode:.1f} tokens/s at best, on {where}, and "
             f"{wish.speed:g} are asked for",
+            "slow",
+            a.build.engine,
             decode=slow.decode,
         )
     if large is None:
-        return Rejection(a.build.name, "no GPU here can run it with its engine")
+        reason = "no GPU here can run it with its engine"
+        return Rejection(a.build.name, reason, "unsuited", a.build.engine)
     missing = {pool: count * MIB for pool, count in large.short(rig).items()}
     free = rig.pools()
     told = " and ".join(
@@ -166,7 +194,10 @@ def _rejection(
         for pool, size in missing.items()
     )
     size = f"{large.size.slots} x {large.size.context} tokens of context"
-    return Rejection(a.build.name, f"too large: with {size} it needs {told}", missing)
+    if large.shape.kv_type not in WHOLE:
+        size += f", its KV cache in {large.shape.kv_type},"
+    reason = f"too large: with {size} it needs {told}"
+    return Rejection(a.build.name, reason, "large", a.build.engine, missing)
 
 
 def undominated(sketches: Sequence[Sketch]) -> list[Sketch]:
@@ -201,6 +232,7 @@ def _option(
     taken = footprint(deployment, architecture, weights, ground.corrections)
     typical = replace(deployment, context=TYPICAL_CONTEXT)
     parts = ground.parts(a, shape, deployment) if shape is not None else None
+    retained = a.retention * cache_retention(deployment.kv_type)
     compared = speed(typical, architecture, weights, ground.rig, ground.measured, parts)
     return Option(
         deployment=deployment,
@@ -210,13 +242,13 @@ def _option(
         load_seconds=a.bytes / ground.rig.disk_speed + _START[deployment.engine],
         held=a.held,
         capability=capability(a.model),
-        retention=a.retention,
+        retention=retained,
         token_seconds=seconds_per_token(
             compared,
             deployment.context,
             deployment.slots,
             vision=deployment.vision,
-            retention=a.retention,
+            retention=retained,
         ),
         asleep=_asleep(taken) if deployment.engine == "vllm" and deployment.gpus else None,
         estimated=a.estimated,

@@ -155,6 +155,7 @@ class Packing:
     def goal(self, name: str) -> Any:
         """By its name in the score (planning/room.py), or `pace and headroom`."""
         by_name = {
+            "fidelity": self._fidelity,
             "lead": self.lead,
             "coverage": self.coverage,
             "kept": self.kept,
@@ -169,6 +170,12 @@ class Packing:
         if name == "pace and headroom":
             return score["pace"] * (self._most_headroom + 1) + score["headroom"]
         return score[name]
+
+    def _fidelity(self) -> Any:
+        """How few keep their KV cache in fewer bits: minus their number."""
+        return -sum(
+            ch.taken for ch in self.choices if ch.candidate.option.deployment.quantized_cache
+        )
 
     def lead(self) -> Any:
         """The most that a resident is worth to lead: of one that is named the leader, at most."""

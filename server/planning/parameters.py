@@ -72,6 +72,18 @@ def active_share(architecture: Architecture) -> float:
     return 1.0 - architecture.layers * idle * expert / total
 
 
+def drafting_share(architecture: Architecture) -> float:
+    """The part of the multi-token-prediction block that drafting one token reads: all but the
+    experts that it does not choose."""
+    a = architecture
+    if a.experts is None:
+        return 1.0
+    assert a.moe_ffn is not None
+    assert a.experts_per_token is not None
+    idle = a.experts - a.experts_per_token
+    return 1.0 - idle * 3 * a.hidden * a.moe_ffn / _mtp(a)
+
+
 def conv_width(a: Architecture) -> int:
     """Channels of a gated delta net's convolution: queries, keys and values side by side."""
     keys = a.linear_key_heads * a.linear_key_head_dim

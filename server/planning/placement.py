@@ -1,7 +1,8 @@
 """The best plan there is: CP-SAT over all options, one goal after the other. Pure.
 
-The goals, in order: what must be served; the most capable resident model; coverage of the others;
-as little change of what runs as that allows; expected tokens per second under the demand; headroom.
+The goals, in order: what must be served, with KV caches in fewer bits only where that cannot be
+otherwise; the most capable resident model; coverage of the others; as little change of what runs as
+that allows; expected tokens per second under the demand; headroom.
 Each is brought to its best before the next is looked at, and is then held there.
 """
 
@@ -78,38 +79,16 @@ def solve(
     seconds: float = SECONDS,
 ) -> Solution | None:
     """The best seats; None where what must be served cannot be. See `place`."""
-    interchangeable = alike(rig)
-    found = list(candidates(options, demand, shares(demand, options), rig, interchangeable))
-    kept = {canonical(deployment, interchangeable) for deployment in running}
+    at = alike(rig)
+    found = list(candidates(options, demand, shares(demand, options), rig, at))
+    kept = frozenset(canonical(deployment, at) for deployment in running)
     start = seated(found, rig)
     search = Search(found, demand, rig, running, start, seconds)
-
-    def is_kept(c: Candidate) -> bool:
-        return c.option.deployment in kept
-
-    most = _most_covered(found)
-    leading, covered = _most_lead(found), sum(most.values())
-    packing = search.packing(
-        _ways(undominated(found, lambda c: (lead(c.option, c.wish), *_covered(c), is_kept(c))))
-    )
-    if not search.maximize(packing, "lead", leading):
+    left = _faithful(search, found)
+    if left is None or not _ready(search, left, kept):
         return None if search.infeasible else Solution(start, proven=False, gap=1.0)
-    search.maximize(packing, "coverage", covered)
-    if running:
-        search.maximize(packing, "kept")
-    leading, slack = search.values["lead"], covered - search.values["coverage"]
-    useful = undominated(
-        found,
-        lambda c: (lead(c.option, c.wish) >= leading, *_covered(c), is_kept(c), *_paces(c)),
-    )
-    search.fastest(
-        [
-            (c, mode)
-            for c, mode in _ways(useful)
-            if coverage(c.option, c.wish, mode) >= most[c.position] - slack
-        ]
-    )
-    seats = settled(Table(rig, dict(search.seats)), found)
+    search.fastest(_as_ready(search, left, kept))
+    seats = settled(Table(rig, dict(search.seats)), left)
     is_better = score(seats, demand, rig, running) >= score(start, demand, rig, running)
     if not (is_better and fits(seats, rig)):
         return Solution(start, proven=False, gap=search.gap)
@@ -117,6 +96,64 @@ def solve(
         together = side_by_side([seat.option for seat in seats], rig)
         seats = tuple(replace(seat, option=o) for seat, o in zip(seats, together, strict=True))
     return Solution(seats, proven=search.proven, gap=search.gap)
+
+
+def _faithful(search: Search, found: list[Candidate]) -> list[Candidate] | None:
+    """The candidates that are left once as few KV caches as can be are in fewer bits; None where
+    no plan is known that serves what must be served."""
+    if not any(map(_quantized, found)):
+        return found
+    packing = search.packing(_ways(undominated(found, lambda c: (not _quantized(c),))))
+    if not search.maximize(packing, "fidelity", 0):
+        return None
+    if search.values["fidelity"] < 0:
+        return found
+    return [c for c in found if not _quantized(c)]
+
+
+def _ready(search: Search, found: list[Candidate], kept: frozenset[Deployment]) -> bool:
+    """Goes on to the goals before pace; whether there is a plan at all."""
+    useful = undominated(
+        found,
+        lambda c: (
+            not _quantized(c),
+            lead(c.option, c.wish),
+            *_covered(c),
+            c.option.deployment in kept,
+        ),
+    )
+    packing = search.packing(_ways(useful))
+    if not search.maximize(packing, "lead", _most_lead(found)):
+        return False
+    search.maximize(packing, "coverage", sum(_most_covered(found).values()))
+    if kept:
+        search.maximize(packing, "kept")
+    return True
+
+
+def _as_ready(search: Search, found: list[Candidate], kept: frozenset[Deployment]) -> Sequence[Way]:
+    """The choices with which the goals so far can be held."""
+    most, leading = _most_covered(found), search.values["lead"]
+    slack = sum(most.values()) - search.values["coverage"]
+    useful = undominated(
+        found,
+        lambda c: (
+            not _quantized(c),
+            lead(c.option, c.wish) >= leading,
+            *_covered(c),
+            c.option.deployment in kept,
+            *_paces(c),
+        ),
+    )
+    return [
+        (c, mode)
+        for c, mode in _ways(useful)
+        if coverage(c.option, c.wish, mode) >= most[c.position] - slack
+    ]
+
+
+def _quantized(c: Candidate) -> bool:
+    return c.option.deployment.quantized_cache
 
 
 def _ways(found: Sequence[Candidate]) -> list[Way]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from server.catalogue import EngineName
 from server.planning.demand import Wish
 from server.planning.deployment import Deployment
 from server.planning.footprint.component import Footprint
@@ -14,6 +15,11 @@ from server.planning.speed import Speed
 Residency = Literal["resident", "asleep", "on demand"]
 """`resident`: it holds its whole footprint. `asleep`: its weights wait in RAM, its engine runs and
 holds little of the GPUs (vLLM's sleep level 1). `on demand`: only disk, until it is asked for."""
+
+
+RejectionKind = Literal["not installed", "not in the store", "beaten", "unsuited", "slow", "large"]
+"""`not installed`: its engine. `beaten`: by another build, whatever memory there is. `unsuited`: no
+device here can run it. `slow`: slower than the demand asks for. `large`: for the free memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,9 @@ class Rejection:
     name: str
     reason: str
     """In words for people, with the numbers."""
+    kind: RejectionKind
+    engine: EngineName | None = None
+    """That its build runs in."""
     short: Mapping[str, int] = field(default_factory=dict)
     """Bytes missing, by memory pool."""
     decode: float | None = None
@@ -130,7 +139,14 @@ class Plan:
         return {
             "assignments": [_assignment(a) for a in self.assignments],
             "rejections": [
-                {"name": r.name, "reason": r.reason, "short": dict(r.short), "decode": r.decode}
+                {
+                    "name": r.name,
+                    "kind": r.kind,
+                    "engine": r.engine,
+                    "reason": r.reason,
+                    "short": dict(r.short),
+                    "decode": r.decode,
+                }
                 for r in self.rejections
             ],
             "objective": [{"stage": name, "value": value} for name, value in self.objective],

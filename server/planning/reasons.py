@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from server.planning.alike import moved
 from server.planning.demand import Demand
@@ -107,7 +107,7 @@ def _assignment(
         wish=seat.wish,
         option=seat.option,
         residency=RESIDENCY[seat.mode],
-        reason=_reason(seat, seats, gone, rig, running),
+        reason="; ".join([_reason(seat, seats, gone, rig, running), *_extras(seat.option)]),
         binds=_binds(seat, seats, options, rig),
         evicts=tuple(s.option.deployment.build for s in gone),
     )
@@ -144,6 +144,15 @@ def _reason(
     if seat.option.deployment in running:
         reasons.append("runs already and is left as it is")
     return "; ".join(reasons)
+
+
+def _extras(option: Option) -> Iterator[str]:
+    d = option.deployment
+    if d.draft_tokens:
+        told = "a token is" if d.draft_tokens == 1 else f"{d.draft_tokens} tokens are"
+        yield f"{told} drafted at each step (multi-token prediction)"
+    if d.quantized_cache:
+        yield f"its KV cache is kept in {d.kv_type}, as no plan meets the demand with f16"
 
 
 def _binds(seat: Seat, seats: Sequence[Seat], options: Sequence[Option], rig: Rig) -> str:

@@ -105,6 +105,7 @@ def score(
     return (
         ("pinned", sum(seat.wish.pin for seat in residents)),
         ("served", 0 if demand.auto else len(seats)),
+        ("fidelity", -sum(seat.option.deployment.quantized_cache for seat in seats)),
         ("lead", max((lead(seat.option, seat.wish) for seat in residents), default=0)),
         ("coverage", sum(coverage(seat.option, seat.wish, seat.mode) for seat in seats)),
         ("kept", sum(keep_value(seat.option) for seat in kept)),

@@ -78,7 +78,7 @@ class Search:
         few = set(_most_promising(ways, limits))
         trial = self.packing([ways[number] for number in sorted(few)])
         is_best = self._tried(trial, "pace")
-        self.values["pace"] = self._score()["pace"]
+        self.values["pace"] = self.score()["pace"]
         left = [n for n, limit in enumerate(limits) if limit >= self.values["pace"]]
         packing = self.packing([ways[number] for number in left])
         is_known = is_best and few.issuperset(left)
@@ -95,7 +95,7 @@ class Search:
             for position, wish in enumerate(self._demand.wishes)
             if self._demand.auto and not wish.pin
         )
-        return limits(offers, optional, [*pools, -least / max(1, least)], self._score()["pace"])
+        return limits(offers, optional, [*pools, -least / max(1, least)], self.score()["pace"])
 
     def _offer(self, c: Candidate, mode: Mode) -> Offer:
         """Its parts of each kind of GPU, of RAM, and of the coverage, to which it adds."""
@@ -115,7 +115,7 @@ class Search:
         `most`: what the goal cannot exceed: where the best plan so far reaches it, there is nothing
         to search for.
         """
-        if most is not None and self._is_whole() and self._score()[name] == most:
+        if most is not None and self.is_whole() and self.score()[name] == most:
             self._hold(packing, name, most)
             return True
         solver, status = self._solved(packing, name, self._left)
@@ -123,12 +123,12 @@ class Search:
             self.infeasible = True
             return False
         found = status in ("OPTIMAL", "FEASIBLE")
-        best = round(solver.objective_value) if found else packing.worth(name, self._score())
+        best = round(solver.objective_value) if found else packing.worth(name, self.score())
         if status != "OPTIMAL" and self.proven:
             self.proven = False
             bound = solver.best_objective_bound
             self.gap = max(_LEAST_GAP, (bound - best) / max(1.0, abs(bound)))
-        if not found and not self._is_whole():
+        if not found and not self.is_whole():
             return False
         self._hold(packing, name, best)
         if found:
@@ -140,7 +140,7 @@ class Search:
         than the best so far."""
         solver, status = self._solved(packing, name, min(_TRIAL, self._left))
         found = status in ("OPTIMAL", "FEASIBLE")
-        if found and round(solver.objective_value) >= self._score()[name]:
+        if found and round(solver.objective_value) >= self.score()[name]:
             self._take(packing, solver)
         return status == "OPTIMAL"
 
@@ -164,10 +164,10 @@ class Search:
         self.seats = packing.seats(solver.value)
         self._last = packing, tuple(solver.response_proto.solution)
 
-    def _score(self) -> Mapping[str, int]:
+    def score(self) -> Mapping[str, int]:
         return dict(score(list(self.seats.values()), self._demand, self._rig, self._running))
 
-    def _is_whole(self) -> bool:
+    def is_whole(self) -> bool:
         """Whether the best plan so far serves all that must be served."""
         return all(
             position in self.seats and (not wish.pin or self.seats[position].mode == "resident")

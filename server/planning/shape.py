@@ -12,7 +12,7 @@ from itertools import accumulate, pairwise, product
 
 from server.catalogue import Architecture, Build, EngineName
 from server.planning.alike import Alike, Group
-from server.planning.deployment import Deployment
+from server.planning.deployment import Deployment, KvType
 from server.planning.parameters import layer_parameters
 from server.planning.rig import Rig
 
@@ -25,6 +25,7 @@ _FEW = 4
 """GPUs up to which every mixture of unlike ones is looked at; of more, the roomiest."""
 _BLOCK = 128
 """Rows that share a scale in FP8 and 4-bit checkpoints: a rank cannot hold a part of them."""
+_LEAST_FOR_FP8 = (8, 9)
 _LEAST_CAPABILITY = (8, 0)
 """Of the CUDA kernels that vLLM has for BF16, FP8 (as weights) and 4-bit weights."""
 
@@ -40,6 +41,8 @@ class Shape:
     layer_split: tuple[int, ...] = ()
     gpu_layers: int | None = None
     cpu_experts: int = 0
+    kv_type: KvType = "f16"
+    draft_tokens: int = 0
 
     def deployment(
         self, build: Build, context: int, slots: int, *, vision: bool = True
@@ -56,6 +59,8 @@ class Shape:
             layer_split=self.layer_split,
             gpu_layers=self.gpu_layers,
             cpu_experts=self.cpu_experts,
+            kv_type=self.kv_type,
+            draft_tokens=self.draft_tokens,
             vision=vision,
         )
 
@@ -200,3 +205,12 @@ def divides(a: Architecture, build: Build, ranks: int) -> bool:
     widths = [width for width in (a.ffn, a.moe_ffn, a.shared_ffn) if width is not None]
     block = 1 if build.quant.upper() in ("BF16", "F16") else _BLOCK
     return whole and replicated and all(width % (ranks * block) == 0 for width in widths)
+
+
+def quantized_cache(shape: Shape, rig: Rig) -> KvType | None:
+    """The type in which the engine keeps keys and values in half the bytes, at the least loss; None
+    where it cannot. vLLM's kernels for FP8 numbers need a GPU that computes with them."""
+    if shape.engine == "llama-server":
+        return "q8_0"
+    able = all((rig.device(gpu).capability or (0, 0)) >= _LEAST_FOR_FP8 for gpu in shape.gpus)
+    return "fp8" if shape.gpus and able else None

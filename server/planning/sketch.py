@@ -8,18 +8,18 @@ by the same factor. What is left in the end is computed in full (planning/option
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from server.catalogue import Build, Model
 from server.planning.alike import Alike, Need, within
 from server.planning.calibration import Corrections
 from server.planning.demand import Wish
-from server.planning.deployment import Deployment
+from server.planning.deployment import WHOLE, Deployment
 from server.planning.device import RAM_ID
 from server.planning.footprint import footprint
 from server.planning.measured import Measured
-from server.planning.quality import retention
+from server.planning.quality import cache_retention, retention
 from server.planning.rig import Rig
 from server.planning.shape import Shape
 from server.planning.speed import Speed, speed
@@ -34,6 +34,12 @@ SIZES = (
 )  # fmt: skip
 """(tokens of a slot, slots): from the least that is of use to all that a few people could ask for.
 """
+
+
+_MOST_DRAFTED = 2
+"""Tokens: each one more is accepted less often, and takes one more state of every sequence."""
+_WORTH_DRAFTING = 1.1
+"""Times the speed of one answer, at least: the acceptance of drafts is an estimate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +104,9 @@ class Sketch:
     ram: int
     decode: float
     """Tokens/s of one request at half of the context."""
-    merit: tuple[int, int, float, bool]
-    """Comfort, tenths of points, minus the seconds for a token, whether it can sleep: all of them
-    the more the better."""
+    merit: tuple[int, int, float, bool, bool]
+    """Comfort, tenths of points, minus the seconds for a token, whether it can sleep, whether its
+    cache is whole: all of them the more the better."""
 
     def dominates(self, other: Sketch, slack: float) -> bool:
         """Whether it is as good in everything and takes no more of anything.
@@ -114,6 +120,7 @@ class Sketch:
             or mine[0] < others[0]
             or mine[1] < others[1]
             or mine[3] < others[3]
+            or mine[4] < others[4]
         ):
             return False
         return within(self.needs, other.needs)
@@ -209,7 +216,8 @@ class Sketchbook:
         kind = shape, wanted[0].vision
         if kind not in self._steps:
             self._steps[kind] = tuple(self._walked(shape, wanted))
-        kept, retained = points(100.0, a.retention), a.retention
+        retained = a.retention * cache_retention(shape.kv_type)
+        kept, is_whole = points(100.0, retained), shape.kv_type in WHOLE
         for step in self._steps[kind]:
             size = step.size
             needs, ram = self._needs(shape, {d: base.get(d, 0) + more for d, more in step.growth})
@@ -221,8 +229,20 @@ class Sketchbook:
                 size.context, size.slots, self._wish, vision=size.vision, retention=retained
             )
             decode = 1 / (1 / alone.decode + step.slower)
-            merit = (comforts, kept, -seconds, shape.engine == "vllm")
+            merit = (comforts, kept, -seconds, shape.engine == "vllm", is_whole)
             yield Sketch(a, shape, size, needs, ram, decode, merit)
+
+    def drafts(self, a: Available, shape: Shape) -> int:
+        """How many tokens of multi-token prediction make one answer fastest; 0: none by enough, or
+        the build cannot. vLLM drafts on GPUs only: its build for processors never was tried."""
+        if not a.weights.mtp or (shape.engine == "vllm" and not shape.gpus):
+            return 0
+        decode = {
+            ahead: self._ground.speed(a, replace(shape, draft_tokens=ahead), TYPICAL_CONTEXT, 1)
+            for ahead in range(_MOST_DRAFTED + 1)
+        }
+        best = max(decode, key=lambda ahead: decode[ahead].decode)
+        return best if decode[best].decode > _WORTH_DRAFTING * decode[0].decode else 0
 
     def _walked(self, shape: Shape, wanted: Sequence[Size]) -> Iterator[_Step]:
         """From the smallest size to the others, with the build that stands for all."""

@@ -9,7 +9,7 @@ from functools import lru_cache
 from server.catalogue import Architecture
 from server.planning.deployment import Deployment
 from server.planning.footprint.llama_cpp import layer_devices
-from server.planning.parameters import layer_parameters
+from server.planning.parameters import drafting_share, layer_parameters
 from server.planning.rig import RAM_ID, Device, Rig
 from server.planning.weights import WeightMap
 
@@ -103,7 +103,7 @@ def _with_head(part: Stage, d: Deployment, a: Architecture, weights: WeightMap) 
         part,
         head=weights.output + (weights.embeddings if a.tied else 0),
         head_parameters=a.vocab * a.hidden,
-        mtp=weights.mtp * d.draft_tokens,
+        mtp=round(weights.mtp * d.draft_tokens * drafting_share(a)) if d.draft_tokens else 0,
     )
 
 

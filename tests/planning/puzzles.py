@@ -76,13 +76,15 @@ def option(
     build: str = "q4",
     retention: float = 1.0,
     held: bool = True,
+    quantized: bool = False,
 ) -> Option:
-    """On so many GPUs, `gib` GiB on each, and `ram` GiB in RAM."""
+    """On so many GPUs, `gib` GiB on each, and `ram` GiB in RAM. `quantized`: its KV cache."""
     names = tuple(f"GPU-{number}" for number in range(gpus))
     split = (1,) * gpus if gpus > 1 and engine == "llama-server" else ()
     deployment = Deployment(
         model, f"{model}:{build}", engine, names, context, slots,
         tensor_parallel=max(1, gpus) if engine == "vllm" else 1, layer_split=split,
+        kv_type=("fp8" if engine == "vllm" else "q8_0") if quantized else "f16",
     )  # fmt: skip
     parts: list[tuple[str, Component, int]] = [(name, "weights", int(gib * GIB)) for name in names]
     taken = Footprint.of_bytes([*parts, (RAM_ID, "process", int(ram * GIB))])
@@ -163,6 +165,7 @@ def puzzles(draw: st.DrawFn, *, most: int = 6) -> Puzzle:
             build=f"b{number}",
             retention=draw(st.sampled_from([0.8, 0.97, 1.0])),
             held=draw(st.booleans()),
+            quantized=draw(st.sampled_from([False, False, True])),
         )
         built[made.deployment.key] = made
     wishes = tuple(

@@ -57,7 +57,7 @@ def test_what_is_said_to_help_helps(gpus: list[float]) -> None:
 def test_a_build_that_is_too_large_says_what_it_lacks() -> None:
     at = rig([9], 8)
     short = {"GPU-0": 5 * GIB}
-    why = Rejection("large:q4", "too large", short)
+    why = Rejection("large:q4", "too large", "large", short=short)
     plan = explain(place(FAMILY, ALL, at, rejections=[why]), FAMILY, ALL, at)
     told = {(remedy.text, remedy.gains) for remedy in plan.remedies}
     assert ("5.0 GiB more on GPU 0", "large:q4 can be served") in told
@@ -150,7 +150,7 @@ def test_a_plan_as_json_has_all_of_it() -> None:
     assert data["next_best"]["loses"]
     assert data["remedies"][0]["more"]
     assert {pool["pool"] for pool in data["pools"]} == {"GPU-0", "ram"}
-    assert data["objective"][2] == {"stage": "lead", "value": dict(plan.objective)["lead"]}
+    assert data["objective"][3] == {"stage": "lead", "value": dict(plan.objective)["lead"]}
 
 
 # Demands that cannot be met

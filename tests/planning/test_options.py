@@ -62,7 +62,9 @@ def test_for_serving_only_what_is_held_counts_and_the_rest_says_how_to_get_it() 
 def test_what_an_absent_engine_runs_says_what_installs_it() -> None:
     found, rejected = weighed("qwen3.5-9b", engines=("llama-server",))
     assert {o.deployment.engine for o in found} == {"llama-server"}
-    reason = rejected["qwen3.5-9b:bf16"].reason
+    rejection = rejected["qwen3.5-9b:bf16"]
+    reason = rejection.reason
+    assert (rejection.kind, rejection.engine) == ("not installed", "vllm")
     assert reason == "vllm is not installed: `scripts/setup --vllm` installs it"
 
 
@@ -78,6 +80,7 @@ def test_what_does_not_fit_says_how_much_is_missing_and_where() -> None:
     rejection = rejected["qwen3.5-9b:q8_0"]
     assert rejection.reason.startswith("too large: with 1 x 4096 tokens of context it needs 1")
     assert "more than are free" in rejection.reason
+    assert rejection.kind == "large"
     missing = rejection.short["ram"]
     more = replace(at, ram=replace(at.ram, free=at.ram.free + missing))
     assert weighed("qwen3.5-9b:q8_0", at=more)[0]
@@ -89,6 +92,7 @@ def test_what_is_too_slow_says_how_fast_it_would_be() -> None:
     found, rejected = weighed(at=rig(imagined("cpu+64G")), wanted=Demand((fast,), auto=False))
     assert found == ()
     reason = rejected["qwen3.5-27b:q4_k_m"].reason
+    assert rejected["qwen3.5-27b:q4_k_m"].kind == "slow"
     assert reason.startswith("too slow: ")
     assert "on the CPU, and 40 are asked for" in reason
 
@@ -142,6 +146,62 @@ def test_every_option_fits_alone_and_is_as_wished() -> None:
         assert o.load_seconds > 0
         assert o.deployment.context >= 4096
         assert (o.asleep is not None) == (o.deployment.engine == "vllm")
+
+
+def long_demand(model: str = "qwen3.5-27b:q4_k_m", *, auto: bool) -> Demand:
+    (one,) = demand(replace(KNOWN, serve=Serve(models=(model,)))).wishes
+    return Demand((replace(one, context=131_072),), auto=auto)
+
+
+def test_what_must_be_served_may_have_its_cache_in_fewer_bits_at_the_least_size_only() -> None:
+    at = rig(imagined("1x4090+64G"))
+    found, _ = weighed(at=at, wanted=long_demand(auto=False))
+    quantized = [o for o in found if o.deployment.quantized_cache]
+    assert quantized
+    assert {o.deployment.kv_type for o in quantized} == {"q8_0"}
+    assert {(o.deployment.context, o.deployment.slots) for o in quantized} == {(131_072, 1)}
+    whole = weighed(at=rig(imagined("5090+64G")), wanted=long_demand(auto=False))[0]
+    kept = next(o.retention for o in whole if not o.deployment.quantized_cache)
+    assert all(0.999 * kept < o.retention < kept for o in quantized)
+
+
+def test_where_nothing_must_be_served_no_cache_is_in_fewer_bits() -> None:
+    found, _ = weighed(at=rig(imagined("1x4090+64G")), wanted=long_demand(auto=True))
+    assert not any(o.deployment.quantized_cache for o in found)
+
+
+def test_vllm_keeps_fp8_where_the_gpu_computes_with_it() -> None:
+    def types(hardware: str) -> set[str]:
+        long = long_demand("qwen3.5-9b:bf16", auto=False)
+        found, _ = weighed(at=rig(imagined(hardware)), wanted=long)
+        return {o.deployment.kv_type for o in found}
+
+    assert types("L40S+64G") == {"f16", "fp8"}
+    assert types("A100-80G+256G") == {"f16"}
+
+
+def test_drafts_are_options_where_the_build_can_and_they_help() -> None:
+    def drafted(name: str, hardware: str) -> set[int]:
+        found, _ = weighed(name, at=rig(imagined(hardware)))
+        return {o.deployment.draft_tokens for o in found}
+
+    assert drafted("qwen3.5-9b:bf16", "1x4090+64G") == {0, 2}
+    assert drafted("qwen3.5-9b:bf16", "cpu+64G") == {0}
+    assert drafted("qwen3.5-9b:q8_0", "1x4090+64G") == {0}  # the file has no such block
+    assert drafted("qwen3.5-122b-a10b:ud-q4_k_xl-mtp", "2x4090+256G") >= {0}
+
+
+def test_drafting_makes_one_answer_faster_and_takes_memory() -> None:
+    found, _ = weighed("qwen3.5-9b:bf16", at=rig(imagined("1x4090+64G")))
+    by_size: dict[tuple[int, int, bool], dict[int, Option]] = {}
+    for o in found:
+        d = o.deployment
+        by_size.setdefault((d.context, d.slots, d.vision), {})[d.draft_tokens] = o
+    pairs = [each for each in by_size.values() if {0, 2} <= set(each)]
+    assert pairs
+    for each in pairs:
+        assert each[2].speed.decode > 1.1 * each[0].speed.decode
+        assert each[2].footprint.total > each[0].footprint.total
 
 
 def test_contradictions_are_found_before_anything_is_weighed() -> None:

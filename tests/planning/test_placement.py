@@ -289,6 +289,35 @@ def test_the_engine_that_can_sleep_waits_in_ram() -> None:
     assert middle.residency == "asleep"
 
 
+def test_a_cache_in_fewer_bits_is_the_last_resort() -> None:
+    small = option("middle", 1, 6, quantized=True, rate=90)
+    slow = option("middle", 0, 0, ram=8, rate=9)
+    demand = demanded(wish("middle"))
+    (on_cpu,) = place((small, slow), demand, rig([7], 32)).assignments
+    assert not on_cpu.option.deployment.quantized_cache
+    (by_need,) = place((small, slow), demand, rig([7], 4)).assignments
+    assert by_need.option.deployment.quantized_cache
+    assert "its KV cache is kept in q8_0, as no plan meets the demand with f16" in by_need.reason
+    fast = demanded(wish("middle", speed=20.0))
+    (by_speed,) = place((small, slow), fast, rig([7], 32)).assignments
+    assert by_speed.option.deployment.quantized_cache
+
+
+def test_only_as_many_caches_as_must_be_are_in_fewer_bits() -> None:
+    offered = (
+        option("middle", 1, 9),
+        option("middle", 1, 6, quantized=True, rate=90),
+        option("small", 1, 4),
+        option("small", 1, 3, quantized=True, rate=90),
+    )
+    both = demanded(wish("middle", pin=True), wish("small", pin=True))
+    found = place(offered, both, rig([12], 4))
+    kept = {a.wish.model: a.option.deployment.kv_type for a in found.assignments}
+    assert kept in ({"middle": "q8_0", "small": "f16"}, {"middle": "f16", "small": "q8_0"})
+    wide = place(offered, both, rig([14], 4))
+    assert not any(a.option.deployment.quantized_cache for a in wide.assignments)
+
+
 def test_unlike_amounts_of_free_memory_are_respected() -> None:
     found = place(FAMILY[:1], demanded(wish("large")), rig([3, 3, 20], 32))
     assert residents(found) == {"large": ("GPU-2",)}

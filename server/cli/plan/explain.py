@@ -10,7 +10,7 @@ from server.cli.columns import columns
 from server.cli.plan.draft import Draft
 from server.cli.plan.report import model_of
 from server.cli.plan.screen import Screen, heading
-from server.cli.plan.table import filled, gib, rate, tokens, where
+from server.cli.plan.table import extras, filled, gib, rate, tokens, where
 from server.cli.plan.verdict import ways
 from server.planning.footprint.component import COMPONENTS, Component
 from server.planning.plan import Assignment, Option
@@ -54,7 +54,7 @@ def _assignment(draft: Draft, assignment: Assignment, screen: Screen) -> Iterato
     yield from screen.paragraph(f"{assignment.reason}; limited by {assignment.binds}.")
     facts = [
         ("build", f"{deployment.build}, {format_bytes(option.weights_bytes)} of weights"),
-        ("engine", deployment.engine),
+        ("engine", ", ".join([deployment.engine, *extras(deployment)])),
         ("on", f"{where(deployment, draft.rig)}, {assignment.residency}"),
         ("slots", f"{deployment.slots} of {deployment.context:,} tokens, KV {deployment.kv_type}"),
         (
@@ -100,7 +100,7 @@ def _ways(draft: Draft, model: str, screen: Screen) -> Iterator[Text]:
         rows.append(
             (
                 "" if way.verdict else "*",
-                d.build.partition(":")[2],
+                ", ".join([d.build.partition(":")[2], *extras(d)]),
                 where(d, draft.rig),
                 f"{d.slots} x {tokens(d.context)}",
                 *gib(option, draft.rig),

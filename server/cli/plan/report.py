@@ -108,9 +108,9 @@ def chief(rejections: Sequence[Rejection]) -> Rejection | None:
 def _distance(rejection: Rejection) -> tuple[int, float]:
     """What more memory would make possible comes before what is too slow with any, and that before
     what was never tried because another build is better."""
-    if rejection.short:
+    if rejection.kind == "large":
         return 0, sum(rejection.short.values())
-    return (2, 0.0) if rejection.decode is None else (1, -rejection.decode)
+    return (1, -(rejection.decode or 0.0)) if rejection.kind == "slow" else (2, 0.0)
 
 
 def _otherwise(draft: Draft, screen: Screen) -> Iterator[Text]:

@@ -32,7 +32,7 @@ def _install(
     missing: Mapping[EngineName, EngineMissing], rejections: Collection[Rejection]
 ) -> Iterator[Step]:
     for engine, error in missing.items():
-        builds = sum(r.reason.startswith(f"{engine} is not installed") for r in rejections)
+        builds = sum((r.kind, r.engine) == ("not installed", engine) for r in rejections)
         if builds:
             waiting = f"{builds} builds wait" if builds > 1 else "a build waits"
             yield Step(f"{error.what}, and {waiting} for it; to install it", INSTALL[engine])

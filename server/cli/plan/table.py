@@ -103,6 +103,12 @@ def where(deployment: Deployment, rig: Rig) -> str:
     return f"{text}+RAM" if partly else text
 
 
+def extras(deployment: Deployment) -> list[str]:
+    """What is not as usual: `2 drafted`, `KV q8_0`."""
+    drafted = [f"{deployment.draft_tokens} drafted"] if deployment.draft_tokens else []
+    return drafted + ([f"KV {deployment.kv_type}"] if deployment.quantized_cache else [])
+
+
 def ranges(numbers: list[int]) -> str:
     """`[0, 1, 2, 5]` -> `0-2,5`"""
     runs: list[list[int]] = []

@@ -49,6 +49,8 @@ class Beside:
                 f"{format_bytes(size)} on {self.rig.device(pool).name.partition(' (')[0]}"
                 for pool, size in short.items()
             )
+        if option.deployment.quantized_cache:
+            return f"a KV cache in {option.deployment.kv_type} is for what f16 cannot meet"
         if chosen is None:
             return "what it takes of memory is worth more elsewhere"
         slower = option.token_seconds / chosen.token_seconds

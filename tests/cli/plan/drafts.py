@@ -148,15 +148,16 @@ ASKED = Assignment(
 HUGE = Rejection(
     "qwen3.5-397b-a17b",
     "the smallest build, ud-iq1_m, takes 104.2 GiB where 101.0 GiB are left of RAM and both GPUs",
-    {"ram": 3 * GIB + 205 * MIB},
+    "large",
+    short={"ram": 3 * GIB + 205 * MIB},
 )
 
 PLAN = Plan(
     assignments=(SMALL, ASKED, SLEEPER, BIG),
     rejections=(
         HUGE,
-        Rejection("qwen3.5-397b-a17b:q8_0", "needs 400.0 GiB", {"ram": 200 * GIB}),
-        Rejection("qwen3.5-9b:q8_0", "less capable in all than q4_k_m with more slots"),
+        Rejection("qwen3.5-397b-a17b:q8_0", "needs 400.0 GiB", "large", short={"ram": 200 * GIB}),
+        Rejection("qwen3.5-9b:q8_0", "less capable in all than q4_k_m with more slots", "beaten"),
     ),
     objective=(("pinned", 0), ("capability", 812)),
     proven=True,

@@ -117,20 +117,25 @@ def test_commands_are_shown_when_asked_for() -> None:
     )
 
 
+def _large(reason: str, short: int) -> Rejection:
+    return Rejection("m:b", reason, "large", short={"ram": short})
+
+
+def _slow(reason: str, decode: float) -> Rejection:
+    return Rejection("m:b", reason, "slow", decode=decode)
+
+
 @pytest.mark.parametrize(
     ("rejections", "expected"),
     [
         ([], None),
         ([HUGE], HUGE),
-        ([Rejection("m:b", "x", {"ram": 1}), Rejection("m", "y")], "y"),
-        ([Rejection("m:b", "far", {"ram": 9}), Rejection("m:c", "near", {"ram": 2})], "near"),
-        ([Rejection("m:b", "beaten"), Rejection("m:c", "near", {"ram": 2})], "near"),
-        ([Rejection("m:b", "slow", decode=7.9), Rejection("m:c", "near", {"ram": 2})], "near"),
-        ([Rejection("m:b", "beaten"), Rejection("m:c", "slow", decode=0.5)], "slow"),
-        (
-            [Rejection("m:b", "slow", decode=0.5), Rejection("m:c", "nearly", decode=7.9)],
-            "nearly",
-        ),
+        ([_large("far", 9), _large("near", 2)], "near"),
+        ([_large("x", 1), Rejection("m", "y", "beaten")], "y"),
+        ([Rejection("m:b", "beaten", "beaten"), _large("near", 2)], "near"),
+        ([_slow("slow", 7.9), _large("near", 2)], "near"),
+        ([Rejection("m:b", "beaten", "beaten"), _slow("slow", 0.5)], "slow"),
+        ([_slow("slow", 0.5), _slow("nearly", 7.9)], "nearly"),
     ],
 )
 def test_the_reason_that_says_most(

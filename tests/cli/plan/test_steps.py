@@ -62,7 +62,7 @@ def test_the_same_models_may_be_served_better() -> None:
 
 
 def test_an_engine_that_builds_wait_for_is_to_be_installed() -> None:
-    wait = Rejection("qwen3.5-9b:bf16", "vllm is not installed: `scripts/setup --vllm` installs it")
+    wait = Rejection("qwen3.5-9b:bf16", "no engine for it", "not installed", "vllm")
     made = draft(replace(PLAN, assignments=(SMALL,), rejections=(wait,)), here=True)
     first, *_ = steps(made, made, NO_VLLM)
     assert first.command == "scripts/setup --vllm"

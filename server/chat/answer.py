@@ -23,6 +23,9 @@ from server.chat.events import (
 )
 from server.chat.usage import Usage
 
+Said = Text | Thinking | Refusal | ThinkingDetail | CallBegan | Arguments | Logprobs | Finished
+"""What is said by one of the choices."""
+
 
 @dataclass(slots=True)
 class Call:
@@ -54,16 +57,21 @@ class Answer:
     def __init__(self) -> None:
         self.id = ""
         self.model = ""
-        self.choices: dict[int, Choice] = {}
-        """By number, in the order in which they began."""
         self.usage: Usage | None = None
         self.ended = False
+        self._said: list[Said] = []
+        self._choices: dict[int, Choice] | None = None
+
+    @property
+    def choices(self) -> dict[int, Choice]:
+        """By number, in the order in which they began."""
+        if self._choices is None:
+            self._choices = _fold(self._said)
+        return self._choices
 
     def choice(self, number: int = 0) -> Choice:
         """That choice, empty where nothing of it has come."""
-        if number not in self.choices:
-            self.choices[number] = Choice()
-        return self.choices[number]
+        return self.choices.get(number) or Choice()
 
     def feed(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -74,7 +82,8 @@ class Answer:
             elif isinstance(event, Ended):
                 self.ended = True
             else:
-                _take(self.choice(event.choice), event)
+                self._said.append(event)
+                self._choices = None
 
 
 def answer_of(events: Iterable[Event]) -> Answer:
@@ -83,21 +92,31 @@ def answer_of(events: Iterable[Event]) -> Answer:
     return answer
 
 
-def _take(choice: Choice, event: Event) -> None:
-    match event:
-        case Text():
-            choice.text += event.text
-        case Thinking():
-            choice.thinking += event.text
-        case Refusal():
-            choice.refusal += event.text
-        case ThinkingDetail():
-            choice.details.append(event.detail)
-        case CallBegan():
-            choice.calls.append(Call(event.id, event.name))
-        case Arguments():
-            choice.calls[event.index].arguments += event.text
-        case Logprobs():
-            choice.logprobs += event.content
-        case Finished():
-            choice.reason, choice.stop = event.reason, event.stop
+def _fold(said: Iterable[Said]) -> dict[int, Choice]:
+    """Words are joined once: piece by piece, a long answer would be copied for each token."""
+    choices: dict[int, Choice] = {}
+    words: dict[tuple[int, str | int], list[str]] = {}
+    for event in said:
+        choice = choices.setdefault(event.choice, Choice())
+        match event:
+            case Text() | Thinking() | Refusal():
+                words.setdefault((event.choice, _WORDS[type(event)]), []).append(event.text)
+            case Arguments():
+                words.setdefault((event.choice, event.index), []).append(event.text)
+            case ThinkingDetail():
+                choice.details.append(event.detail)
+            case CallBegan():
+                choice.calls.append(Call(event.id, event.name))
+            case Logprobs():
+                choice.logprobs += event.content
+            case Finished():
+                choice.reason, choice.stop = event.reason, event.stop
+    for (number, where), pieces in words.items():
+        if isinstance(where, str):
+            setattr(choices[number], where, "".join(pieces))
+        else:
+            choices[number].calls[where].arguments = "".join(pieces)
+    return choices
+
+
+_WORDS: dict[type, str] = {Text: "text", Thinking: "thinking", Refusal: "refusal"}

@@ -61,8 +61,10 @@ class Output:
         self._count = 0
         self._item: Item | None = None
         """The message or reasoning that is open."""
-        self._calls: dict[int, tuple[int, Item]] = {}
-        """Those that are open: index -> place in the output, item."""
+        self._pieces: list[str] = []
+        """The words of its latest part, joined once that is done."""
+        self._calls: dict[int, tuple[int, Item, list[str]]] = {}
+        """Those that are open: index -> place in the output, item, pieces of the arguments."""
         self._finished = Finished("stop")
 
     def feed(self, event: Event) -> Iterator[Json]:
@@ -73,8 +75,8 @@ class Output:
                 kind = "summary_text" if self._request.summary else "reasoning_text"
                 yield from self._words("reasoning", kind, event.text)
             case Arguments():
-                place, item = self._calls[event.index]
-                item["arguments"] += event.text
+                place, item, pieces = self._calls[event.index]
+                pieces.append(event.text)
                 kind = "response.function_call_arguments.delta"
                 yield self._event(kind, **_at(place, item), delta=event.text)
             case CallBegan():
@@ -134,7 +136,7 @@ class Output:
             yield from self._part_done()
             parts.append(_part(part))
             yield self._part_event("added", _part(part))
-        parts[-1][_key(part)] += text
+        self._pieces.append(text)
         yield self._event(f"{_WORDS[part]}.delta", **self._inside(), delta=text, **_more(part))
 
     def _open(self, kind: str) -> Iterator[Json]:
@@ -156,7 +158,7 @@ class Output:
         yield from self._begin()
         about = {"call_id": event.id, "name": event.name, "arguments": "", "status": "in_progress"}
         item = {"id": f"fc_{self._tail()}", "type": "function_call", **about}
-        self._calls[event.index] = (self._count, item)
+        self._calls[event.index] = (self._count, item, [])
         yield self._event("response.output_item.added", output_index=self._count, item=_copy(item))
         self._count += 1
 
@@ -182,6 +184,8 @@ class Output:
             return
         part = parts[-1]
         key, kind = _key(part["type"]), part["type"]
+        part[key] = "".join(self._pieces)
+        self._pieces = []
         more = {"logprobs": part["logprobs"]} if kind == "output_text" else {}
         said = {key: part[key], **more}
         yield self._event(f"{_WORDS[kind]}.done", **self._inside(), **said)
@@ -201,8 +205,8 @@ class Output:
     def _close(self) -> Iterator[Json]:
         """Ends all that is open."""
         yield from self._item_done()
-        for place, item in self._calls.values():
-            item["arguments"] = item["arguments"] or "{}"
+        for place, item, pieces in self._calls.values():
+            item["arguments"] = "".join(pieces) or "{}"
             item["status"] = "completed"
             kind = "response.function_call_arguments.done"
             said = {"name": item["name"], "arguments": item["arguments"]}

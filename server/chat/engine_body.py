@@ -36,11 +36,12 @@ def engine_body(
 
     `slots` and `context` (tokens), where they are known, bound `n`, as the engine generates all
     choices at once, and the length of the answer. Raises RequestError for what this build cannot
-    do: images without an mmproj, WebP, too large an `n`.
+    do: images without an mmproj, WebP, too large an `n`, a forced format with tools.
     """
     if slots is not None and request.n > slots:
         raise invalid("n", f"'{model.id}' runs with {slots} slots, so {slots} is the most")
     if isinstance(request, ChatRequest):
+        _check_combinations(request)
         thinking = model.thinking_default if request.thinking is None else request.thinking
         if request.image_types:
             _check_images(request.image_types, model, has_mmproj, engine)
@@ -111,6 +112,19 @@ def _chat(request: ChatRequest, thinking: bool) -> dict[str, Any]:
         body["logprobs"] = True
         body["top_logprobs"] = max(1, request.top_logprobs)  # 0 would give none at all
     return body
+
+
+def _check_combinations(request: ChatRequest) -> None:
+    """What an engine can do, but not at once; clouds can."""
+    use = request.tool_use
+    if request.response_format is not None and use.choice != "none":
+        raise invalid(
+            "response_format",
+            "a forced format leaves this model no way to call a tool",
+            "Leave out 'tools', or send tool_choice 'none'",
+        )
+    if request.top_logprobs is not None and use.tools and (request.stream or request.n > 1):
+        raise invalid("logprobs", "with tools they are not available for a stream or for 'n' > 1")
 
 
 def _message(message: Message) -> Message:

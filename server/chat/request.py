@@ -120,19 +120,10 @@ def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
     conversation = given["messages"]
     tool_use = parse_tool_choice(given.get("tool_choice"), given.get("tools", ()), "tool_choice")
     response_format = given.get("response_format")
-    if response_format is not None and tool_use.choice != "none":
-        raise invalid(
-            "response_format",
-            "a forced format leaves the model no way to call a tool",
-            "Leave out 'tools', or send tool_choice 'none'",
-        )
     top_logprobs = _top_logprobs(given)
     thinking, effort = _thinking(given)
-    stream = given.get("stream", False)
-    if top_logprobs is not None and tool_use.tools and (stream or given.get("n", 1) > 1):
-        raise invalid("logprobs", "with tools they are not available for a stream or for 'n' > 1")
     return ChatRequest(
-        **_common(given, stream, _chat_max_tokens(given)),
+        **_common(given, given.get("stream", False), _chat_max_tokens(given)),
         messages=conversation.messages,
         image_types=conversation.image_types,
         thinking=thinking,

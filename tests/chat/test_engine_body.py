@@ -252,3 +252,25 @@ def test_an_engine_never_gets_what_only_clouds_understand(model: Model) -> None:
     form = {"type": "json_schema", "json_schema": schema}
     body = engine_body(chat(response_format=form), model=model, has_mmproj=False)
     assert body["response_format"]["json_schema"] == {"schema": {"type": "object"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "says"),
+    [
+        ({"logprobs": True, "stream": True}, "logprobs", "with tools they are not available"),
+        ({"logprobs": True, "n": 2}, "logprobs", "with tools they are not available"),
+        (
+            {"response_format": {"type": "json_object"}},
+            "response_format",
+            "no way to call a tool",
+        ),
+    ],
+)
+def test_what_an_engine_cannot_do_at_once_with_tools(
+    model: Model, fields: dict[str, Any], param: str, says: str
+) -> None:
+    """Clouds can, so that the request itself is no fault."""
+    with pytest.raises(RequestError) as caught:
+        engine_body(chat(tools=[TOOL], **fields), model=model, has_mmproj=False)
+    assert caught.value.param == param
+    assert says in caught.value.sentence

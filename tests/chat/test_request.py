@@ -109,21 +109,6 @@ def test_the_effort_is_kept_as_it_was_said(fields: dict[str, Any], effort: str |
         ({"stream_options": {}}, "stream_options", "only allowed when 'stream' is enabled"),
         ({"top_logprobs": 3}, "top_logprobs", "needs 'logprobs'"),
         ({"top_logprobs": 3, "logprobs": False}, "top_logprobs", "needs 'logprobs'"),
-        (
-            {"logprobs": True, "stream": True, "tools": [TOOL]},
-            "logprobs",
-            "with tools they are not available",
-        ),
-        (
-            {"logprobs": True, "n": 2, "tools": [TOOL]},
-            "logprobs",
-            "with tools they are not available",
-        ),
-        (
-            {"tools": [TOOL], "response_format": JSON},
-            "response_format",
-            "no way to call a tool",
-        ),
         ({"tool_choice": TOOL}, "tool_choice.function.name", "no tool 'f'"),
     ],
 )

@@ -45,9 +45,6 @@ def parse_response(body: Mapping[str, Any], recall: Recall) -> ResponsesRequest:
     conversation = _conversation(items, len(earlier), given.get("instructions", ""))
     tool_use = _tool_use(given)
     response_format = given.get("text")
-    if response_format is not None and tool_use.choice != "none":
-        why = "a forced format leaves the model no way to call a tool"
-        raise invalid("text.format", why, "Leave out 'tools', or send tool_choice 'none'")
     effort = given.get("reasoning", {}).get("effort")
     chat = ChatRequest(
         model=given["model"],
@@ -67,7 +64,7 @@ def parse_response(body: Mapping[str, Any], recall: Recall) -> ResponsesRequest:
         tool_use=tool_use,
         parallel_tool_calls=given.get("parallel_tool_calls"),
         response_format=response_format,
-        top_logprobs=_top_logprobs(given, tool_use),
+        top_logprobs=_top_logprobs(given),
     )
     reasoning = given.get("reasoning", {})
     summary = reasoning.get("summary") or reasoning.get("generate_summary")
@@ -131,14 +128,12 @@ def _as_chat(choice: Any) -> Any:
     return choice
 
 
-def _top_logprobs(given: Mapping[str, Any], tool_use: ToolUse) -> int | None:
+def _top_logprobs(given: Mapping[str, Any]) -> int | None:
     if "message.output_text.logprobs" not in given.get("include", ()):
         if given.get("top_logprobs"):
             why = "it needs 'message.output_text.logprobs' in 'include'"
             raise invalid("top_logprobs", why)
         return None
-    if tool_use.tools and given.get("stream", False):
-        raise invalid("include", "with tools, log probabilities are not available for a stream")
     return int(given.get("top_logprobs", 0))
 
 

@@ -164,12 +164,16 @@ class Attempt:
         try:
             response = await self._answer.open(sending)
             if response.status != 200:
-                raise engine_error(response.status, await self._answer.body())
+                error = engine_error(response.status, await self._answer.body())
+                engine.answered(error)
+                raise error
+            engine.answered()
         except TimeoutError:
             raise self._hangs() from None
 
     def _new_answer(self) -> Answer:
-        return Answer(self._mark, self._limit, lambda: self._member.engine.work())
+        shortest = min(self._patience.first_token, self._patience.token)
+        return Answer(self._mark, self._limit, shortest, lambda: self._member.engine.work())
 
     def _mark(self) -> int:
         response = self._answer.response

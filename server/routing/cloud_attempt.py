@@ -64,7 +64,7 @@ class CloudAttempt:
         self._call = call
         self._permit = permit
         self._limits = limits
-        self._answer = Answer(self._mark, self._limit)
+        self._answer = Answer(self._mark, self._limit, min(limits.first_token, limits.token))
         self._whole = False
         self.reached: Reached = "nothing"
         self.limited = False

@@ -14,27 +14,30 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import aiohttp
 
 _LOOKS = 4
-"""Within the limit. A look costs nothing per chunk: it is a timer that compares marks."""
+"""Within the shortest limit. A look costs nothing per chunk: it is a timer that compares marks."""
 
 
 class Answer:
     """One answer: `open` sends for it, `chunks` reads it, `close` ends it.
 
-    `mark` gives what changes with progress, `limit` the seconds for which it may now stand still.
-    `look`, asked only while the mark stands still, gives what else may change; None: it cannot
-    tell. Waiting and reading raise TimeoutError once nothing has changed for that long, at the most
-    a quarter later. Time that the reader takes between two chunks does not count.
+    `mark` gives what changes with progress, `limit` the seconds for which it may now stand still,
+    and `shortest` the least that it ever gives. `look`, asked only while the mark stands still,
+    gives what else may change; None: it cannot tell. Waiting and reading raise TimeoutError once
+    nothing has changed for that long, at the most a quarter of the shortest later. Time that the
+    reader takes between two chunks does not count.
     """
 
     def __init__(
         self,
         mark: Callable[[], int],
         limit: Callable[[], float],
+        shortest: float,
         look: Callable[[], Awaitable[object | None]] | None = None,
     ) -> None:
         self.response: aiohttp.ClientResponse | None = None
         self._mark = mark
         self._limit = limit
+        self._every = shortest / _LOOKS
         self._look = look
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
@@ -95,7 +98,7 @@ class Answer:
         self.response.content.set_exception(TimeoutError("no progress"))
 
     def _watch(self) -> None:
-        self._timer = self._loop.call_later(self._limit() / _LOOKS, self._tick)
+        self._timer = self._loop.call_later(self._every, self._tick)
 
     def _tick(self) -> None:
         mark = self._mark()

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from server.catalogue.cloud import KeySource
+
 PolicyName = Literal["cheapest", "fastest", "most-capable", "local-only", "weighted"]
 
 
@@ -118,6 +120,16 @@ class Team:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestLog:
+    """Who is told of each request: that it was, never what was said in it."""
+
+    url: str
+    """Where batches are posted as JSON."""
+    key: KeySource | None = None
+    """A bearer token; None: it needs none."""
+
+
+@dataclass(frozen=True, slots=True)
 class Router:
     cloud: bool = True
     """False: nothing ever leaves this machine, whatever else is said."""
@@ -147,3 +159,4 @@ class Router:
     teams: Mapping[str, Team] = field(default_factory=dict)
     limits: Limits = Limits()
     """Of everything together."""
+    request_log: RequestLog | None = None

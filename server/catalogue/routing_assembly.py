@@ -13,6 +13,7 @@ from server.catalogue.router import (
     Canary,
     Limits,
     Match,
+    RequestLog,
     Route,
     Router,
     Shadow,
@@ -36,6 +37,7 @@ def router(tree: Tree) -> Router:
     """`[router]`, with the aliases, tasks, routes and teams of the document `tree`."""
     values = plain(subtree(tree, "router"))
     limits = Limits(**values.pop("limits", {}))
+    told = values.pop("request_log", None)
     rows = dict(_rows(tree, "alias"))
     stand_for = {name: row["candidates"] for name, row in rows.items()}
     aliases = {name: Alias(**_flat(row, stand_for)) for name, row in rows.items()}
@@ -48,6 +50,7 @@ def router(tree: Tree) -> Router:
         routes=tuple(_route(_flat(row, stand_for)) for _, row in _rows(tree, "route")),
         teams=MappingProxyType(teams),
         limits=limits,
+        request_log=RequestLog(**_with_key(told)) if told else None,
     )
 
 
@@ -69,8 +72,11 @@ def _flat(row: Mapping[str, Any], aliases: Mapping[str, tuple[str, ...]]) -> dic
 
 
 def _provider(row: dict[str, Any]) -> Provider:
-    key = {"key": KeySource(**row["key"])} if "key" in row else {}
-    return Provider(**{**row, **key})
+    return Provider(**_with_key(row))
+
+
+def _with_key(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {**row, "key": KeySource(**row["key"])} if "key" in row else dict(row)
 
 
 def _cloud(row: dict[str, Any]) -> CloudModel:

@@ -50,6 +50,8 @@ LIMITS = Table(
         "concurrency": field.integer(1, 1_000_000),
     }
 )
+KEY = Table({"env": own.variable, "file": own.key_file, "credential": own.credential}, private=True)
+REQUEST_LOG = Table({"url": own.cloud_url, "key": KEY}, ("url",), private=True)
 ROUTER = Table(
     {
         "cloud": field.boolean,
@@ -64,6 +66,7 @@ ROUTER = Table(
         "first_token_timeout": _TIMEOUT,
         "token_timeout": _TIMEOUT,
         "limits": LIMITS,
+        "request_log": REQUEST_LOG,
     }
 )
 ALIAS = Table(
@@ -115,7 +118,6 @@ ROUTE = Table(
 )
 TEAM = Table({"id": field.IDENTIFIER, "limits": LIMITS}, ("id",))
 
-KEY = Table({"env": own.variable, "file": own.key_file, "credential": own.credential}, private=True)
 PROVIDER = Table(
     {
         "id": field.IDENTIFIER,

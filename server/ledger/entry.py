@@ -52,6 +52,8 @@ class Entry:
     counts, and it is no request of its own."""
     shadow: str | None = None
     """The route whose shadow copy it is."""
+    private: bool = False
+    """Whether it was local-only: not a word about it leaves this machine either."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

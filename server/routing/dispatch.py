@@ -218,6 +218,7 @@ class Delivery:
             seconds=time.monotonic() - self._began,
             outcome=outcome,
             final=True,
+            private=self._job.decision.local_only,
         )
         entry = ledgering.entry(self._job.needs, None, ledgering.FREE, course)
         self._means.book.record(entry)

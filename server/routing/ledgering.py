@@ -116,6 +116,8 @@ class Course:
     seconds: float
     outcome: Outcome
     final: bool
+    private: bool
+    """Whether what was decided keeps it on this machine."""
     shadow: str | None = None
 
 
@@ -149,6 +151,7 @@ def entry(
         outcome=course.outcome,
         final=course.final,
         shadow=course.shadow,
+        private=needs.local_only or course.private,
     )
 
 

@@ -171,6 +171,7 @@ class Leg(abc.ABC):
             seconds=now - self._began,
             outcome=outcome,
             final=final,
+            private=self.job.decision.local_only,
             shadow=self.job.account.shadow,
         )
         entry = ledgering.entry(

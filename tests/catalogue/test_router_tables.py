@@ -15,6 +15,7 @@ from server.catalogue.router import (
     Canary,
     Limits,
     Match,
+    RequestLog,
     Route,
     Router,
     Shadow,
@@ -297,3 +298,15 @@ def test_a_clouds_problems_in_two_files_name_each_its_own(
 def test_a_model_is_retired_from_its_day_on(day: str, retired: bool) -> None:
     assert BIG.retired(datetime.date.fromisoformat(day)) is retired
     assert not EMBED.retired(datetime.date.fromisoformat(day))
+
+
+def test_the_request_log(catalogue_of: Of) -> None:
+    assert catalogue_of("").router.request_log is None
+    catalogue = catalogue_of(
+        """
+        [router]
+        request_log = { url = "https://collector.example/in/", key = { env = "COLLECTOR" } }
+        """
+    )
+    expected = RequestLog("https://collector.example/in", KeySource(env="COLLECTOR"))
+    assert catalogue.router.request_log == expected

@@ -24,6 +24,7 @@ from server.catalogue.router import (
     Canary,
     Limits,
     Match,
+    RequestLog,
     Route,
     Router,
     Shadow,
@@ -43,6 +44,7 @@ PAIRS = [
     # Entries of [router] stand in tables of their own.
     (routing_schema.ROUTER, Router, {"aliases", "tasks", "routes", "teams"}),
     (routing_schema.LIMITS, Limits, set()),
+    (routing_schema.REQUEST_LOG, RequestLog, set()),
     (routing_schema.ALIAS, Alias, set()),
     (routing_schema.TASK, Task, {"name"}),
     (routing_schema.MATCH, Match, set()),

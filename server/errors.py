@@ -10,7 +10,8 @@
     |   |-- MethodNotAllowed                                                          405
     |   |-- BodyTooLarge     refused while it is still arriving                       413
     |   |-- ContextExceeded  prompt and answer do not fit the context                 400
-    |   `-- NoRoute          nothing that may serve the request can do what it asks   400
+    |   |-- NoRoute          nothing that may serve the request can do what it asks   400
+    |   `-- NoThreads        a conversation that is to be kept; clients then send it all 400
     |-- Overloaded           every slot is busy and the queue is full                 429
     |-- RateLimited          a key, team or provider has had its share of this minute 429
     |-- BudgetExceeded       the money or tokens of a day or month are spent          429
@@ -99,14 +100,13 @@ class HoldfastError(Exception):
         }
 
     def anthropic_body(self, request_id: str) -> dict[str, Any]:
-        """The error as Anthropic writes it: `{"type": "error", "error": {"type", "message"}}`."""
+        """The error as Anthropic writes it: `{"type": "error", "error": {"type", "message"}}`, with
+        the code, where there is one, as `details.error_code`."""
         kind = _ANTHROPIC_TYPES.get(self.status, "api_error")
-        message = self.openai_body()["error"]["message"]
-        return {
-            "type": "error",
-            "error": {"type": kind, "message": message},
-            "request_id": request_id,
-        }
+        error: dict[str, Any] = {"type": kind, "message": self.openai_body()["error"]["message"]}
+        if self.code is not None:
+            error["details"] = {"error_code": self.code}
+        return {"type": "error", "error": error, "request_id": request_id}
 
 
 _ANTHROPIC_TYPES = {
@@ -177,6 +177,10 @@ class ContextExceeded(RequestError):
 
 class NoRoute(RequestError):
     code = "no_route"
+
+
+class NoThreads(RequestError):
+    code = "thread_unsupported_request"  # Anthropic's own, on which its SDKs go on without
 
 
 class Overloaded(HoldfastError):

@@ -52,3 +52,17 @@ def test_a_name_at_the_beginning_of_a_message_stays_as_it_is() -> None:
 def test_a_config_error_tells_all_its_problems() -> None:
     error = ConfigError("models.toml has 2 errors", problems=("a is wrong", "b is missing"))
     assert "a is wrong; b is missing" in str(error)
+
+
+def test_anthropics_clients_get_the_code_as_a_detail() -> None:
+    told = errors.ModelNotFound("there is no such model").anthropic_body("req_1")
+    assert told == {
+        "type": "error",
+        "error": {
+            "type": "not_found_error",
+            "message": "There is no such model.",
+            "details": {"error_code": "model_not_found"},
+        },
+        "request_id": "req_1",
+    }
+    assert "details" not in errors.RequestError("no").anthropic_body("req_1")["error"]

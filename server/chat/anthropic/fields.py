@@ -20,6 +20,7 @@ from server.chat.checks import (
 )
 from server.chat.fields import INT31, MAX_STOP_CHARACTERS, MAX_STOPS, Field
 from server.chat.schema import parse_response_format
+from server.errors import NoThreads
 
 _stop_string = string(MAX_STOP_CHARACTERS, shortest=1)
 _thinking_type = choice("adaptive", "enabled", "disabled", "between_tools")
@@ -66,6 +67,12 @@ def _format(value: Any, name: str) -> dict[str, Any] | None:
     return parse_response_format({"type": "json_schema", "json_schema": {"schema": schema}}, name)
 
 
+def _no_threads(value: Any, name: str) -> Any:
+    raise NoThreads(
+        "No conversation is kept", next_step=f"Send all of it, without '{name}'", param=name
+    )
+
+
 def _accepted(name: str, note: str, check: Any) -> Field:
     return Field(name, "accepted", note, check)
 
@@ -90,6 +97,8 @@ _PROMPT = (
     _ignored("context_management", "the conversation stays as it was sent"),
     _refused("mcp_servers", "offer what they can do as `tools`", []),
     _refused("speed", "there is one speed", "standard"),
+    Field("thread", "refused", "no conversation is kept; send all of its turns", _no_threads),
+    _refused("compaction", "ask a model for a summary, as of any other text"),
 )
 
 _ANSWER = (
@@ -106,6 +115,8 @@ _ANSWER = (
     _ignored("user_profile_id", "nothing is kept or done with it"),
     _refused("container", "there are no containers; offer what runs code as a tool"),
     _refused("inference_geo", "where a model runs is a matter of routes, not of requests"),
+    _refused("billing_policy", "who pays is a matter of keys, not of requests"),
+    _refused("fallback_credit_token", "there are none here"),
     _refused("fallbacks", "what follows a refusal is a matter of routes, not of requests"),
 )
 

@@ -148,6 +148,7 @@ def test_what_means_nothing_here_is_passed_over() -> None:
         speed="standard",
         mcp_servers=[],
         container=None,
+        thread=None,
         user_profile_id="x",
     )
     assert request == ask()
@@ -227,6 +228,8 @@ def test_what_means_nothing_here_is_passed_over() -> None:
         ({"container": "c1"}, "container", "no containers"),
         ({"mcp_servers": [{}]}, "mcp_servers", "tools"),
         ({"speed": "fast"}, "speed", "one speed"),
+        ({"thread": {"type": "create"}}, "thread", "without 'thread'"),
+        ({"compaction": {"type": "summary"}}, "compaction", "summary"),
         ({"n": 2}, "n", "Unrecognized"),
     ],
 )

@@ -37,7 +37,7 @@ def router(tree: Tree) -> Router:
     """`[router]`, with the aliases, tasks, routes and teams of the document `tree`."""
     values = plain(subtree(tree, "router"))
     limits = Limits(**values.pop("limits", {}))
-    told = values.pop("request_log", None)
+    told = values.pop("request_log", {})
     rows = dict(_rows(tree, "alias"))
     stand_for = {name: row["candidates"] for name, row in rows.items()}
     aliases = {name: Alias(**_flat(row, stand_for)) for name, row in rows.items()}
@@ -50,7 +50,7 @@ def router(tree: Tree) -> Router:
         routes=tuple(_route(_flat(row, stand_for)) for _, row in _rows(tree, "route")),
         teams=MappingProxyType(teams),
         limits=limits,
-        request_log=RequestLog(**_with_key(told)) if told else None,
+        request_log=RequestLog(**_with_key(told)) if "url" in told else None,
     )
 
 

@@ -31,6 +31,7 @@ def problems(tree: Tree, models: Tree, builds: Tree) -> Iterator[str]:
     names = Names(models, builds, subtree(tree, "cloud"), _candidates_of(aliases))
     yield from broken(rules.ROUTER, router)
     yield from broken(rules.LIMITS, subtree(router, "limits"))
+    yield from _log_problems(subtree(router, "request_log"))
     for team in _tables(tree, "team"):
         yield from broken(rules.LIMITS, subtree(team, "limits"))
     for provider in _tables(tree, "provider"):
@@ -47,10 +48,24 @@ def problems(tree: Tree, models: Tree, builds: Tree) -> Iterator[str]:
     yield from unreached(subtree(tree, "route"))
 
 
+def _log_problems(log: Tree) -> Iterator[str]:
+    """An empty table asks for nothing, and leaves no trace of where it stood."""
+    places = [
+        leaf for leaf in (*log.values(), *subtree(log, "key").values()) if isinstance(leaf, Leaf)
+    ]
+    if places:
+        yield from missing(schema.REQUEST_LOG, log, f"{places[0].source}: router.request_log")
+        yield from _key_problems(log, f"{places[0].source}: router.request_log")
+
+
 def _provider_problems(provider: Tree) -> Iterator[str]:
     yield from missing(schema.PROVIDER, provider, home_of(provider, "provider"))
-    if "key" in provider and not provider["key"]:
-        yield f"{home_of(provider, 'provider')}.key names nothing: give env, file or credential"
+    yield from _key_problems(provider, home_of(provider, "provider"))
+
+
+def _key_problems(table: Tree, home: str) -> Iterator[str]:
+    if "key" in table and not table["key"]:
+        yield f"{home}.key names nothing: give env, file or credential"
 
 
 def _cloud_problems(cloud: Tree, providers: Tree) -> Iterator[str]:

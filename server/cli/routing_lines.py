@@ -48,6 +48,7 @@ def router_lines(router: Router) -> dict[str, str]:
         "first_token_timeout": format_duration(router.first_token_timeout),
         "token_timeout": format_duration(router.token_timeout),
         "limits": limits_line(router.limits),
+        "request_log": router.request_log.url if router.request_log else "none",
     }
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from server.catalogue import Catalogue, builtin, load
+from server.catalogue import Catalogue, builtin, load, routing_schema
 from server.catalogue.assemble import assemble
 from server.catalogue.document import read
+from server.catalogue.node import Table
 from server.errors import ConfigError
 from server.settings import Settings
 
@@ -136,6 +137,46 @@ def test_a_changed_file_gives_a_catalogue_or_a_config_error(
     assert error.problems
     assert all(problem.startswith(str(source)) for problem in error.problems)
     assert all("\n" not in problem and len(problem) < 1000 for problem in error.problems)
+
+
+def keys_of(table: Table, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    for name, node in table.fields.items():
+        yield (*path, name)
+        if isinstance(node, Table):
+            yield from keys_of(node, (*path, name))
+
+
+HEADS = {
+    "router": "[router]",
+    "alias": '[[alias]]\nname = "mine"',
+    "task": "[task.coding]",
+    "route": '[[route]]\nid = "night"',
+    "team": '[[team]]\nid = "research"',
+    "provider": '[[provider]]\nid = "acme"',
+    "cloud": '[[cloud]]\nid = "acme/big"',
+}
+
+
+@pytest.mark.parametrize("section", routing_schema.TABLES)
+def test_any_value_at_any_key_of_the_router_is_taken_or_told(section: str, tmp_path: Path) -> None:
+    node = routing_schema.TABLES[section]
+    table = (
+        node if isinstance(node, Table) else getattr(node, "table", getattr(node, "value", None))
+    )
+    assert isinstance(table, Table)
+    below, above = tmp_path / "0.toml", tmp_path / "1.toml"
+    below.write_text(ROUTED)
+    document = read(below)
+    told: list[str] = []
+    for path in keys_of(table):
+        for literal in ("-1", "nan", '"x"', "[]", "{}", '["*"]'):
+            above.write_text(f"{HEADS[section]}\n{'.'.join(path)} = {literal}\n")
+            try:
+                assemble([document, read(above)])
+            except ConfigError as error:
+                told += error.problems
+    assert told
+    assert [problem for problem in told if not problem.startswith(f"{tmp_path}/")] == []
 
 
 @given(noise=st.binary(max_size=200))

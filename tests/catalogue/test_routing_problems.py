@@ -106,6 +106,21 @@ ROUTER_TABLE = [
     ),
 ]
 
+ROUTER_TABLE += [
+    (
+        '[router]\nrequest_log = { key = { env = "COLLECTOR" } }',
+        "router.request_log has no url",
+    ),
+    (
+        '[router]\nrequest_log = { url = "https://collector.example", key = {} }',
+        "router.request_log.key names nothing: give env, file or credential",
+    ),
+    (
+        '[router]\nrequest_log = "https://user:hunter2@collector.example"',
+        "router.request_log expected a table",
+    ),
+]
+
 ALIASES = [
     (ALIAS, "alias[mine] has no candidates"),
     (ALIAS + "candidates = []", "alias[mine].candidates must name at least one, and none twice"),

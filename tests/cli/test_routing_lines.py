@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import fields
 
 import pytest
 
@@ -12,6 +13,7 @@ from server.catalogue.router import (
     Canary,
     Limits,
     Match,
+    RequestLog,
     Route,
     Router,
     Shadow,
@@ -93,6 +95,10 @@ def test_the_router_with_its_units() -> None:
     assert (lines["hedge_after"], lines["retry_budget"]) == ("1.5 s", "20% of all requests")
     assert lines["limits"] == "$1.00 a day"
     assert router_lines(Router())["hedge_after"] == "never"
+    log = Router(request_log=RequestLog("https://collector.example"))
+    assert router_lines(log)["request_log"] == "https://collector.example"
+    tables = {"aliases", "tasks", "routes", "teams"}
+    assert lines.keys() == {field.name for field in fields(Router)} - tables
 
 
 def test_providers() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from server.catalogue import Catalogue
+from server.catalogue.cloud import Provider
 from server.catalogue.naming import fits, names_of
 from server.errors import ConfigError
 from server.hardware import Finding
@@ -23,14 +24,17 @@ def look(
 ) -> tuple[dict[str, Absence], tuple[Finding, ...]]:
     """The providers without a key, by id, and the advice: from what is there now."""
     ring = Keyring()
-    found = {name: ring.absence(provider) for name, provider in catalogue.providers.items()}
-    absences = {name: absence for name, absence in found.items() if absence}
+    looked = {name: ring.absence(provider) for name, provider in catalogue.providers.items()}
+    absences = {name: absence for name, absence in looked.items() if absence}
     try:
         keys = [key for key in KeyBook(settings.keys_file).all() if key.revoked is None]
     except (ConfigError, OSError):  # `holdfast keys` says what is wrong with the file
         keys = []
-    today = datetime.date.today()
-    return absences, tuple(advice(catalogue, absences, keys, today))
+    found = [*advice(catalogue, absences, keys, datetime.date.today())]
+    if (log := catalogue.router.request_log) and catalogue.router.cloud:
+        absence = ring.absence(Provider("request-log", "openai", log.url, log.key))
+        found += [_mute(absence)] if absence else []
+    return absences, tuple(found)
 
 
 def advice(
@@ -45,6 +49,11 @@ def advice(
         yield from _unlimited(catalogue, absences)
         yield from _retiring(catalogue, absences, today)
     yield from _strangers(catalogue, keys)
+
+
+def _mute(absence: Absence) -> Finding:
+    what = f"There is no key for the request log: {absence.why}"
+    return Finding("warning", "configuration", what, "It is not delivered", absence.next_step)
 
 
 def _strangers(catalogue: Catalogue, keys: Collection[Key]) -> Iterator[Finding]:

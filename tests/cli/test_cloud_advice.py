@@ -10,10 +10,11 @@ import pytest
 
 from server.catalogue import Catalogue, Serve
 from server.catalogue.cloud import CloudModel, KeySource, Price, Provider, Rate
-from server.catalogue.router import Limits, Match, Route, Router, Team
-from server.cli.cloud_advice import advice
+from server.catalogue.router import Limits, Match, RequestLog, Route, Router, Team
+from server.cli.cloud_advice import advice, look
 from server.ledger.keys import Key
 from server.providers.secrets import Absence
+from server.settings import Settings
 
 TODAY = datetime.date(2026, 11, 21)
 NO_KEY = Absence("A_KEY is not set", "Set A_KEY, or have systemd pass it")
@@ -148,4 +149,19 @@ def test_a_key_for_models_that_do_not_exist() -> None:
     found = told(catalogue(), keys=(key("1", models=("a/*", "z")),))
     assert found == [
         ("note", "The API key laptop may ask for z, and nothing has such a name", "", "")
+    ]
+
+
+def test_a_look_at_what_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("A_KEY", raising=False)
+    monkeypatch.setenv("B_KEY", "sk-hunter2")
+    log = RequestLog("https://collector.example", KeySource("A_KEY"))
+    of = catalogue(replace(LIMITED, request_log=log), model("a"), model("b"))
+    other = replace(of.providers["b"], key=KeySource("B_KEY"))
+    of = replace(of, providers={**of.providers, "b": other})
+    absences, found = look(of, Settings(home=tmp_path, configs=()))
+    assert absences == {"a": Absence("A_KEY is not set", "Set A_KEY")}
+    assert [(one.severity, one.what) for one in found] == [
+        ("note", "The provider a has no key: A_KEY is not set"),
+        ("warning", "There is no key for the request log: A_KEY is not set"),
     ]

@@ -72,9 +72,11 @@ def from_catalogue(model: Model, build: Build) -> WeightMap:
     if build.format == "gguf":
         return _gguf_estimate(a, build)
     count = parameters(a)
-    wide = count.total - sum(sum(layer_parameters(a, number)) for number in range(a.layers))
+    # Qwen's own checkpoints have the block that drafts; who quantizes them often leaves it out.
+    drafts = count.mtp if (build.repository or "").startswith("Qwen/") else 0
+    narrow = sum(sum(layer_parameters(a, number)) for number in range(a.layers))
+    wide = count.text + count.vision + drafts - narrow
     bits = _BITS.get(build.quant.upper(), 16)
-    narrow = count.total - wide
     layer_bytes = narrow * bits / 8
     if build.weights_bytes is not None:
         layer_bytes = max(build.weights_bytes - 2 * wide, 0)
@@ -82,7 +84,7 @@ def from_catalogue(model: Model, build: Build) -> WeightMap:
         embeddings=2 * a.vocab * a.hidden,
         output=2 * (a.hidden + (0 if a.tied else a.vocab * a.hidden)),
         layers=_layers(a, layer_bytes / narrow, layer_bytes / narrow),
-        mtp=2 * count.mtp,
+        mtp=2 * drafts,
         vision=2 * count.vision,
     )
 

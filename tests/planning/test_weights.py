@@ -70,6 +70,15 @@ def test_sizes_that_are_not_known_are_near_those_reported(models: Mapping[str, M
         assert from_catalogue(model, build).total / GIB == pytest.approx(gib, rel=0.03)
 
 
+def test_a_checkpoint_of_others_is_not_taken_to_draft(models: Mapping[str, Model]) -> None:
+    model = models["qwen3.5-27b"]
+    own, others = model.build("gptq-int4"), model.build("awq")
+    assert own is not None
+    assert others is not None
+    assert from_catalogue(model, own).mtp == 2 * parameters(model.architecture).mtp
+    assert from_catalogue(model, others).mtp == 0
+
+
 def test_experts_and_the_rest(models: Mapping[str, Model]) -> None:
     """122B UD-Q4_K_XL: 65.54 GiB of experts, 6.2 of all else (reported)."""
     model = models["qwen3.5-122b-a10b"]

@@ -71,7 +71,6 @@ async def _serve(
     from server.engines.served import replanning, served
     from server.hardware.probe import probe
     from server.node import Node
-    from server.planning.places import places
     from server.planning.recommendation import recommend
     from server.planning.rig import rig
 
@@ -88,7 +87,7 @@ async def _serve(
     def announce(url: str) -> None:
         better = None
         if chosen.plan is None:
-            better = recommend(known, places(machine, cuda=found.cuda)[0])
+            better = recommend(known, found.rig, engines=found.engines, cuda=found.cuda)
         for line in banner(url, chosen, better, settings):
             print(line, file=sys.stderr, flush=True)
 

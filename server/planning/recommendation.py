@@ -1,27 +1,19 @@
-"""Which real model to get for a machine that has none yet.
-
-A first answer for someone who looks at the demo, not a plan: one model, one build, the best that
-this machine holds at a speed that people can read along with.
-"""
+"""Which real models a machine could run that has none yet: the planner's own options. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, replace
 
-from server.catalogue import Build, Catalogue, Model
-from server.planning.demand import READABLE
-from server.planning.deployment import Deployment
-from server.planning.footprint import RAM, footprint
-from server.planning.parameters import active_share
-from server.planning.places import Place
-from server.planning.quality import capability
-from server.planning.sizing import reserve
-from server.planning.weights import from_catalogue
-from server.store.pull.selection import PREFERRED
-
-CONTEXT = 32_768
-SLOTS = 1
+from server.catalogue import Build, Catalogue, EngineName, Model, Serve
+from server.planning.demand import Demand, Wish, demand
+from server.planning.options import options
+from server.planning.plan import Option
+from server.planning.rig import Rig
+from server.planning.room import Seat, fits
+from server.planning.sizing import COMFORT
+from server.planning.worth import lead
+from server.store.layout import Missing
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,59 +21,88 @@ class Recommendation:
     model: Model
     build: Build
     bytes_needed: int
-    """With a context of CONTEXT tokens."""
+    """On all devices together."""
     tokens_per_second: float
-    """Estimated for one request: a memory's bandwidth over the bytes read for each token."""
+    """Predicted for one request."""
 
 
-def recommend(catalogue: Catalogue, place: Place) -> Recommendation | None:
-    """The most capable build that `place` holds and runs at a READABLE speed.
+def recommend(
+    catalogue: Catalogue, rig: Rig, *, engines: Collection[EngineName], cuda: bool
+) -> Recommendation | None:
+    """What would lead a plan for `rig`, whatever else there is in it; of equals the fastest.
 
     Only builds that can be pinned and checked are offered: revision and sizes known. None where
-    nothing fits.
+    nothing fits that people can read along with. `engines`, `cuda`: see `options`.
     """
-    fitting = [
-        candidate
-        for model in catalogue.models.values()
-        if model.scores and (candidate := _candidate(model, place)) is not None
-    ]
-    return max(fitting, key=lambda found: capability(found.model), default=None)
+    known = _checkable(catalogue)
+    wanted = demand(known)
+    wishes = {wish.model: wish for wish in wanted.wishes}
+
+    def worth(option: Option) -> tuple[int, float, str]:
+        wish = wishes[option.deployment.model]
+        return lead(option, wish), -option.token_seconds, option.deployment.key
+
+    found = _alone(known, wanted, rig, engines, cuda=cuda)
+    best = max(found, key=worth, default=None)
+    if best is None:
+        return None
+    model, build = known.resolve(best.deployment.build)
+    assert build is not None
+    return Recommendation(model, build, best.footprint.total, best.speed.decode)
 
 
-def runs(model: Model, build: Build, places: Sequence[Place]) -> bool:
-    """Whether llama-server can hold the build in one of `places`, with a context of CONTEXT tokens.
+def runnable(
+    catalogue: Catalogue, rig: Rig, *, engines: Collection[EngineName], cuda: bool
+) -> Callable[[Model, Build], bool]:
+    """Whether `rig` can hold a build with a comfortable context, in any way.
 
     A build of unknown size is not known to fit. How fast it would be is not asked.
     """
-    if build.engine != "llama-server" or build.bytes is None:
-        return False
-    return any(_needed(model, build, place) <= place.memory for place in places)
+
+    def runs(model: Model, build: Build) -> bool:
+        if build.bytes is None:
+            return False
+        wish = Wish(
+            model=model.id,
+            build=build.id,
+            weight=1.0,
+            context=min(COMFORT, model.context),
+            slots=1,
+            speed=0.0,
+            pin=False,
+            ttl=None,
+            engines=(build.engine,),
+        )
+        wanted = Demand((wish,), auto=True)
+        return any(True for _ in _alone(catalogue, wanted, rig, engines, cuda=cuda))
+
+    return runs
 
 
-def _candidate(model: Model, place: Place) -> Recommendation | None:
-    for quant in PREFERRED:
-        for build in model.builds:
-            if build.quant != quant or build.engine != "llama-server":
-                continue
-            if build.bytes is None or build.revision is None:
-                continue
-            needed = _needed(model, build, place)
-            speed = place.bandwidth / (build.bytes * active_share(model.architecture))
-            if needed <= place.memory and speed >= READABLE:
-                return Recommendation(model, build, needed, speed)
-    return None
+def _alone(
+    catalogue: Catalogue,
+    wanted: Demand,
+    rig: Rig,
+    engines: Collection[EngineName],
+    *,
+    cuda: bool,
+) -> Iterator[Option]:
+    """The options that fit if nothing else runs."""
+    found, _ = options(
+        catalogue, wanted, rig, lambda build: Missing(build, None, ()),
+        held_only=False, engines=engines, cuda=cuda,
+    )  # fmt: skip
+    wishes = {wish.model: wish for wish in wanted.wishes}
+    for option in found:
+        if fits([Seat(wishes[option.deployment.model], 1.0, option, "resident")], rig):
+            yield option
 
 
-def _needed(model: Model, build: Build, place: Place) -> int:
-    """Bytes in the place, the reserve included."""
-    deployment = Deployment(
-        model=model.id,
-        build=build.name,
-        engine="llama-server",
-        gpus=(place.gpu,) if place.gpu else (),
-        context=min(CONTEXT, model.context),
-        slots=SLOTS,
-    )
-    weights = from_catalogue(model, build)
-    predicted = footprint(deployment, model.architecture, weights)
-    return predicted.on(place.gpu or RAM) + reserve(place.memory)
+def _checkable(catalogue: Catalogue) -> Catalogue:
+    """The measured models with the builds of known revision and size, and no wishes."""
+    models = {}
+    for name, model in catalogue.models.items():
+        builds = tuple(b for b in model.builds if b.bytes is not None and b.revision is not None)
+        if builds and model.scores:
+            models[name] = replace(model, builds=builds)
+    return replace(catalogue, models=models, serve=Serve())

@@ -20,21 +20,21 @@ from server.planning.demand import demand
 from server.planning.deployment import Deployment
 from server.planning.options import options as ways
 from server.planning.placement import place
-from server.planning.places import CPU_BANDWIDTH, Place
 from server.planning.recommendation import recommend
 from server.planning.rig import rig
 from server.settings import Settings
 from server.store.layout import Missing
-from server.units import GIB, MIB
+from server.units import MIB
 
 
-def told(settings: Settings, memory: int) -> list[str]:
+def told(settings: Settings, hardware: str) -> list[str]:
     known = catalogue.load(settings)
     here = rig(imagined("cpu+64G"))
     deployment = Deployment("demo", "demo:f16", "llama-server", (), 4096, 4)
     berth = Berth("demo:f16", deployment, {"ram": 600 * MIB})
     chosen = Served((berth,), here.pools(), here, None, "the demo was asked for")
-    better = recommend(known, Place("the CPU", memory, CPU_BANDWIDTH))
+    usable = rig(imagined(hardware))
+    better = recommend(known, usable, engines=("llama-server",), cuda=True)
     return banner("http://127.0.0.1:8000/v1", chosen, better, settings)
 
 
@@ -65,12 +65,12 @@ def test_who_sees_the_demo_is_told_the_command_that_gets_a_real_model(
     monkeypatch.setenv("HOLDFAST_HOME", str(tmp_path))
     home = tmp_path if usual else tmp_path / "other"
     settings = configured.load(os.environ, home=home, system_config=Path(os.devnull))
-    program, *words = shlex.split(told(settings, 16 * GIB)[-2])
+    program, *words = shlex.split(told(settings, "cpu+16G")[-2])
     assert program.endswith("/bin/holdfast")
-    assert words == ["pull", "qwen3.5-4b:ud-q4_k_xl", *([] if usual else ["--home", str(home)])]
+    assert words == ["pull", "qwen3.5-4b:q5_k_m", *([] if usual else ["--home", str(home)])]
 
 
 def test_where_nothing_fits_no_command_is_told(tmp_path: Path) -> None:
     settings = configured.load({}, home=tmp_path, system_config=Path(os.devnull))
-    lines = told(settings, GIB)
+    lines = told(settings, "cpu+1G")
     assert "No real model of the catalogue fits this machine." in lines[-2]

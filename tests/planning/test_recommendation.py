@@ -1,44 +1,55 @@
-from __future__ import annotations
+"""What a machine without a model is told to get."""
 
-import os
-from pathlib import Path
+from __future__ import annotations
 
 import pytest
 
-from server import catalogue, settings
+from server import catalogue
+from server.catalogue import EngineName
+from server.hardware.imagined import imagined
 from server.planning.demand import READABLE
 from server.planning.parameters import active_share, parameters
-from server.planning.places import CPU_BANDWIDTH, Place
-from server.planning.recommendation import recommend, runs
-from server.units import GIB
+from server.planning.placement import place
+from server.planning.recommendation import recommend, runnable
+from server.planning.rig import rig
+from tests.planning.machines import CASES, KNOWN
+from tests.planning.test_placement import offered
 
-KNOWN = catalogue.load(
-    settings.load(os.environ, home=Path("/nonexistent"), system_config=Path("/nonexistent/x"))
-)
+LLAMA: tuple[EngineName, ...] = ("llama-server",)
+BOTH: tuple[EngineName, ...] = ("llama-server", "vllm")
 
 
 @pytest.mark.parametrize(
-    ("memory", "bandwidth", "model"),
+    ("hardware", "model"),
     [
-        (0.5, CPU_BANDWIDTH, None),
-        (4, CPU_BANDWIDTH, "qwen3.5-2b"),
-        (16, CPU_BANDWIDTH, "qwen3.5-4b"),  # the 9B would fit, but not be readable
-        (64, CPU_BANDWIDTH, "qwen3.5-35b-a3b"),  # of which a token reads a tenth
-        (8, 256e9, "qwen3.5-4b"),
-        (12, 360e9, "qwen3.5-9b"),
-        (80, 3.3e12, "qwen3.5-35b-a3b"),
+        ("cpu+1G", None),
+        ("cpu+4G", "qwen3.5-2b"),
+        ("cpu+16G", "qwen3.5-4b"),  # the 9B would fit, but not be readable
+        ("cpu+64G+16c", "qwen3.5-35b-a3b"),  # of which a token reads a tenth
+        ("3060-12G+8G", "qwen3.5-9b"),
+        ("3060-12G+32G", "qwen3.5-35b-a3b"),  # with experts in RAM
     ],
 )
-def test_the_best_model_that_fits_and_is_readable(
-    memory: float, bandwidth: float, model: str | None
-) -> None:
-    found = recommend(KNOWN, Place("here", int(memory * GIB), bandwidth))
+def test_the_best_model_that_fits_and_is_readable(hardware: str, model: str | None) -> None:
+    at = rig(imagined(hardware))
+    found = recommend(KNOWN, at, engines=LLAMA, cuda=True)
     assert (found.model.id if found else None) == model
     if found is not None:
         assert found.tokens_per_second >= READABLE
-        assert found.bytes_needed <= memory * GIB
+        assert found.bytes_needed <= sum(at.pools().values())
         assert found.build.revision is not None
         assert found.build.bytes is not None
+
+
+@pytest.mark.parametrize("hardware", ["cpu+8G", "cpu+16G", "3060-12G+32G"])
+def test_what_leads_the_plan_is_no_better(hardware: str) -> None:
+    case = next(c for c in CASES if (c.hardware, c.wanted) == (hardware, "auto"))
+    found, _ = offered(case)
+    plan = place(found, case.demand, case.rig)
+    leader = max(plan.resident, key=lambda a: a.option.capability)
+    told = recommend(KNOWN, case.rig, engines=BOTH, cuda=True)
+    assert told is not None
+    assert told.model.id == leader.wish.model
 
 
 @pytest.mark.parametrize("model", KNOWN.models.values(), ids=lambda model: model.id)
@@ -53,18 +64,21 @@ def test_the_active_share_is_what_the_models_names_say(model: catalogue.Model) -
 
 
 @pytest.mark.parametrize(
-    ("build", "memory", "expected"),
+    ("build", "hardware", "engines", "expected"),
     [
-        ("qwen3.5-0.8b:ud-q4_k_xl", [0.5], False),
-        ("qwen3.5-0.8b:ud-q4_k_xl", [4], True),
-        ("qwen3.5-0.8b:ud-q4_k_xl", [0.5, 4], True),
-        ("qwen3.5-9b:ud-q4_k_xl", [4], False),
-        ("qwen3.5-9b:bf16", [400], False),  # no engine for it yet
-        ("qwen3.5-122b-a10b:ud-q4_k_xl", [400], False),  # its bytes are not known
+        ("qwen3.5-0.8b:ud-q4_k_xl", "cpu+1G", LLAMA, False),
+        ("qwen3.5-0.8b:ud-q4_k_xl", "cpu+4G", LLAMA, True),
+        ("qwen3.5-9b:ud-q4_k_xl", "cpu+4G", LLAMA, False),
+        ("qwen3.5-27b:ud-q4_k_xl", "3060-12G+32G", LLAMA, True),  # a part of it in RAM
+        ("qwen3.5-9b:bf16", "A6000+128G", LLAMA, False),  # its engine is not there
+        ("qwen3.5-9b:bf16", "A6000+128G", BOTH, True),
+        ("qwen3.5-122b-a10b:ud-q4_k_xl", "cpu+512G", LLAMA, False),  # its bytes are not known
     ],
 )
-def test_what_a_machine_runs(build: str, memory: list[float], expected: bool) -> None:
+def test_what_a_machine_runs(
+    build: str, hardware: str, engines: tuple[EngineName, ...], expected: bool
+) -> None:
     model, found = KNOWN.resolve(build)
     assert found is not None
-    places = [Place("here", int(size * GIB), CPU_BANDWIDTH) for size in memory]
-    assert runs(model, found, places) is expected
+    runs = runnable(KNOWN, rig(imagined(hardware)), engines=engines, cuda=True)
+    assert runs(model, found) is expected

@@ -92,7 +92,7 @@ def pull(
     known = catalogue.load(settings)
     store = steps.with_flags(known.store, jobs, limit_rate, window)
     asked = Asked(tuple(names or ()), everything, format, tuple(quant or ()), fits, base, mirror)
-    selection = select(known, asked, steps.fitting(settings) if fits else steps.anything)
+    selection = select(known, asked, steps.fitting(known, settings) if fits else steps.anything)
     if selection.passed:
         typer.echo(f"Of {', '.join(selection.passed)} nothing fits what was asked for.", err=True)
     if selection.baseless:

@@ -12,14 +12,13 @@ from types import FrameType
 
 import typer
 
-from server.catalogue import Build, Model, Store
+from server.catalogue import Build, Catalogue, EngineName, Model, Store
 from server.cli.pull import report, show
-from server.engines.binary import find_llama_server
-from server.engines.devices import list_devices
-from server.errors import ConfigError, EngineMissing, HoldfastError, HubError, StoreError
+from server.engines.inventory import inventory
+from server.errors import ConfigError, HoldfastError, HubError, StoreError
 from server.hardware.probe import probe
-from server.planning.places import Place, places
-from server.planning.recommendation import runs
+from server.planning.recommendation import runnable
+from server.planning.rig import rig
 from server.settings import Settings
 from server.store.pull.order import Order
 from server.store.pull.plan import Plan
@@ -59,10 +58,11 @@ def anything(_model: Model, _build: Build) -> bool:
     return True
 
 
-def fitting(settings: Settings) -> Fits:
-    """What this machine can run, as it is now."""
-    found = _places(settings)
-    return lambda model, build: runs(model, build, found)
+def fitting(catalogue: Catalogue, settings: Settings) -> Fits:
+    """What this machine can run, as it is now; where no engine is set up, in llama-server."""
+    found = inventory(catalogue, settings, rig(probe(settings.home)))
+    usual: tuple[EngineName, ...] = ("llama-server",)
+    return runnable(catalogue, found.rig, engines=found.engines or usual, cuda=found.cuda)
 
 
 def dry_run(settings: Settings, store: Store, orders: Sequence[Order], *, json: bool) -> None:
@@ -165,15 +165,3 @@ def _ended_like_ctrl_c() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _places(settings: Settings) -> tuple[Place, ...]:
-    machine = probe(settings.home)
-    gpus = [gpu.uuid for gpu in machine.gpus]
-    listed: tuple[str, ...] = ()
-    if gpus:
-        try:
-            listed = list_devices(find_llama_server(settings).path, gpus) or ()
-        except EngineMissing:
-            listed = ()  # a GPU is of use to an engine only; `holdfast doctor` tells of it
-    return places(machine, cuda=any(device.startswith("CUDA") for device in listed))

@@ -213,13 +213,18 @@ class Book:
             self._flush_later()
 
     @property
+    def is_open(self) -> bool:
+        """Whether it can be written, as far as is known: whether clouds may be asked."""
+        return self._trouble is None
+
+    @property
     def health(self) -> Health:
         alarm = "" if self._trouble is None else self._trouble.sentence
         behind = self._balance.day - day_of(self._clock())
         if not alarm and behind > 1:
             alarm = f"the clock has gone back by {behind} days: no budget begins anew before then"
         return Health(
-            self._trouble is None, alarm, len(self._batch), self._lost, self._overruns,
+            self.is_open, alarm, len(self._batch), self._lost, self._overruns,
             self._interrupted,
         )  # fmt: skip
 

@@ -144,7 +144,9 @@ def _answer(settings: Settings, question: dict[str, Any]) -> dict[str, Any]:
 
     try:
         answer = admin.post(settings.admin_socket, "/admin/route/explain", question)
-    except EngineUnready:
+    except EngineUnready as error:
+        if isinstance(error.__cause__, TimeoutError):
+            raise
         return _planned(settings, question)
     found: dict[str, Any] = orjson.loads(answer)
     return found

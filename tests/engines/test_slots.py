@@ -137,6 +137,54 @@ async def test_a_crowding_client_makes_room_for_another() -> None:
     await cancel([*crowd, other, more])
 
 
+@pytest.mark.parametrize(
+    ("waiting", "client", "ahead"),
+    [
+        ("", "a", 0),
+        ("a", "a", 1),
+        ("aaa", "a", 3),
+        ("aaa", "b", 1),
+        ("aaabbc", "c", 2 + 2 + 1),
+        ("aaabbc", "d", 3),
+    ],
+)
+async def test_it_tells_how_many_go_before_a_client_s_next(
+    waiting: str, client: str, ahead: int
+) -> None:
+    queue = SlotQueue(1, 64)
+    requests = await arrive(queue, "x", *waiting)
+    assert queue.ahead(client) == ahead
+    newcomer = await arrive(queue, client)
+    order = (await served_order(queue, [*requests, *newcomer]))[1:]
+    assert len(order) - 1 - order[::-1].index(client) == ahead
+
+
+@pytest.mark.parametrize(
+    ("slots", "limit", "running", "waiting", "full"),
+    [
+        (1, 2, "x", "", ""),
+        (1, 2, "x", "a", ""),
+        (1, 2, "x", "aa", "a"),
+        (1, 3, "x", "aaa", "a"),
+        (1, 2, "x", "ab", "abc"),
+        (2, 0, "x", "", ""),
+        (1, 0, "x", "", "abc"),
+    ],
+)
+async def test_it_tells_whom_it_would_turn_away(
+    slots: int, limit: int, running: str, waiting: str, full: str
+) -> None:
+    queue = SlotQueue(slots, limit)
+    requests = await arrive(queue, *running, *waiting)
+    told = {client for client in "abc" if queue.full(client)}
+    assert told == set(full)
+    for client in "abc":
+        if client in told:
+            with pytest.raises(Overloaded):
+                await queue.acquire(client).__aenter__()
+    await cancel(requests)
+
+
 async def test_cancelled_in_the_pass_in_which_its_turn_comes() -> None:
     queue = SlotQueue(1, 4)
     running, waiting, third = await arrive(queue, "a", "b", "c")

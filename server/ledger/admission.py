@@ -24,30 +24,36 @@ _BUCKETS = _WINDOW + 1
 class _Window:
     """How much the last minute has seen. `now` is monotonic seconds."""
 
-    __slots__ = ("_counts", "_second", "total")
+    __slots__ = ("_counts", "_newest", "_second", "total")
 
     def __init__(self) -> None:
         self._counts = [0] * _BUCKETS
         self._second = 0
+        self._newest = 0
+        """The last second in which anything was counted."""
         self.total = 0
 
     def advance(self, now: float) -> int:
         """Forget what is older than a minute; returns the present second."""
         second = int(now)
+        if second <= self._second:
+            return self._second
         for old in range(self._second + 1, min(second, self._second + _BUCKETS) + 1):
             self.total -= self._counts[old % _BUCKETS]
             self._counts[old % _BUCKETS] = 0
-        self._second = max(self._second, second)
-        return self._second
+        self._second = second
+        return second
 
     def add(self, second: int, amount: int) -> None:
         """Count `amount` (it may be negative) in a second that is not forgotten yet."""
         if second > self._second - _BUCKETS:
             self._counts[second % _BUCKETS] += amount
             self.total += amount
+            self._newest = max(self._newest, second)
 
     def wait(self, now: float, excess: int) -> float:
-        """Seconds until `excess` less is counted than now; until it is empty, at most."""
+        """Seconds until `excess` less is counted than now; until it is empty, at most. Looks at
+        each bucket: for refusals."""
         gone = 0
         last = 0.0
         for second in range(self._second - _WINDOW, self._second + 1):
@@ -58,6 +64,10 @@ class _Window:
                 if gone >= excess:
                     return last
         return last
+
+    def reset(self, now: float) -> float:
+        """Seconds until it is empty."""
+        return self._newest + _BUCKETS - now if self.total else 0.0
 
 
 @dataclass(slots=True)
@@ -98,6 +108,9 @@ class Rates:
                     (b"x-ratelimit-reset-" + name, reset.encode()),
                 ]
         return found
+
+
+UNLIMITED_RATES = Rates(None, None)
 
 
 class Pass:
@@ -156,6 +169,8 @@ class Admission:
         """
         now = self._clock()
         limited = [(party, self._use(party, now)) for party in parties if _is_limited(party)]
+        if not limited:
+            return Pass([], 0, tokens, UNLIMITED_RATES)
         if (obstacle := _longest(limited, tokens, now)) is not None:
             raise _refusal(obstacle)
         second = int(now)
@@ -250,7 +265,7 @@ def _rates(limited: list[tuple[Party, _Use]], now: float) -> Rates:
 
 def _least(windows: Iterable[tuple[int | None, _Window]], now: float) -> Figures | None:
     figures = [
-        Figures(limit, max(0, limit - window.total), window.wait(now, window.total))
+        Figures(limit, max(0, limit - window.total), window.reset(now))
         for limit, window in windows
         if limit is not None
     ]

@@ -18,10 +18,10 @@ from tests.providers.clouds import ALL, ask
 ADDRESSES = {
     "openai": "https://api.openai.com/v1/responses",
     "anthropic": "https://api.anthropic.com/v1/messages",
-    "gemini": "https://generativelanguage.googleapis.com/v1beta/models/"
+    "gemini": "https://generativelanguage.googleapis.com/v1/models/"
     "gemini-3.5-flash:streamGenerateContent?alt=sse",
 }
-"""As the providers document them."""
+"""As the providers' own SDKs call them."""
 
 _TOOL = {
     "type": "function",

@@ -81,6 +81,9 @@ EAGER_LAYER = 250e-6
 """Seconds in the place of VLLM_GPU's `layer` without CUDA graphs: some 30 kernels, 8 us each."""
 HOST_LINK = 0.8
 """Of a slot's bytes/s, for weights that llama-server sends to the GPU in prefill."""
+WHOLE_EXPERTS = 1.2
+"""Times the prefill rate of experts where each is whole on one rank instead of cut over all: wider
+matrices (kaito#2305, a mixture of experts on two H100 under load: 1.2 times the tokens)."""
 NVLINK, PCIE = 0.7, 0.5
 """Of a link's bytes/s, for sums over all GPUs; over PCIe most cards go through RAM."""
 NVLINK_LATENCY, PCIE_LATENCY = 12e-6, 25e-6

@@ -187,7 +187,13 @@ def _vllm(a: Architecture, build: Build, rig: Rig, alike: Alike) -> Iterator[Sha
 
 
 def _ranks(a: Architecture, build: Build, rig: Rig, gpus: Group) -> Iterator[Shape]:
-    """As many of the GPUs share each layer as the model allows; over a slow bus, none as well."""
+    """As many of the GPUs share each layer as the model allows; over a slow bus, none as well.
+
+    Never with whole experts on each (expert parallelism): with so few requests at a time as plans
+    are compared by, all would wait for the one with most of the chosen experts (tests of speed.py),
+    and it takes no less memory. Nor over several machines: a rig is one, and Deployment.nodes is
+    set by hand.
+    """
     count = len(gpus)
     tensor = max(n for n in range(1, count + 1) if count % n == 0 and divides(a, build, n))
     if count // tensor <= a.full_layers:  # each stage needs a KV cache

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import log, sqrt
 from typing import Literal
 
 from server.catalogue import Architecture
@@ -184,7 +185,21 @@ def _bytes(stage: Stage, work: _Pass) -> float:
     kv = kv_bytes(a, 1, work.deployment.kv_type) * work.attended * stage.full
     state = 2 * layer_state_bytes(a) * stage.linear
     head = 0 if work.is_prefill else stage.head * (1 + work.deployment.draft_tokens) + stage.mtp
-    return stage.dense + stage.experts * touched + work.sequences * (kv + state) + head
+    experts = stage.experts * touched * _crowding(stage, work, touched)
+    return stage.dense + experts + work.sequences * (kv + state) + head
+
+
+def _crowding(stage: Stage, work: _Pass, touched: float) -> float:
+    """How many times the mean the busiest rank reads, where each expert is whole on one of them.
+
+    Of m experts that are chosen, put on n ranks at random, the fullest holds about
+    m/n + sqrt(2 m/n ln n) (Raab, Steger: Balls into bins, 1998), and no more than there are on it.
+    """
+    ranks, experts = len(stage.devices), work.architecture.experts
+    if not work.deployment.expert_parallel or ranks == 1 or experts is None:
+        return 1.0
+    mean = touched * experts / ranks
+    return min(experts / ranks, mean + sqrt(2 * mean * log(ranks))) / mean
 
 
 def _flops(stage: Stage, work: _Pass) -> float:
@@ -204,7 +219,8 @@ def _rate(stage: Stage, work: _Pass) -> float:
     rates = efficiency(work.deployment.engine, device)
     many = min(device.compute * rates.prefill, rates.ceiling)
     if work.is_prefill:
-        return many * (rates.experts if stage.expert_parameters else 1.0)
+        whole = constants.WHOLE_EXPERTS if work.deployment.expert_parallel else 1.0
+        return many * (rates.experts * whole if stage.expert_parameters else 1.0)
     few = rates.decode * (work.rig.cores if device.id == RAM_ID else device.compute)
     return min(few, many)
 

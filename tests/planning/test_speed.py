@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -12,9 +13,11 @@ from server.catalogue import Build, Model
 from server.hardware.imagined import imagined
 from server.planning.deployment import Deployment
 from server.planning.measured import Measured, Measurement
+from server.planning.parameters import drafting_share
 from server.planning.rig import RAM_ID, Rig, rig
 from server.planning.speed import Speed, roofline, speed
 from server.planning.weights import WeightMap, from_catalogue
+from server.planning.worth import seconds_per_token
 from tests.planning.machines import KNOWN
 
 GB = 1_000_000_000
@@ -301,3 +304,55 @@ def test_a_gpu_that_is_not_there() -> None:
     deployment = Deployment(model.id, build.name, "llama-server", ("GPU-7",), 4096, 1)
     with pytest.raises(KeyError):
         speed(deployment, model.architecture, weights, rig(imagined("4090+64G")))
+
+
+MIXTURES = [
+    build
+    for model in KNOWN.models.values()
+    for build in model.builds
+    if model.architecture.experts and build.engine == "vllm"
+]
+
+
+@pytest.mark.parametrize("build", MIXTURES, ids=lambda build: build.name)
+def test_whole_experts_never_make_answers_sooner(build: Build) -> None:
+    """Why the planner does not offer expert parallelism (planning/shape.py)."""
+    model = KNOWN.models[build.model]
+    weights = from_catalogue(model, build)
+    for hardware in ("8xH100-80G+2T", "8xB200+4T", "2x4090+256G"):
+        at = rig(imagined(hardware))
+        for ranks, slots in product((2, 4, 8), (1, 4, 32)):
+            gpus = tuple(gpu.id for gpu in at.gpus[:ranks])
+            if len(gpus) == ranks:
+                cut = Deployment(
+                    model.id, build.name, "vllm", gpus, 16_384, slots, tensor_parallel=ranks
+                )
+                whole = replace(cut, expert_parallel=True)
+                sooner, later = (
+                    seconds_per_token(
+                        speed(d, model.architecture, weights, at),
+                        131_072, slots, vision=True, retention=1.0,
+                    )
+                    for d in (cut, whole)
+                )  # fmt: skip
+                assert sooner < later
+
+
+def test_a_rank_with_many_chosen_experts_is_waited_for() -> None:
+    one = predicted("8xH100-80G+2T", "qwen3.5-397b-a17b:fp8", tensor_parallel=8)
+    other = predicted(
+        "8xH100-80G+2T", "qwen3.5-397b-a17b:fp8", tensor_parallel=8, expert_parallel=True
+    )
+    assert 0.5 * one.decode < other.decode < 0.95 * one.decode
+    assert one.prefill < other.prefill < 1.2 * one.prefill
+
+
+def test_a_draft_of_a_mixture_reads_only_the_experts_it_chooses() -> None:
+    model, build = KNOWN.resolve("qwen3.5-397b-a17b:fp8")
+    assert build is not None
+    share = drafting_share(model.architecture)
+    assert 0.02 < share < 0.06  # ten of 512, the attention and the shared one
+    assert drafting_share(KNOWN.models["qwen3.5-27b"].architecture) == 1.0
+    alone = predicted("8xH100-80G+2T", build.name, tensor_parallel=8)
+    ahead = predicted("8xH100-80G+2T", build.name, tensor_parallel=8, draft_tokens=1)
+    assert 1.3 < ahead.decode / alone.decode < 1.75

@@ -28,6 +28,7 @@ from server.chat.events import (
     ThinkingDetail,
     Used,
 )
+from server.chat.logprobs import read_logprobs
 from server.chat.reasoning_details import usable_detail
 from server.chat.request import ChatRequest
 from server.chat.sse_reader import SseReader
@@ -127,6 +128,8 @@ class ChunkDecoder:
 
     def _choice(self, choice: dict[str, Any]) -> Iterator[Event]:
         index = choice.get("index") or 0
+        if type(index) is not int:
+            raise TypeError("a choice has a number")
         if self._engine:
             self._trim.feed(choice)
         delta = choice.get("delta") or choice.get("message") or {}
@@ -151,7 +154,7 @@ class ChunkDecoder:
             yield from self._calls_of(index).read(part)
         logprobs = choice.get("logprobs")
         if logprobs and logprobs.get("content"):
-            yield Logprobs(logprobs["content"], index)
+            yield Logprobs(read_logprobs(logprobs["content"]), index)
         reason = choice.get("finish_reason")
         if reason:
             yield self._finished(reason, choice, index)

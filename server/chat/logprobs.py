@@ -45,6 +45,28 @@ def make_legacy(choice: dict[str, Any], top: int, offset: int) -> int:
     return offset
 
 
+def read_logprobs(entries: Any) -> list[dict[str, Any]]:
+    """Entries of a chat choice with the keys that OpenAI's have, whoever sent them.
+
+    The bytes of a token are those of its text where they are not told. Raises TypeError or
+    LookupError for what is no such list.
+    """
+    if type(entries) is not list:
+        raise TypeError("log probabilities are a list")
+    return [
+        {**_token(entry), "top_logprobs": [_token(one) for one in entry.get("top_logprobs") or ()]}
+        for entry in entries
+    ]
+
+
+def _token(entry: dict[str, Any]) -> dict[str, Any]:
+    token, logprob, raw = entry["token"], entry["logprob"], entry.get("bytes")
+    if type(token) is not str or type(logprob) not in (int, float):
+        raise TypeError("a token is a string with a number")
+    told = raw if type(raw) is list else list(token.encode())
+    return {"token": token, "logprob": logprob, "bytes": told}
+
+
 def _entries(choice: dict[str, Any]) -> list[dict[str, Any]]:
     logprobs = choice.get("logprobs")
     return (logprobs.get("content") or []) if isinstance(logprobs, dict) else []

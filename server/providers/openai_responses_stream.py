@@ -26,8 +26,9 @@ from server.chat.events import (
     ThinkingDetail,
     Used,
 )
+from server.chat.logprobs import read_logprobs
 from server.chat.sse_reader import SseReader
-from server.chat.usage import Usage, count_in
+from server.chat.usage import Usage, usage_of
 from server.errors import ProviderError
 from server.providers.openai_error import stream_failure
 from server.providers.openai_responses_body import FORMAT
@@ -102,6 +103,8 @@ class ResponsesDecoder:
     def _item_done(self, event: dict[str, Any]) -> Iterator[Event]:
         """Says what has not been said piece by piece."""
         item, place = event["item"], event["output_index"]
+        if type(place) is not int:
+            raise TypeError("an item has a number")
         kind = item["type"]
         if kind == "function_call":
             yield from self._item_added(event)
@@ -132,9 +135,9 @@ class ResponsesDecoder:
         elif part["type"] == "output_text" and (place, "text") not in self._told:
             if part["text"]:
                 self._written += len(part["text"])
-                yield Text(part["text"])
+                yield Text(_string(part["text"]))
             if part.get("logprobs"):
-                yield Logprobs([_logprob(entry) for entry in part["logprobs"]])
+                yield Logprobs(read_logprobs(part["logprobs"]))
 
     def _text(self, event: dict[str, Any]) -> Iterator[Event]:
         text = _string(event["delta"])
@@ -142,7 +145,7 @@ class ResponsesDecoder:
         self._written += len(text)
         yield Text(text)
         if event.get("logprobs"):
-            yield Logprobs([_logprob(entry) for entry in event["logprobs"]])
+            yield Logprobs(read_logprobs(event["logprobs"]))
 
     def _refusal(self, event: dict[str, Any]) -> Iterator[Event]:
         self._told.add((event["output_index"], "refusal"))
@@ -168,8 +171,9 @@ class ResponsesDecoder:
             details = response.get("incomplete_details") or {}
             reason = _INCOMPLETE.get(str(details.get("reason")), "length")
         yield Finished(reason)
-        if response.get("usage"):
-            yield Used(_usage(response["usage"]))
+        usage = _usage(response.get("usage") or {})
+        if usage is not None:
+            yield Used(usage)
         self._ended = True
         yield Ended()
 
@@ -194,26 +198,15 @@ def unreadable() -> ProviderError:
     return ProviderError("The provider sent an answer that cannot be read", next_step="Try again")
 
 
-def _usage(usage: dict[str, Any]) -> Usage:
-    read, written = usage.get("input_tokens_details"), usage.get("output_tokens_details")
-    return Usage(
-        int(usage["input_tokens"]),
-        int(usage["output_tokens"]),
-        count_in(read, "cached_tokens"),
-        count_in(read, "cache_write_tokens"),
-        count_in(written, "reasoning_tokens"),
+def _usage(usage: dict[str, Any]) -> Usage | None:
+    return usage_of(
+        {
+            "prompt_tokens": usage.get("input_tokens"),
+            "completion_tokens": usage.get("output_tokens"),
+            "prompt_tokens_details": usage.get("input_tokens_details"),
+            "completion_tokens_details": usage.get("output_tokens_details"),
+        }
     )
-
-
-def _logprob(entry: dict[str, Any]) -> dict[str, Any]:
-    """In the shape of chat completions, which also gives the bytes of a token."""
-    others = entry.get("top_logprobs") or ()
-    return {**_token(entry), "top_logprobs": [_token(one) for one in others]}
-
-
-def _token(entry: dict[str, Any]) -> dict[str, Any]:
-    token = _string(entry["token"])
-    return {"token": token, "logprob": entry["logprob"], "bytes": list(token.encode())}
 
 
 def _string(value: Any) -> str:

@@ -24,6 +24,7 @@ from server.chat.events import (
     Used,
 )
 from server.chat.fold import fold_stream
+from server.chat.logprobs import read_logprobs
 from server.chat.request import ChatRequest
 from server.chat.sse import DONE, sse_event
 from server.chat.usage import Usage
@@ -81,7 +82,7 @@ def test_it_says_what_the_engine_said(name: str) -> None:
         assert choice.text == message["content"]
         assert choice.thinking == message.get("reasoning_content", "")
         assert choice.reason == wanted["finish_reason"]
-        assert choice.logprobs == (wanted["logprobs"] or {}).get("content", [])
+        assert choice.logprobs == read_logprobs((wanted["logprobs"] or {}).get("content", []))
         assert [(one.id, one.name, one.arguments) for one in choice.calls] == [
             (one["id"], one["function"]["name"], one["function"]["arguments"])
             for one in message.get("tool_calls", [])
@@ -121,8 +122,10 @@ SAID: list[tuple[str, list[dict[str, Any]], list[Event]]] = [
     ("refusal", [chunk({"refusal": "no"})], [Refusal("no")]),
     ("several choices", [chunk({"content": "a"}, index=1), chunk({"content": "b"}, index=0)],
      [Text("a", 1), Text("b")]),
-    ("logprobs", [chunk({"content": "a"}, logprobs={"content": [{"token": "a"}]})],
-     [Text("a"), Logprobs([{"token": "a"}])]),
+    ("logprobs",
+     [chunk({"content": "é"}, logprobs={"content": [{"token": "é", "logprob": -1, "id": 7}]})],
+     [Text("é"), Logprobs(
+         [{"token": "é", "logprob": -1, "bytes": [195, 169], "top_logprobs": []}])]),
     ("a reason", [chunk({}, finish_reason="length")], [Finished("length")]),
     ("an old reason", [chunk({}, finish_reason="function_call")], [Finished("tool_calls")]),
     ("a new reason", [chunk({}, finish_reason="bored")], [Finished("stop")]),
@@ -262,6 +265,9 @@ UNREADABLE: list[bytes] = [
     b'{"choices":[{"delta":{"content":1}}]}',
     b'{"choices":[{"delta":{"content":[{}]}}]}',
     b'{"choices":[{"delta":{"tool_calls":[{"index":0}]}}]}',
+    b'{"choices":[{"index":"a","delta":{"content":"a"}}]}',
+    b'{"choices":[{"delta":{},"logprobs":{"content":5}}]}',
+    b'{"choices":[{"delta":{},"logprobs":{"content":[{"token":1,"logprob":1}]}}]}',
     b'{"choices":[{"delta":{"tool_calls":[{"index":0,"function":{"name":1}}]}}]}',
 ]
 

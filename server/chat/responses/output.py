@@ -173,7 +173,7 @@ class Output:
         if self._item is not None and self._item["content"]:
             part = self._item["content"][-1]
             top = self._request.chat.top_logprobs
-            entries = [_logprob(entry, bool(top)) for entry in event.content]
+            entries = [{**one, "top_logprobs": one["top_logprobs"][:top]} for one in event.content]
             part["logprobs"] = [*part.get("logprobs", ()), *entries]
 
     def _part_done(self) -> Iterator[Json]:
@@ -266,17 +266,6 @@ def _more(part: str) -> Json:
 def _copy(item: Item) -> Item:
     """As it is now: what is open goes on to change."""
     return {key: list(value) if type(value) is list else value for key, value in item.items()}
-
-
-def _logprob(entry: Any, alternatives: bool) -> Json:
-    others = entry.get("top_logprobs") or () if alternatives else ()
-    return {**_token(entry), "top_logprobs": [_token(one) for one in others]}
-
-
-def _token(entry: Any) -> Json:
-    raw = entry.get("bytes")
-    told = list(entry["token"].encode()) if raw is None else raw
-    return {"token": entry["token"], "logprob": entry["logprob"], "bytes": told}
 
 
 def _usage(usage: Usage) -> Json:

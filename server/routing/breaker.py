@@ -81,12 +81,12 @@ def after(
 ) -> Breaker:
     """The state after a request that ended with `outcome`. `rest`: seconds, of one that limits us.
 
-    A request that was sent before the breaker opened ends when it may: its success closes the
-    breaker, its failure does not make the pause longer.
+    A request that was sent before the breaker opened ends when it may, and changes nothing then:
+    neither does its success close the breaker, nor its failure make the pause longer.
     """
     match outcome:
         case "success":
-            return CLOSED
+            return breaker if breaker.state == "open" else CLOSED
         case "limited":
             until = now + min(max(rest, 0.0), LONGEST_REST)
             if breaker.state == "probing":  # it answers: that is all the probe was to find out

@@ -44,7 +44,7 @@ TABLE: list[tuple[Breaker, Outcome, Breaker]] = [
     (TWO, "failure", Breaker("open", 3, 130.0)),
     (TWO, "neither", TWO),
     (TWO, "limited", Breaker("closed", 2, 107.0, resting=True)),
-    (OPEN, "success", CLOSED),
+    (OPEN, "success", OPEN),
     (OPEN, "failure", replace(OPEN, failures=4)),
     (OPEN, "neither", OPEN),
     (OPEN, "limited", replace(OPEN, resting=True)),

@@ -56,9 +56,10 @@ def error_of(
     error: Mapping[str, Any], status: int | None, headers: Mapping[str, str]
 ) -> HoldfastError:
     """`error` is the object of that name; `status` is None in a stream, which began with 200."""
-    kind = error.get("type") or _TYPES.get(status or 0, "api_error")
+    kind = str(error.get("type") or _TYPES.get(status or 0, "api_error"))
     message = str(error.get("message") or "")
-    code = str((error.get("details") or {}).get("error_code") or "")
+    details = error.get("details")
+    code = str(details.get("error_code")) if isinstance(details, dict) else ""
     if kind == "rate_limit_error":
         after = whole_seconds(headers) or _until_reset(headers)
         return ProviderBusy("Anthropic limits our requests for now", retry_after=after)

@@ -51,7 +51,8 @@ def failure(status: int, headers: Mapping[str, str], body: bytes) -> HoldfastErr
 
 def error_of(error: Mapping[str, Any], headers: Mapping[str, str]) -> HoldfastError:
     """`error` is the object of that name."""
-    status = error.get("status") or _STATUSES.get(error.get("code", 0), "INTERNAL")
+    code = error.get("code")
+    status = str(error.get("status") or _STATUSES.get(code if type(code) is int else 0, "INTERNAL"))
     message = str(error.get("message") or "")
     details = list(_details(error))
     if status == "RESOURCE_EXHAUSTED":

@@ -1,0 +1,159 @@
+"""`holdfast route explain`: beside a Holdfast that answers, and without one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from server import settings
+from server.cli import app
+from server.cli.route import lines
+from server.errors import ConfigError
+from server.routing.explain import explanation
+from tests.cli.unix_server import unix_server
+from tests.routing.cases import parse
+
+ROWS = {
+    "auto": "auto small.queue=40 big.queue=50 |",
+    "local": "auto local tokens=200000 |",
+    "routed": "auto with=shadow hedge_after=2 small.load=40 big.load=50 |",
+    "private": "private task=coding images=2 wants=tools max=77 |",
+}
+
+
+def found(name: str, **more: Any) -> dict[str, Any]:
+    row = parse(ROWS[name])
+    return explanation(row.needs, row.candidates, row.router, **more)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        (
+            "auto",
+            [
+                "auto: about 1000 tokens; chat, guessed; at most 500 of answer",
+                "It would go to openai/mini: overflow: qwen3.5-4b:q4_k_m would take 40.3 s.",
+                "Policy cheapest, first token within 30.0 s.",
+                " 1. openai/mini (cloud): about $0.00104, first token in 600 ms, 90 tokens/s",
+                " 4. qwen3.5-4b:q4_k_m (local): free, first token in 40.3 s (queue 40.0 s + ",
+                "  - openai/vectors (cloud): it makes embeddings, and nothing else",
+            ],
+        ),
+        ("local", ["It would be refused: The prompt has about 200000 tokens"]),
+        (
+            "routed",
+            [
+                "by the route shadow.",
+                "qwen3.5-4b:q4_k_m would be loaded meanwhile.",
+                "A copy would go to anthropic/opus.",
+                "After 2.0 s without a token the next would be asked as well.",
+            ],
+        ),
+        (
+            "private",
+            [
+                "private: about 1000 tokens; coding; at most 77 of answer; 2 images; wants tools",
+                "Nothing of it may leave this machine: the policy is local-only.",
+            ],
+        ),
+    ],
+)
+def test_the_text(name: str, told: list[str]) -> None:
+    text = "\n".join(lines(found(name)))
+    for line in told:
+        assert line in text
+
+
+def test_what_is_not_there_is_told_once() -> None:
+    why = "acme has no key: ACME is not set"
+    absent = {"acme/a": why, "acme/b": why, "qwen3.5-27b": "it is not running"}
+    text = "\n".join(lines(found("auto", absent=absent, planned=True)))
+    assert text.count(why) == 1
+    assert "it is not running" not in text
+    assert text.startswith("No Holdfast runs for this home")
+
+
+questions: list[dict[str, Any]] = []
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """That of a Holdfast that answers every question with a row of the tables."""
+    monkeypatch.setenv("COLUMNS", "200")
+    questions.clear()
+    socket = settings.load({}, home=tmp_path).admin_socket
+    socket.parent.mkdir(parents=True, exist_ok=True)
+
+    def answer(method: str, path: str, body: bytes) -> tuple[int, bytes]:
+        assert (method, path) == ("POST", "/admin/route/explain")
+        questions.append(orjson.loads(body))
+        refused = questions[-1]["headers"].get("x-holdfast-local-only") == "true"
+        return 200, orjson.dumps(found("local" if refused else "auto"))
+
+    with unix_server(socket, answer):
+        yield tmp_path
+
+
+def run(*words: str, home: Path, **more: Any) -> Any:
+    return CliRunner().invoke(app, ["route", "explain", *words, "--home", str(home)], **more)
+
+
+def test_the_running_holdfast_is_asked(home: Path) -> None:
+    result = run("Hello", "--tokens", "12", "--header", "X-SLO-TTFT-MS=500", home=home)
+    assert result.exit_code == 0, result.output
+    assert "overflow" in result.output
+    message = {"role": "user", "content": "Hello"}
+    assert questions == [
+        {
+            "request": {"model": "auto", "messages": [message]},
+            "headers": {"x-slo-ttft-ms": "500"},
+            "prompt_tokens": 12,
+        }
+    ]
+
+
+def test_a_body_comes_from_a_file_or_standard_input(home: Path) -> None:
+    body = {"model": "coding", "messages": [{"role": "user", "content": "Hi"}]}
+    file = home / "body.json"
+    file.write_bytes(orjson.dumps(body))
+    run("--request", str(file), "--task", "coding", home=home)
+    run("--request", "-", "--model", "auto", home=home, input=orjson.dumps(body))
+    assert questions[0] == {"request": body, "headers": {"x-task-type": "coding"}}
+    assert questions[1]["request"]["model"] == "auto"
+
+
+def test_json_and_the_exit_code_of_a_refusal(home: Path) -> None:
+    result = run("Hello", "--json", "--header", "x-holdfast-local-only=true", home=home)
+    assert result.exit_code == 2
+    assert orjson.loads(result.stdout)["error"]["code"] == "context_length_exceeded"
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ([], "there is no request"),
+        (["Hello", "--request", "x.json"], "one too many"),
+        (["--request", "/nonexistent/x.json"], "cannot be read"),
+        (["Hello", "--header", "novalue"], "is not NAME=VALUE"),
+    ],
+)
+def test_mistakes_are_told(home: Path, words: list[str], told: str) -> None:
+    result = run(*words, home=home)
+    assert isinstance(result.exception, ConfigError)
+    assert told in result.exception.sentence
+    assert not questions
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '"x"'])
+def test_what_is_no_body_is_told(home: Path, text: str) -> None:
+    file = home / "body.json"
+    file.write_text(text)
+    result = run("--request", str(file), home=home)
+    assert isinstance(result.exception, ConfigError)
+    assert "body.json" in result.exception.sentence

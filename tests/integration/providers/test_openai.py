@@ -7,27 +7,14 @@ of either protocol, and the answer encoded for it again.
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import httpx2
 import openai
-import orjson
 import pytest
 
 from server.chat.answer import answer_of
-from server.chat.chunk_encoder import ChunkEncoder, completion
-from server.chat.embeddings import parse_embedding
-from server.chat.events import Ended
-from server.chat.relay import Encoder
-from server.chat.request import ChatRequest, parse_chat
-from server.chat.responses import (
-    Kept,
-    ResponsesEncoder,
-    parse_response,
-    whole_response,
-)
+from server.chat.request import ChatRequest
 from server.errors import (
     ContextExceeded,
     HoldfastError,
@@ -37,11 +24,11 @@ from server.errors import (
     RequestError,
 )
 from server.providers import PROTOCOLS
-from server.providers.openai_embeddings import decode_embedding, encode_embedding
 from server.providers.provider import CloudProtocol
 from tests.fakes.cloud_running import FakeCloud, running_cloud
 from tests.fakes.faults import PLACES
 from tests.integration.providers.calling import answered, events_of, message_of
+from tests.integration.providers.translator import Translator
 from tests.providers.clouds import (
     MODEL,
     ask,
@@ -286,63 +273,6 @@ def test_an_answer_that_ends_too_early_is_never_whole(
 ) -> None:
     request = ask(user(f"#fake long 20\n#fake fault short at={place}"))
     assert not answer_of(events_of(cloud, protocol, request, MODEL)).ended
-
-
-class Translator(httpx2.BaseTransport):
-    """Stands where Holdfast does: the SDK on one side, a protocol of a cloud's on the other."""
-
-    def __init__(self, cloud: FakeCloud, protocol: CloudProtocol) -> None:
-        self._cloud = cloud
-        self._protocol = protocol
-        self._kept = Kept()
-        self._ids = itertools.count()
-
-    def handle_request(self, request: httpx2.Request) -> httpx2.Response:
-        body = orjson.loads(request.read())
-        path = request.url.path
-        answer: Callable[[Any], bytes] = {
-            "/v1/chat/completions": self._chat,
-            "/v1/responses": self._response,
-            "/v1/embeddings": self._embedding,
-        }[path]
-        try:
-            content = answer(body)
-        except HoldfastError as error:
-            return httpx2.Response(error.status, json=error.openai_body())
-        kind = "text/event-stream" if body.get("stream") else "application/json"
-        return httpx2.Response(200, content=content, headers={"content-type": kind})
-
-    def _chat(self, body: Any) -> bytes:
-        request = parse_chat(body)
-        if not request.stream:
-            answer = answered(self._cloud, self._protocol, request, MODEL)
-            return completion(answer, request, CREATED)
-        return self._relayed(request, ChunkEncoder(request, CREATED))
-
-    def _response(self, body: Any) -> bytes:
-        request = parse_response(body, lambda one: self._kept.recall(one, "me", 0.0))
-        identifier = f"resp_{next(self._ids)}"
-        if request.chat.stream:
-            encoder = ResponsesEncoder(request, identifier, CREATED)
-            written = self._relayed(request.chat, encoder)
-            self._kept.keep(identifier, "me", [*request.items, *encoder.items], 0.0)
-            return written
-        events = events_of(self._cloud, self._protocol, request.chat, MODEL)
-        whole = whole_response(events, request, identifier, CREATED)
-        self._kept.keep(identifier, "me", [*request.items, *whole["output"]], 0.0)
-        return orjson.dumps(whole)
-
-    def _relayed(self, request: ChatRequest, encoder: Encoder) -> bytes:
-        events = list(events_of(self._cloud, self._protocol, request, MODEL))
-        assert isinstance(events[-1], Ended)
-        return b"".join([encoder.feed([event]) for event in events])
-
-    def _embedding(self, body: Any) -> bytes:
-        request = parse_embedding(body)
-        call = encode_embedding(request, MODEL)
-        headers = {"content-type": "application/json", **self._protocol.authentication("key")}
-        response = httpx2.post(self._cloud.url + call.path, content=call.body, headers=headers)
-        return decode_embedding(response.content, request).body
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from server.chat.anthropic.encoder import PING, MessagesEncoder, WholeMessage
+from server.chat.anthropic.models import model_fields, page_fields
 from server.chat.anthropic.request import count_answer, parse_count, parse_message
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "MessagesEncoder",
     "WholeMessage",
     "count_answer",
+    "model_fields",
+    "page_fields",
     "parse_count",
     "parse_message",
 ]

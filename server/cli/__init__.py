@@ -21,6 +21,7 @@ from server.cli.mirror import mirror
 from server.cli.plan import plan
 from server.cli.ps import ps
 from server.cli.pull import pull
+from server.cli.reload import reload
 from server.cli.route import route
 from server.cli.serve import serve
 from server.cli.store import store
@@ -55,7 +56,7 @@ def _verb(function: Callable[..., Any], name: str | None = None) -> None:
     app.command(name or function.__name__)(function)
 
 
-for _function in (serve, doctor, plan, ps, load, unload, pull, verify):
+for _function in (serve, doctor, plan, ps, load, unload, reload, pull, verify):
     _verb(_function)
 _verb(check_config, "check-config")
 app.add_typer(keys, name="keys")

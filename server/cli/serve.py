@@ -66,9 +66,7 @@ async def _serve(
     import logging
 
     from server import catalogue
-    from server.engines.inventory import inventory
-    from server.engines.provision import Provision
-    from server.engines.served import replanning, served
+    from server.engines.outfit import Outfitter
     from server.hardware.probe import probe
     from server.node import Node
     from server.planning.recommendation import recommend
@@ -76,18 +74,24 @@ async def _serve(
 
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("holdfast").setLevel(logging.INFO)
-    known = _with_flags(catalogue.load(settings), models, host, port)
+
+    def load() -> Catalogue:
+        return _with_flags(catalogue.load(settings), models, host, port)
+
+    outfitter = Outfitter(settings, load, demo=demo)
     machine = await asyncio.to_thread(probe, settings.home)
-    found = await asyncio.to_thread(inventory, known, settings, rig(machine))
-    chosen = await asyncio.to_thread(served, known, found, demo=demo)
-    provision = Provision(settings, known, found.programs, found.rig, found.look)
-    yard = provision.yard(replanning(known, found) if chosen.plan else None)
-    node = Node(settings, known, yard, chosen.berths, chosen.capacity, found.look)
+    outfit = outfitter.adopt(await asyncio.to_thread(outfitter.prepare, rig(machine)))
+    chosen = outfit.served
+    yard = outfitter.yard()
+    node = Node(
+        settings, outfit.catalogue, yard, chosen.berths, chosen.capacity, outfit.look, outfitter
+    )
 
     def announce(url: str) -> None:
         better = None
         if chosen.plan is None:
-            better = recommend(known, found.rig, engines=found.engines, cuda=found.cuda)
+            found = outfit.found
+            better = recommend(outfit.catalogue, found.rig, engines=found.engines, cuda=found.cuda)
         for line in banner(url, chosen, better, settings):
             print(line, file=sys.stderr, flush=True)
 

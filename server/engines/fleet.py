@@ -27,6 +27,7 @@ from server.engines.tenure import Tenure
 from server.engines.transition import stays_wanted, transition
 from server.engines.yard import Yard
 from server.errors import DoesNotFit, EngineError, EngineUnready, HoldfastError, ModelNotFound
+from server.planning.deployment import Deployment
 from server.planning.rig import Rig
 
 log = logging.getLogger("holdfast")
@@ -87,6 +88,11 @@ class Fleet:
         return transition(
             self._roster.under(berths), self._capacity if capacity is None else capacity
         )
+
+    def running(self) -> tuple[Deployment, ...]:
+        """What serves now, as it was launched."""
+        members = self.members.values()
+        return tuple(m.berth.deployment for m in members if m.engine.state is State.READY)
 
     async def look(self) -> Rig:
         """What the machine has now for engines. Raises EngineError where nobody can tell."""
@@ -267,11 +273,9 @@ class Fleet:
         lost = self._surveyor.lost()
         if lost and self._yard.replan is not None:
             log.error("%s cannot be used any more: planning without", " and ".join(lost))
-            running = tuple(
-                m.berth.deployment for m in self.members.values() if m.engine.state is State.READY
-            )
             try:
-                self.apply(await asyncio.to_thread(self._yard.replan, rig, running), rig.pools())
+                plan = await asyncio.to_thread(self._yard.replan, rig, self.running())
+                self.apply(plan, rig.pools())
             except HoldfastError as error:
                 log.error("no plan without it: %s", error.sentence)
         self._call()

@@ -37,9 +37,16 @@ class Served:
     """Why these, in words for people."""
 
 
-def served(catalogue: Catalogue, found: Inventory, *, demo: bool = False) -> Served:
+def served(
+    catalogue: Catalogue,
+    found: Inventory,
+    *,
+    demo: bool = False,
+    running: tuple[Deployment, ...] = (),
+) -> Served:
     """What `[serve]` asks for, in the best plan; without a wish, the best of what the store holds;
-    with nothing held, or with `demo`, the embedded demo.
+    with nothing held, or with `demo`, the embedded demo. What is `running` stays where it is where
+    nothing is lost by that.
 
     Raises ModelNotFound for an unknown name, StoreError for weights that are not in the store,
     EngineMissing, ConfigError for wishes that contradict each other, and DoesNotFit with the bytes
@@ -56,7 +63,7 @@ def served(catalogue: Catalogue, found: Inventory, *, demo: bool = False) -> Ser
     for wish in () if wanted.auto else wanted.wishes:
         _check_held(catalogue, found, wish)
     found.check_engines(catalogue, wanted)
-    plan = _planned(catalogue, wanted, found)
+    plan = _planned(catalogue, wanted, found, running)
     if not plan.assignments:
         names = ", ".join(held)
         return _demo(catalogue, found, f"none of the builds in the store fits: {names}")

@@ -153,6 +153,11 @@ class Candidates:
         prefixes = Prefixes(_CLOUD_PROMPTS, float("inf"), _CLOUD_KEPT)
         return _Cloud(what, model, observer, prefixes if known is None else known.prefixes)
 
+    def everything(self) -> Iterator[Candidate]:
+        """All of them, as they were when one was last asked for."""
+        yield from (one.what for one in self._local.values())
+        yield from (one.what for one in self._clouds.values())
+
     # ---- As it is now ----
 
     def of(self, needs: Needs) -> tuple[Candidate, ...]:

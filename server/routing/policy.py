@@ -23,6 +23,9 @@ from server.units import format_duration
 
 Staged = list[tuple[Candidate, Stage]]
 _PARTS = 65_537
+_NEAR = 3
+"""Times its context, up to which an engine is asked whether a prompt fits: it counts exactly, and
+nothing is lost but a moment."""
 
 
 def decide(
@@ -67,7 +70,7 @@ def decide(
     prompt = [c for c in canary if not order.late(c)]
     attempts = _once((*prompt, *ranked, *after))
     if not attempts:
-        attempts = tuple(c for c, step in staged if step is Stage.DOWN and c.side == "local")
+        attempts = tuple(c for c, step in staged if _hopeful(needs, c, step))
         if not attempts or any(step is Stage.FULL for _, step in staged):
             raise refusal(case, staged, router.breaker_pause)
     load = _to_load(attempts[0], ranked, canary, order) if router.bridge else None
@@ -92,6 +95,15 @@ def stages(case: Case, candidates: Sequence[Candidate]) -> Staged:
     """How far each candidate gets."""
     stage = Constraints(case).stage
     return [(c, stage(c)) for c in candidates]
+
+
+def _hopeful(needs: Needs, c: Candidate, step: Stage) -> bool:
+    """Whether a local candidate is asked though it does not fit, since there is nothing else: one
+    that is down may be up again, and what a prompt comes to an engine knows better than we do."""
+    if c.side != "local":
+        return False
+    near = (c.prompt_tokens or needs.prompt_tokens) < _NEAR * c.context
+    return step is Stage.DOWN or (step is Stage.CONTEXT and near)
 
 
 def _lowered(case: Case, staged: Staged) -> tuple[Case, Staged]:

@@ -101,9 +101,9 @@ def _cannot(case: Case, furthest: Stage, last: Sequence[Candidate], told: str) -
     if furthest is Stage.CONTEXT:
         tokens = min(c.prompt_tokens or needs.prompt_tokens for c in last)
         return ContextExceeded(
-            f"the prompt has about {tokens} tokens, and the largest context that may be used "
-            f"has {max(c.context for c in last)}",
-            why=told,
+            # In the words that OpenAI's clients look for.
+            f"This model's maximum context length is {max(c.context for c in last)} tokens",
+            why=f"the prompt has about {tokens}; {told}",
             next_step="Send less, or let it go to a model with a larger context",
             param="messages",
         )

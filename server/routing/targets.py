@@ -40,8 +40,9 @@ class Targets:
         self._by_name: dict[str, Target] = {}
         self.serve(targets)
 
-    def serve(self, targets: Sequence[Target]) -> None:
-        """Serve `targets` from now on, and nothing else."""
+    def serve(self, targets: Sequence[Target], catalogue: Catalogue | None = None) -> None:
+        """Serve `targets` from now on, and nothing else; of `catalogue` where that has changed."""
+        self._catalogue = catalogue or self._catalogue
         self._by_name = {}
         for target in targets:
             self._by_name.setdefault(target.model.id, target)

@@ -29,6 +29,8 @@ MESSAGE = 5.0
 """Tokens around each message: its role, its beginning and its end."""
 _TOOLS = 150.0
 """Tokens with which a template explains that there are tools."""
+_LARGEST = 4096.0
+"""Tokens of the largest picture: llama.cpp shrinks what would have more."""
 _PICTURE = 1000.0
 """Tokens of a picture whose size nobody knows."""
 
@@ -95,7 +97,7 @@ def raised(tokens: float) -> int:
 def _picture_tokens(part: Mapping[str, Any]) -> float:
     image = part.get("image_url")
     seen = pixels(image["url"]) if image else None
-    return _PICTURE if seen is None else max(4.0, seen / PIXELS)
+    return _PICTURE if seen is None else min(_LARGEST, max(4.0, seen / PIXELS))
 
 
 def _counted(text: str) -> float:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import asdict
 from typing import Any
 
 import orjson
 
+from server.catalogue.changes import Change
 from server.chat import parse_json
 from server.chat.sse import sse_event
 from server.engines.fleet import Fleet
@@ -23,6 +24,10 @@ from server.engines.member import Member
 from server.engines.planned import planned_berths
 from server.engines.program import Reserved
 from server.errors import RequestError
+from server.metrics import CONTENT_TYPE
+from server.routing.explain import read_question
+from server.routing.router import Router
+from server.web.auth import Client
 from server.web.exchange import Exchange
 
 _BODY = 4 * 1024**2
@@ -39,11 +44,22 @@ async def livez(exchange: Exchange) -> None:
 
 
 class Admin:
-    """`serving` tells whether new requests are still taken."""
+    """`serving` tells whether new requests are still taken; `reload` reads the
+    configuration, `metrics` renders what is counted."""
 
-    def __init__(self, fleet: Fleet, serving: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        fleet: Fleet,
+        serving: Callable[[], bool],
+        reload: Callable[[], Awaitable[Sequence[Change]]],
+        metrics: Callable[[], bytes],
+        router: Router,
+    ) -> None:
         self._fleet = fleet
         self._serving = serving
+        self._reload = reload
+        self._metrics = metrics
+        self._router = router
 
     async def readyz(self, exchange: Exchange) -> None:
         """GET /readyz: 200 once every engine that is to run is ready, 503 before that, when one
@@ -55,6 +71,11 @@ class Admin:
             "engines": {member.name: member.engine.state.value for member in members},
         }
         await exchange.answer_json(body, 200 if ready else 503)
+
+    async def metrics(self, exchange: Exchange, client: Client) -> None:
+        """GET /metrics, in Prometheus' text format."""
+        kind = (b"content-type", CONTENT_TYPE.encode())
+        await exchange.answer(200, self._metrics(), kind=kind)
 
     async def ps(self, exchange: Exchange) -> None:
         """GET /admin/ps, on the admin socket: every engine, what it holds and does."""
@@ -70,6 +91,17 @@ class Admin:
         """POST /admin/unload {"model": name}: answers when what ran has finished and it is gone."""
         member = self._fleet.get(await _name(exchange))
         await _follow(exchange, self._fleet.unload(member.name), lambda: _unloading(member))
+
+    async def reload(self, exchange: Exchange) -> None:
+        """POST /admin/reload: read the configuration again, all or nothing; what has changed."""
+        found = await self._reload()
+        told = [asdict(change) | {"sentence": change.sentence} for change in found]
+        await exchange.answer_json({"changes": told})
+
+    async def explain(self, exchange: Exchange) -> None:
+        """POST /admin/route/explain: where a request would go, and why; see routing/explain.py."""
+        question = read_question(parse_json(await exchange.body(_BODY)))
+        await exchange.answer_json(self._router.explain(question))
 
     async def apply(self, exchange: Exchange) -> None:
         """POST /admin/plan/apply with a plan: have it run. Answers with the actions that this

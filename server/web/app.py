@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from server.errors import EngineUnready, HoldfastError, MethodNotAllowed, NotFound
 from server.ledger.keys import KeyBook
 from server.web.admin import Admin, livez
+from server.web.anthropic import Anthropic
 from server.web.auth import Client, authenticate
 from server.web.exchange import ErrorForm, Exchange, Receive, Scope, Send, openai_form
 from server.web.mirror import Mirror, hub_form
@@ -57,7 +58,7 @@ class Routes:
     """On the admin socket."""
 
 
-def node_routes(openai: OpenAI, admin: Admin, mirror: Mirror) -> Routes:
+def node_routes(openai: OpenAI, anthropic: Anthropic, admin: Admin, mirror: Mirror) -> Routes:
     """What a whole Holdfast answers."""
     return Routes(
         open={"/livez": {"GET": livez}, "/readyz": {"GET": admin.readyz}},
@@ -65,6 +66,10 @@ def node_routes(openai: OpenAI, admin: Admin, mirror: Mirror) -> Routes:
             "/v1/models": {"GET": openai.models},
             "/v1/chat/completions": {"POST": openai.chat_completions},
             "/v1/completions": {"POST": openai.completions},
+            "/v1/responses": {"POST": openai.responses},
+            "/v1/messages": {"POST": anthropic.messages},
+            "/v1/messages/count_tokens": {"POST": anthropic.count_tokens},
+            "/metrics": {"GET": admin.metrics},
         },
         below={"/v1/models/": Branch({"GET": openai.model}), PREFIX: _hub(mirror)},
         owner={
@@ -72,6 +77,8 @@ def node_routes(openai: OpenAI, admin: Admin, mirror: Mirror) -> Routes:
             "/admin/load": {"POST": admin.load},
             "/admin/unload": {"POST": admin.unload},
             "/admin/plan/apply": {"POST": admin.apply},
+            "/admin/reload": {"POST": admin.reload},
+            "/admin/route/explain": {"POST": admin.explain},
         },
     )
 

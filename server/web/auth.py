@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from server.errors import Forbidden, Unauthorized
-from server.ledger.keys import KeyBook
+from server.ledger.keys import Key, KeyBook
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -23,6 +23,7 @@ class Client:
     what queues share out slots by."""
 
     id: str
+    key: Key | None = None
 
 
 def authenticate(
@@ -55,7 +56,7 @@ def authenticate(
             "the API key is not known here, or was revoked",
             next_step="`holdfast keys list` shows the live ones",
         )
-    return Client(key.id)
+    return Client(key.id, key)
 
 
 def _presented(headers: dict[bytes, bytes], basic: bool) -> str | None:

@@ -31,7 +31,7 @@ class Endpoint:
 
     def __init__(self, app: App, drain_timeout: float) -> None:
         self._app = app
-        self._drain_timeout = drain_timeout
+        self.drain_timeout = drain_timeout
         self.stopping = asyncio.Event()
         """Set by SIGINT and SIGTERM, and by whoever wants an end."""
 
@@ -61,7 +61,7 @@ class Endpoint:
         """Give running requests their time, then tell the rest that it is over."""
         if self._app.active:
             log.info("stopping once %d requests are answered", self._app.active)
-        await _first(self._app.idle(), hurried.wait(), patience=self._drain_timeout)
+        await _first(self._app.idle(), hurried.wait(), patience=self.drain_timeout)
         self._app.abort_all(shutting_down())
         await _first(self._app.idle(), patience=_ABORT_GRACE)
 

@@ -56,6 +56,8 @@ class Exchange:
         self.disconnected = False
         self.form: ErrorForm = openai_form
         """How an error is told before the answer has begun."""
+        self.broken: Callable[[HoldfastError], bytes] = sse_error
+        """How it is told after that."""
         self.abort_reason: HoldfastError | None = None
         """Why the server itself cancelled this exchange, if it did."""
         self.sending_since: float | None = None
@@ -105,15 +107,17 @@ class Exchange:
         self.disconnected = True
         task.cancel()
 
-    async def answer(self, status: int, body: bytes, headers: Iterable[Header] = ()) -> None:
-        """Send a whole answer of type application/json."""
+    async def answer(
+        self, status: int, body: bytes, headers: Iterable[Header] = (), kind: Header = _JSON
+    ) -> None:
+        """Send a whole answer, of type application/json unless `kind` says otherwise."""
         self.started = True
         length = (b"content-length", str(len(body)).encode())
         await self._send(
             {
                 "type": "http.response.start",
                 "status": status,
-                "headers": [_JSON, length, *self.answer_headers, *headers],
+                "headers": [kind, length, *self.answer_headers, *headers],
             }
         )
         await self._send({"type": "http.response.body", "body": body})
@@ -194,7 +198,7 @@ class Exchange:
         if self.disconnected:
             return
         if self.started:
-            await self.write(sse_error(error))
+            await self.write(self.broken(error))
             await self.end_stream()
             return
         body, headers = self.form(error)

@@ -128,7 +128,9 @@ def test_whatever_is_tried_meets_the_hard_constraints(
         assert not needs.images or c.image
         assert needs.features <= c.features
         assert c.embeddings == (needs.endpoint == "embeddings")
-        assert (c.prompt_tokens or needs.prompt_tokens) * SLACK <= c.context
+        tokens = c.prompt_tokens or needs.prompt_tokens
+        # An engine counts exactly, and is asked before a prompt is refused by an estimate.
+        assert tokens * SLACK <= c.context or (c.side == "local" and tokens < 3 * c.context)
         if c.side == "cloud":
             assert not found.local_only
             assert not needs.max_tokens or needs.max_tokens <= c.max_output

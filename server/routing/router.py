@@ -1,0 +1,240 @@
+"""The router: one for each Holdfast. It knows what there is, decides, and has it done.
+
+What it works with is made anew when the configuration is read again, or when the fleet serves other
+builds; what it has learnt stays, and requests under way go on with what they began with.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from server.catalogue import Catalogue
+from server.catalogue.capability import capability, reaches
+from server.catalogue.cloud import CloudModel
+from server.catalogue.router import Alias
+from server.ledger.account import Account, account_of, shadow_account
+from server.ledger.admission import Admission, Pass
+from server.ledger.book import Book
+from server.ledger.entry import Entry
+from server.ledger.keys import Key
+from server.providers import PROTOCOLS
+from server.providers.egress import Egress
+from server.providers.secrets import Keyring
+from server.routing.attempt import Patience
+from server.routing.breaker import Breakers, Rule
+from server.routing.candidates import Candidates
+from server.routing.decision import Decision
+from server.routing.dispatch import Delivery, Dispatch
+from server.routing.explain import Question, explanation
+from server.routing.leg import Job, RelayFor, Request
+from server.routing.match import draw_of, rank
+from server.routing.means import Means
+from server.routing.needs import Caller, Endpoint, Needs, needs_of
+from server.routing.observe import Expected
+from server.routing.policy import decide
+from server.routing.retry import RetryBudget
+from server.routing.targets import Target
+
+
+class Asker(Protocol):
+    """Whom a request is done for."""
+
+    @property
+    def id(self) -> str:
+        """A key's id, or the address it came from where none is needed."""
+        ...
+
+    @property
+    def key(self) -> Key | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A request that was decided on."""
+
+    needs: Needs
+    decision: Decision
+    account: Account
+
+
+class Router:
+    """`book`, `keyring` and `tell` outlive every configuration. Belongs to one event loop.
+
+    `tell` hears of each entry that the ledger gets.
+    """
+
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        book: Book,
+        keyring: Keyring,
+        tell: Callable[[Entry], None],
+        *,
+        expected: Callable[[], Mapping[str, Expected]] = dict,
+    ) -> None:
+        self.book = book
+        self.admission = Admission()
+        self.breakers = Breakers(Rule())
+        self.candidates = Candidates(self.breakers)
+        self._keyring = keyring
+        self._tell = tell
+        self._expected = expected
+        self._egress = Egress(keyring.key_of)
+        self._catalogue = catalogue
+        self._targets: Sequence[Target] = ()
+        self._capable: dict[str, tuple[CloudModel, ...]] = {}
+        """By task, the clouds that are up to it."""
+        self._dispatch = Dispatch(self._means())
+        self.serve(())
+
+    @property
+    def catalogue(self) -> Catalogue:
+        return self._catalogue
+
+    def configure(self, catalogue: Catalogue) -> None:
+        """Go by `catalogue` from now on."""
+        self._catalogue = catalogue
+        self._capable = {}
+        self._dispatch.means = self._means()
+        self.serve(self._targets)
+
+    def serve(self, targets: Sequence[Target]) -> None:
+        """Choose among `targets` and the clouds from now on."""
+        self._targets = targets
+        self.candidates.serve(
+            self._catalogue, targets, expected=self._expected(), keyless=self.keyless()
+        )
+
+    def keyless(self) -> dict[str, str]:
+        """The providers that cannot be asked for want of a key, and why."""
+        found = {}
+        for provider in self._catalogue.providers.values():
+            if (absence := self._keyring.absence(provider)) is not None:
+                found[provider.id] = f"{provider.id} has no key: {absence.why}"
+        return found
+
+    def clouds(self) -> list[CloudModel]:
+        """Those that can be asked."""
+        if not self._catalogue.router.cloud:
+            return []
+        found = (one.target for one in self.candidates.everything() if one.side == "cloud")
+        return [model for model in found if isinstance(model, CloudModel)]
+
+    def aliases(self) -> list[Alias]:
+        """Those that stand for something that there is."""
+        cloud = self._catalogue.router.cloud
+        there = [c for c in self.candidates.everything() if cloud or c.side == "local"]
+        return [
+            alias
+            for alias in self._catalogue.router.aliases.values()
+            if any(rank(alias.candidates, c.name, c.side) >= 0 for c in there)
+        ]
+
+    def account(self, asker: Asker) -> Account:
+        return account_of(asker.id, asker.key, self._catalogue.router)
+
+    def admit(self, account: Account, tokens: int) -> Pass:
+        """The request's place among those of its key, its team and all. Raises RateLimited."""
+        return self.admission.admit(account.parties, tokens)
+
+    def needs(
+        self, request: Request, endpoint: Endpoint, headers: Mapping[bytes, bytes], asker: Asker
+    ) -> Needs:
+        """Raises RequestError for a header that is malformed, and for an unknown task."""
+        now = datetime.datetime.now()
+        router = self._catalogue.router
+        return needs_of(request, endpoint, headers, _caller(asker), router, now)
+
+    def decide(self, needs: Needs, account: Account, request_id: str) -> Course:
+        """Raises what `policy.decide` does."""
+        router = self._catalogue.router
+        decision = decide(
+            needs,
+            self.candidates.of(needs),
+            router,
+            spare=self.book.left(account),
+            draw=draw_of(needs.session or request_id),
+            absent=self.candidates.absent,
+        )
+        return Course(needs, decision, account)
+
+    def explain(self, question: Question) -> dict[str, Any]:
+        """Where a request would go, and why. Raises RequestError."""
+        router = self._catalogue.router
+        now = datetime.datetime.now()
+        needs = question.needs(router, now)
+        there = self.candidates.of(needs)
+        return explanation(needs, there, router, absent=self.candidates.absent)
+
+    def deliver(
+        self, course: Course, request: Request, request_id: str, relay_for: RelayFor
+    ) -> Delivery:
+        """The answer: a context, see dispatch.py."""
+        router, decision = self._catalogue.router, course.decision
+        shadowed = next((one for one in router.routes if one.id == decision.route), None)
+        job = Job(
+            request=request,
+            needs=course.needs,
+            decision=decision,
+            account=course.account,
+            request_id=request_id,
+            relay_for=relay_for,
+            capable=self._could(course.needs),
+            shadow_account=None if shadowed is None else shadow_account(shadowed, router),
+        )
+        return self._dispatch.deliver(job)
+
+    async def close(self) -> None:
+        """End what goes on without a client, and the connections to clouds."""
+        await self._dispatch.close()
+        await self._egress.close()
+
+    def _could(self, needs: Needs) -> Sequence[CloudModel]:
+        """The clouds that could do what is asked, whether they may or not."""
+        if needs.task not in self._capable:
+            self._capable[needs.task] = self._up_to(needs.task)
+        return [
+            model
+            for model in self._capable[needs.task]
+            if needs.features <= model.features and (model.image or not needs.images)
+        ]
+
+    def _up_to(self, task_name: str) -> tuple[CloudModel, ...]:
+        task = self._catalogue.router.tasks.get(task_name)
+        chats = [model for model in self._catalogue.clouds.values() if not model.embeddings]
+        if task is None:
+            return tuple(chats)
+        known = [(model, capability(model.scores, task)) for model in chats]
+        return tuple(m for m, found in known if reaches(found, task.floor, named=False))
+
+    def _means(self) -> Means:
+        serve, router = self._catalogue.serve, self._catalogue.router
+        self.breakers.rule = Rule(router.breaker_failures, router.breaker_pause)
+        return Means(
+            router=router,
+            providers=self._catalogue.providers,
+            protocols=PROTOCOLS,
+            egress=self._egress,
+            book=self.book,
+            breakers=self.breakers,
+            budget=RetryBudget(router.retry_budget),
+            admission=self.admission,
+            patience=Patience(
+                serve.queue_timeout,
+                serve.load_timeout,
+                router.first_token_timeout,
+                router.token_timeout,
+            ),
+            begin=self.candidates.begin,
+            tell=self._tell,
+        )
+
+
+def _caller(asker: Asker) -> Caller:
+    key = asker.key
+    if key is None:
+        return Caller(asker.id)
+    return Caller(asker.id, key.team, key.local_only, key.models)

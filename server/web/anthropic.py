@@ -1,0 +1,32 @@
+"""The endpoints in Anthropic's shape: messages, and the count of their tokens."""
+
+from __future__ import annotations
+
+from server.chat import parse_json
+from server.chat.anthropic import count_answer, parse_count
+from server.routing.router import Router
+from server.web.auth import Client
+from server.web.dialect import Messages
+from server.web.exchange import Exchange
+from server.web.inference import Inference
+
+
+class Anthropic:
+    def __init__(self, inference: Inference, router: Router) -> None:
+        self._inference = inference
+        self._router = router
+
+    async def messages(self, exchange: Exchange, client: Client) -> None:
+        """POST /v1/messages"""
+        await self._inference.answer(exchange, client, Messages)
+
+    async def count_tokens(self, exchange: Exchange, client: Client) -> None:
+        """POST /v1/messages/count_tokens: as whoever would answer counts, by what it counted of
+        earlier prompts; an estimate, a little from above."""
+        exchange.form = Messages.form(exchange.request_id.decode())
+        request = parse_count(parse_json(await exchange.body(self._inference.bounds.body)))
+        needs = self._router.needs(request, "messages", exchange.headers, client)
+        account = self._router.account(client)
+        course = self._router.decide(needs, account, exchange.request_id.decode())
+        first = course.decision.attempts[0]
+        await exchange.answer(200, count_answer(first.prompt_tokens or needs.prompt_tokens))

@@ -1,0 +1,235 @@
+"""The ways in which clients speak: how their requests are read, and their answers written.
+
+An engine's own way is OpenAI's chat and completions: between the two, answers are passed on
+(`chat.StreamFilter`, `chat.finish_reply`). All else goes by way of events (`chat/events.py`).
+"""
+
+from __future__ import annotations
+
+import abc
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Protocol
+
+import orjson
+
+from server.chat import (
+    ChatRequest,
+    StreamFilter,
+    parse_chat,
+    parse_completion,
+    sse_error,
+)
+from server.chat.answer import Answer
+from server.chat.anthropic import MessagesEncoder, WholeMessage, parse_message
+from server.chat.chunk_decoder import ChunkDecoder
+from server.chat.chunk_encoder import ChunkEncoder, completion
+from server.chat.events import Event
+from server.chat.relay import Decoder, Encoder, Relay, Translation
+from server.chat.responses import Kept, ResponsesEncoder, parse_response, whole_response
+from server.errors import HoldfastError
+from server.routing.leg import Request
+from server.routing.needs import Endpoint
+from server.web.exchange import ErrorForm, Header, openai_form
+from server.web.whole import Folder, Folding, Whole
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What is known of a request before it is read."""
+
+    request_id: str
+    owner: str
+    """The client, as far as what it may see of earlier answers goes."""
+    kept: Kept
+    """Earlier conversations."""
+
+
+class Speech(abc.ABC):
+    """One request as its client speaks, and the writer of its answer.
+
+    Made of a body and a turn; raises RequestError.
+    """
+
+    endpoint: ClassVar[Endpoint]
+    native: ClassVar[bool] = False
+    """Whether it is an engine's own way."""
+
+    def __init__(self, request: Request) -> None:
+        self.request = request
+        self._encoder: Encoder | None = None
+
+    @staticmethod
+    def form(request_id: str) -> ErrorForm:
+        """How an error is told before the answer has begun."""
+        return openai_form
+
+    @property
+    def asked(self) -> Request:
+        """The request as targets are asked: as a stream where the answer has to be translated."""
+        if self.native or self.request.stream:
+            return self.request
+        return replace(self.request, stream=True, include_usage=True)
+
+    def relay(self, decoder: Decoder | None) -> Relay:
+        """For a target's stream, which `decoder` reads; None: an engine's."""
+        if decoder is None:
+            if self.native:
+                return StreamFilter(self.request) if self.request.stream else Whole(self.request)
+            decoder = ChunkDecoder()
+        if not self.request.stream:
+            return Folding(decoder, self.folder())
+        self._encoder = self.encoder()
+        return Translation(decoder, self._encoder)
+
+    def broken(self, error: HoldfastError) -> bytes:
+        """The event that ends a stream that broke."""
+        return sse_error(error) if self._encoder is None else self._encoder.error(error)
+
+    def answered(self) -> None:
+        """The answer has been delivered, to its end."""
+        return
+
+    @abc.abstractmethod
+    def encoder(self) -> Encoder:
+        """For an answer that is streamed."""
+
+    @abc.abstractmethod
+    def folder(self) -> Folder:
+        """For one that is not."""
+
+
+class Manner(Protocol):
+    """A kind of Speech."""
+
+    def __call__(self, body: Mapping[str, Any], turn: Turn, /) -> Speech: ...
+
+    def form(self, request_id: str, /) -> ErrorForm: ...
+
+
+class Chat(Speech):
+    endpoint = "chat"
+    native = True
+
+    def __init__(self, body: Mapping[str, Any], turn: Turn) -> None:
+        self._chat = parse_chat(body)
+        super().__init__(self._chat)
+
+    def encoder(self) -> Encoder:
+        return ChunkEncoder(self._chat, int(time.time()))
+
+    def folder(self) -> Folder:
+        return _WholeChat(self._chat)
+
+
+class Completions(Speech):
+    """Engines' only: no cloud is asked for these."""
+
+    endpoint = "completions"
+    native = True
+
+    def __init__(self, body: Mapping[str, Any], turn: Turn) -> None:
+        super().__init__(parse_completion(body))
+
+    def encoder(self) -> Encoder:
+        raise TypeError("completions are never translated")
+
+    def folder(self) -> Folder:
+        raise TypeError("completions are never translated")
+
+
+class Messages(Speech):
+    endpoint = "messages"
+
+    def __init__(self, body: Mapping[str, Any], turn: Turn) -> None:
+        self._chat = parse_message(body)
+        self._id = turn.request_id
+        super().__init__(self._chat)
+
+    @staticmethod
+    def form(request_id: str) -> ErrorForm:
+        return anthropic_form(request_id)
+
+    def broken(self, error: HoldfastError) -> bytes:
+        return (self._encoder or self.encoder()).error(error)
+
+    def encoder(self) -> Encoder:
+        return MessagesEncoder(self._chat, self._id)
+
+    def folder(self) -> Folder:
+        return WholeMessage(self._chat, self._id)
+
+
+class Responses(Speech):
+    """What is to be stored is kept in memory, for `previous_response_id`."""
+
+    endpoint = "responses"
+
+    def __init__(self, body: Mapping[str, Any], turn: Turn) -> None:
+        self._turn = turn
+        self._asked = parse_response(
+            body, lambda name: turn.kept.recall(name, turn.owner, time.monotonic())
+        )
+        self._name = f"resp_{secrets.token_hex(24)}"
+        self._created = int(time.time())
+        self._folder = _WholeResponse(self)
+        self._writer = ResponsesEncoder(self._asked, self._name, self._created)
+        super().__init__(self._asked.chat)
+
+    def encoder(self) -> Encoder:
+        self._writer = ResponsesEncoder(self._asked, self._name, self._created)
+        return self._writer
+
+    def folder(self) -> Folder:
+        self._folder = _WholeResponse(self)
+        return self._folder
+
+    def broken(self, error: HoldfastError) -> bytes:
+        return self._writer.error(error)
+
+    def whole(self, events: list[Event]) -> dict[str, Any]:
+        return whole_response(events, self._asked, self._name, self._created)
+
+    def answered(self) -> None:
+        if not self._asked.store:
+            return
+        items = self._writer.items if self.request.stream else self._folder.items
+        conversation = [*self._asked.items, *items]
+        turn = self._turn
+        turn.kept.keep(self._name, turn.owner, conversation, time.monotonic())
+
+
+class _WholeChat:
+    def __init__(self, request: ChatRequest) -> None:
+        self._request = request
+        self._answer = Answer()
+
+    def feed(self, events: list[Event]) -> None:
+        self._answer.feed(events)
+
+    def body(self) -> bytes:
+        return completion(self._answer, self._request, int(time.time()))
+
+
+class _WholeResponse:
+    def __init__(self, speech: Responses) -> None:
+        self._speech = speech
+        self._events: list[Event] = []
+        self.items: list[Any] = []
+
+    def feed(self, events: list[Event]) -> None:
+        self._events += events
+
+    def body(self) -> bytes:
+        response = self._speech.whole(self._events)
+        self.items = response["output"]
+        return orjson.dumps(response)
+
+
+def anthropic_form(request_id: str) -> ErrorForm:
+    def form(error: HoldfastError) -> tuple[bytes, list[Header]]:
+        return orjson.dumps(error.anthropic_body(request_id)), []
+
+    return form

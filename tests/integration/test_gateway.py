@@ -1,0 +1,237 @@
+"""What people's programs get of a Holdfast with clouds behind it: every SDK, every target."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import anthropic
+import httpx2
+import openai
+import pytest
+from clouds import KEYS, MODELS, Clouds, clouds, gateway
+from langchain_openai import ChatOpenAI
+from running import Holdfast, run, wait_for
+
+from server import demo
+
+pytestmark = pytest.mark.integration
+
+WHAT = demo.question("what-is-holdfast")
+WEATHER: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+}
+CALL = '#fake call weather {"city": "Paris"}'
+ALL = ("demo", *MODELS)
+
+
+@pytest.fixture(scope="module")
+def played() -> Iterator[Clouds]:
+    with clouds() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory, played: Clouds) -> Iterator[Holdfast]:
+    with gateway(tmp_path_factory.mktemp("gateway"), played) as running:
+        yield running
+
+
+@pytest.fixture
+def client(node: Holdfast) -> openai.OpenAI:
+    return node.client(timeout=60)
+
+
+@pytest.fixture
+def claude(node: Holdfast) -> anthropic.Anthropic:
+    return anthropic.Anthropic(base_url=node.root, api_key="none", max_retries=0)
+
+
+def words(model: str) -> str:
+    return WHAT.content if model == "demo" else f"Hello from {model.partition('/')[2]}."
+
+
+def asked(text: str) -> Any:
+    return [{"role": "user", "content": text}]
+
+
+@pytest.mark.parametrize("model", ALL)
+def test_chat_whole_and_streamed_says_the_same(client: openai.OpenAI, model: str) -> None:
+    raw = client.chat.completions.with_raw_response.create(
+        model=model, messages=list(WHAT.messages)
+    )
+    whole = raw.parse()
+    assert whole.choices[0].message.content == words(model)
+    assert whole.usage is not None
+    assert raw.headers["x-holdfast-route"] == ("local" if model == "demo" else "cloud")
+    assert (float(raw.headers["x-holdfast-cost-usd"]) > 0) == (model != "demo")
+    stream = client.chat.completions.create(
+        model=model,
+        messages=list(WHAT.messages),
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    chunks = list(stream)
+    said = "".join(c.choices[0].delta.content or "" for c in chunks if c.choices)
+    assert said == words(model)
+    assert chunks[-1].usage is not None
+    assert chunks[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_tool_is_called_and_answered_over_two_turns(client: openai.OpenAI, model: str) -> None:
+    tools: Any = [{"type": "function", "function": {"name": "weather", "parameters": WEATHER}}]
+    messages = asked(CALL)
+    first = client.chat.completions.create(model=model, messages=messages, tools=tools)
+    said = first.choices[0].message
+    assert first.choices[0].finish_reason == "tool_calls"
+    assert said.tool_calls is not None
+    (call,) = said.tool_calls
+    assert json.loads(call.function.arguments) == {"city": "Paris"}  # type: ignore[union-attr]
+    messages += [
+        said.model_dump(exclude_none=True),
+        {"role": "tool", "tool_call_id": call.id, "content": "sunny"},
+    ]
+    second = client.chat.completions.create(model=model, messages=messages, tools=tools)
+    assert "sunny" in (second.choices[0].message.content or "")
+
+
+@pytest.mark.parametrize("model", ALL)
+def test_anthropics_sdk_whole_and_streamed(claude: anthropic.Anthropic, model: str) -> None:
+    whole = claude.messages.create(model=model, max_tokens=64, messages=list(WHAT.messages))  # type: ignore[arg-type]
+    assert [block.text for block in whole.content if block.type == "text"] == [words(model)]
+    assert whole.stop_reason == "end_turn"
+    with claude.messages.stream(
+        model=model,
+        max_tokens=64,
+        messages=list(WHAT.messages),  # type: ignore[arg-type]
+    ) as stream:
+        final = stream.get_final_message()
+    assert [block.text for block in final.content if block.type == "text"] == [words(model)]
+    assert final.usage.output_tokens == whole.usage.output_tokens
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_anthropics_sdk_gets_a_tools_arguments_to_the_byte(
+    claude: anthropic.Anthropic, model: str
+) -> None:
+    with claude.messages.stream(
+        model=model,
+        max_tokens=64,
+        messages=asked('#fake call weather {"city": "\\u00e9\\ud83d\\ude00 \\"x\\""}'),
+        tools=[{"name": "weather", "input_schema": WEATHER}],  # type: ignore[typeddict-item]
+    ) as stream:
+        final = stream.get_final_message()
+    (call,) = [block for block in final.content if block.type == "tool_use"]
+    assert call.input == {"city": 'é😀 "x"'}
+    assert final.stop_reason == "tool_use"
+
+
+@pytest.mark.parametrize("model", ALL)
+def test_responses_whole_streamed_and_continued(client: openai.OpenAI, model: str) -> None:
+    question = WHAT.messages[-1]["content"]
+    first = client.responses.create(model=model, input=question)
+    assert first.output_text == words(model)
+    with client.responses.stream(
+        model=model, input="And again?", previous_response_id=first.id
+    ) as stream:
+        kinds = [event.type for event in stream]
+        final = stream.get_final_response()
+    assert kinds[0] == "response.created"
+    assert kinds[-1] == "response.completed"
+    assert final.status == "completed"
+    assert final.previous_response_id == first.id
+
+
+def test_a_response_that_is_not_kept_is_told(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.BadRequestError, match="resp_none"):
+        client.responses.create(model="demo", input="x", previous_response_id="resp_none")
+
+
+def test_langchain_works_unchanged(node: Holdfast) -> None:
+    for model in ALL:
+        chat = ChatOpenAI(model=model, base_url=node.url, api_key="none")  # type: ignore[arg-type]
+        assert chat.invoke(WHAT.messages[-1]["content"]).content == words(model)
+
+
+def test_tokens_are_counted_for_anthropics_clients(claude: anthropic.Anthropic) -> None:
+    short = claude.messages.count_tokens(model="demo", messages=asked("Hello"))
+    long = claude.messages.count_tokens(model="demo", messages=asked("Hello " * 200))
+    assert 1 < short.input_tokens < long.input_tokens
+
+
+def test_errors_have_the_shape_that_their_client_knows(
+    client: openai.OpenAI, claude: anthropic.Anthropic
+) -> None:
+    with pytest.raises(openai.NotFoundError) as told:
+        client.chat.completions.create(model="openai/gpt-55", messages=asked("x"))
+    assert "openai/gpt-5" in told.value.message
+    with pytest.raises(anthropic.NotFoundError) as also:
+        claude.messages.create(model="openai/gpt-55", max_tokens=9, messages=asked("x"))
+    body: Any = also.value.body
+    assert body["type"] == "error"
+    assert body["error"]["type"] == "not_found_error"
+
+
+def test_the_models_say_what_they_can_do(client: openai.OpenAI) -> None:
+    listed = {model.id: model.model_dump() for model in client.models.list()}
+    assert set(MODELS) <= set(listed)
+    assert listed["openai/gpt-5"]["context_length"] == 100_000
+    assert "tools" in listed["openai/gpt-5"]["features"]
+    assert listed["auto"]["stands_for"]
+
+
+def test_no_key_of_a_cloud_is_anywhere_but_in_its_requests(
+    node: Holdfast, client: openai.OpenAI, played: Clouds
+) -> None:
+    for model in MODELS:
+        client.chat.completions.create(model=model, messages=asked("x"))
+    for key, cloud in zip(KEYS.values(), played.all, strict=True):
+        others = [secret for secret in KEYS.values() if secret != key]
+        entries = json.dumps(cloud.requests())
+        assert not any(secret in entries for secret in others)
+    for process in node.descendants():
+        assert not any(secret in str(process.environ()) for secret in KEYS.values())
+    said = node.log.read_text() + run("usage", "--json", home=node.home).stdout
+    said += httpx2.get(f"{node.root}/metrics").text
+    assert not any(secret in said for secret in KEYS.values())
+    for path in node.home.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not any(secret.encode() in content for secret in KEYS.values()), path
+
+
+def test_what_was_spent_is_told_by_metrics_and_by_usage_alike(
+    node: Holdfast, client: openai.OpenAI
+) -> None:
+    client.chat.completions.create(model="openai/gpt-5", messages=asked("x"))
+    metrics = httpx2.get(f"{node.root}/metrics").text
+    charted = sum(
+        float(line.rpartition(" ")[2])
+        for line in metrics.splitlines()
+        if line.startswith("ai_cost_total{")
+    )
+    assert charted > 0
+
+    def booked() -> float:
+        told = json.loads(run("usage", "--by", "model", "--json", home=node.home).stdout)
+        return float(told["total"]["spent_nano_usd"]) * 1e-9
+
+    wait_for(lambda: abs(booked() - charted) < 1e-7, 20)
+
+
+def test_a_local_only_request_never_leaves(client: openai.OpenAI, played: Clouds) -> None:
+    before = played.sent()
+    headers = {"x-holdfast-local-only": "true"}
+    for model in (*MODELS, "frontier"):
+        with pytest.raises(openai.APIStatusError) as told:
+            client.chat.completions.create(model=model, messages=asked("x"), extra_headers=headers)
+        assert "local-only" in told.value.message
+    answer = client.chat.completions.with_raw_response.create(
+        model="auto", messages=list(WHAT.messages), extra_headers=headers
+    )
+    assert answer.headers["x-holdfast-route"] == "local"
+    assert played.sent() == before

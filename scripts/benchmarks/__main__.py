@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from scripts.benchmarks import (
+    decision,
     footprint,
     overhead,
     placement,
@@ -63,7 +64,8 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         "answer), swap (one model for another, against the engine's own load), pull (4 GB, against "
         "hf), planning (a pull of 800 GB, against hf), verify (8 GB, against sha256sum), footprint "
         "(predicted memory against what llama-server takes), placement (a proven plan for eight "
-        "GPUs, and all plans against greedy's). Prints medians, each against its target.",
+        "GPUs, and all plans against greedy's), decision (where a request goes, of 50 candidates). "
+        "Prints medians, each against its target.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -78,6 +80,7 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         "verify",
         "footprint",
         "placement",
+        "decision",
         "all",
     )
     # Not `choices`: with them argparse refuses that there is none.
@@ -114,6 +117,7 @@ def _measure(asked: argparse.Namespace, work: Path, cache: Path) -> list[Report]
         "verify": lambda: verify.measure(verify.QUICK if quick else verify.FULL, work),
         "footprint": lambda: footprint.measure(footprint.QUICK if quick else footprint.FULL, work),
         "placement": lambda: placement.measure(placement.QUICK if quick else placement.FULL, work),
+        "decision": lambda: decision.measure(decision.QUICK if quick else decision.FULL, work),
     }
     chosen = measurements if "all" in names else dict.fromkeys(names)
     reports = [_watched(name, measurements[name]) for name in chosen]

@@ -11,7 +11,14 @@ from typing import Any
 
 import orjson
 
-from server.errors import ContextExceeded, EngineError, EngineUnready, HoldfastError, RequestError
+from server.errors import (
+    ContextExceeded,
+    DoesNotFit,
+    EngineError,
+    EngineUnready,
+    HoldfastError,
+    RequestError,
+)
 
 _SHOWN = 300
 
@@ -75,6 +82,7 @@ _SCHEMA_COMPLAINTS = (
     "Grammar error",
 )
 _SOURCE_LINE = re.compile(r"\[[\d:]+\] \S+:\d+: ")  # xgrammar says where in its code it was
+_MEMORY = re.compile(r"bad_alloc|out of memory|failed to allocate|unable to allocate", re.I)
 _TOO_LONG = re.compile(
     r"maximum context length is (\d+) tokens.*?contains at least (\d+)", re.DOTALL
 )
@@ -104,6 +112,12 @@ def error_of(status: Any, error: Any) -> HoldfastError:
     if status == 503:
         return EngineUnready(
             "The model is not ready", why="its engine is loading", next_step="Try again shortly"
+        )
+    if _MEMORY.search(message):  # llama-server also says so with status 400
+        return DoesNotFit(
+            "The engine has too little memory for this request",
+            next_step="Try again shortly, or with a shorter prompt",
+            retry_after=5,
         )
     for part, what, next_step, param in _COMPLAINTS:
         if part in message:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from server.engines.failure import Cause, Failure
+from server.engines.failure import FREE_MEMORY, Cause, Failure
 from server.errors import DoesNotFit, EngineError, EngineMissing, HoldfastError, StoreError
 
 _KINDS: Mapping[Cause, type[HoldfastError]] = {
@@ -23,6 +23,12 @@ def explain(name: str, failure: Failure, log_file: Path) -> HoldfastError:
     if kind is EngineError:
         next_step = f"{next_step} ({log_file})"
     return kind(f"the engine of {name} ended", why=failure.why, next_step=next_step)
+
+
+def short_of_memory(name: str) -> DoesNotFit:
+    """The error for the end of an engine that started and then had no memory to work."""
+    why = "it had no memory for one request after another"
+    return DoesNotFit(f"the engine of {name} was ended", why=why, next_step=FREE_MEMORY)
 
 
 def final(error: HoldfastError, reason: str) -> HoldfastError:

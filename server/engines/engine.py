@@ -203,6 +203,12 @@ class Engine:
         run = self._run
         return await run.work() if run is not None and self.state is State.READY else None
 
+    def answered(self, error: HoldfastError | None = None) -> None:
+        """A request was answered, or refused with `error`. One that again and again has no memory
+        for a request fails, as if it had not started for want of memory."""
+        if self._life is not None:
+            self._life.answered(error)
+
     def replace(self, reason: str) -> None:
         """Kill a process that hangs; it is launched again as after any other exit."""
         if self._life is not None and self.state is not State.DRAINING:

@@ -16,6 +16,9 @@ Cause = Literal["memory", "weights", "unsupported", "program", "socket", "gpu", 
 PERMANENT: frozenset[Cause] = frozenset({"memory", "weights", "unsupported", "program"})
 """Causes that do not go away by themselves."""
 
+FREE_MEMORY = "Lower context or slots under [serve], choose a smaller build, or free memory"
+"""The next step where memory was short."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -53,6 +56,12 @@ def first_rule(table: Sequence[Rule], texts: Iterable[str], *, was_ready: bool) 
                 permanent = rule.cause in PERMANENT and not was_ready
                 return Failure(rule.cause, text, rule.next_step, permanent)
     return None
+
+
+def killed_by_kernel(*, was_ready: bool) -> Failure:
+    """The failure of an engine that the kernel's OOM killer ended."""
+    why = "the kernel killed it for want of memory (OOM killer)"
+    return Failure("memory", why, FREE_MEMORY, permanent=not was_ready)
 
 
 def by_status(status: int, errors: Sequence[str], *, rebuild: str, was_ready: bool) -> Failure:

@@ -21,6 +21,7 @@ from server.engines.lifecycle import Event, State
 from server.engines.log import EngineLog
 from server.engines.program import Program
 from server.engines.restart import GiveUp, Policy, decide
+from server.engines.shortage import Shortage
 from server.engines.slots import SlotQueue
 from server.engines.standing import Standing
 from server.errors import EngineError, EngineUnready, HoldfastError, StoreError
@@ -90,6 +91,7 @@ class Life:
         self._morning = asyncio.Event()
         self._blame: HoldfastError | None = None
         self._exits: deque[float] = deque(maxlen=means.policy.exits)
+        self._shortage = Shortage()
 
     # ---- Wishes ----
 
@@ -119,6 +121,11 @@ class Life:
         if self.run is not None:
             self._blame = why
             self.run.process.kill()
+
+    def answered(self, error: HoldfastError | None) -> None:
+        """A request was answered, or refused with `error`."""
+        if self._shortage.answered(error):
+            self.kill(blame.short_of_memory(self._means.name))
 
     # ---- From start to end ----
 
@@ -156,6 +163,7 @@ class Life:
         """One process from launch to exit, and the wait after it. Returns whether to go on."""
         means = self._means
         means.log.begin()
+        self._shortage.begin()
         try:
             run = self.run = await launch(means.program, means.environment, means.log, weights)
         except HoldfastError as error:
@@ -169,6 +177,7 @@ class Life:
             means.standing.enter(Event.EXITED)
             return False
         failure = means.program.classify(means.log.tail(), status, was_ready=run.was_ready)
+        failure = self._shortage.judge(failure, self._blame, was_ready=run.was_ready)
         ended = self._blame or blame.explain(means.name, failure, means.log.path)
         self._blame = None
         asleep = means.standing.state is State.ASLEEP

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 
 from server.engines.actuals import LlamaServerLog
-from server.engines.failure import Failure, by_status, first_rule, rules
+from server.engines.failure import FREE_MEMORY, Failure, by_status, first_rule, rules
 from server.engines.program import Buffer, Kind, LogEvent, Reserved, Stage, Work
 from server.units import MIB
 
@@ -72,7 +72,6 @@ def loaded_fraction(resident: int, weights: int) -> float:
     return min(0.99, resident / weights) if weights > 0 else 0.0
 
 
-_MEMORY = "Lower context or slots under [serve], choose a smaller build, or free memory"
 _FILE = "The file is damaged or incomplete: fetch it again"
 _REBUILD = "Run scripts/setup to build the engine for this machine"
 
@@ -80,7 +79,7 @@ _RULES = rules((
     (r"failed to create MTP context|doesn't contain MTP layers",
      "unsupported", "This build has no layer that drafts tokens: serve it without drafting"),
     (r"out of memory|unable to allocate|failed to allocate|insufficient memory|bad_alloc",
-     "memory", _MEMORY),
+     "memory", FREE_MEMORY),
     (r"unknown model architecture|unknown pre-tokenizer|unsupported model",
      "unsupported", "This build needs a newer llama-server: run scripts/setup"),
     (r"mismatch between text model",

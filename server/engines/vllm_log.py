@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from server.engines.actuals import vllm_reserved
 from server.engines.discretion import WITHHELD
-from server.engines.failure import Failure, by_status, first_rule, rules
+from server.engines.failure import FREE_MEMORY, Failure, by_status, first_rule, rules
 from server.engines.program import Buffer, Kind, LogEvent, Reserved, Stage, StageName, Work
 from server.units import GIB
 
@@ -169,7 +169,6 @@ def discreet(line: str) -> str | None:
 
 # ---- Why it ended ----
 
-_MEMORY = "Lower context or slots under [serve], choose a smaller build, or free memory"
 _FILE = "The files are damaged or incomplete: fetch them again"
 _SETUP = "Run scripts/setup --vllm again, or name another Python in HOLDFAST_VLLM_PYTHON"
 _GPU = "Look at the GPU with holdfast doctor, and at the kernel's log for Xid messages"
@@ -179,7 +178,7 @@ _RULES = rules((
      r"|is less than desired|less than requested memory for kv"
      r"|larger than the available KV cache memory|exceeds available Mamba cache"
      r"|can't allocate memory|Cannot allocate memory|not enough memory|MemoryError|bad_alloc",
-     "memory", _MEMORY),
+     "memory", FREE_MEMORY),
     (r"Model architectures .* (?:not supported|failed)|does not recognize this architecture"
      r"|not supported on current platform|Unknown quantization|Minimum capability"
      r"|is not supported (?:for|by|on|in|with) |is currently not supported",

@@ -4,7 +4,14 @@ import orjson
 import pytest
 
 from server.chat.engine_error import engine_error
-from server.errors import ContextExceeded, EngineError, EngineUnready, HoldfastError, RequestError
+from server.errors import (
+    ContextExceeded,
+    DoesNotFit,
+    EngineError,
+    EngineUnready,
+    HoldfastError,
+    RequestError,
+)
 
 CANARY = "/srv/models/secret.gguf sk-canary"
 
@@ -54,6 +61,8 @@ def test_context_exceeded_without_numbers_is_still_that() -> None:
             EngineError,
         ),
         (500, answer(500, CANARY, "server_error"), EngineError),
+        (500, answer(500, "decode() failed: std::bad_alloc", "server_error"), DoesNotFit),
+        (400, answer(400, "std::bad_alloc"), DoesNotFit),
         (500, b"Internal Server Error", EngineError),
         (500, b"", EngineError),
         (500, b"[]", EngineError),

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from server.demo import GGUF
 from server.engines.berth import Berth
 from server.engines.engine import Engine
 from server.engines.fleet import Fleet
+from server.engines.ladder import Footing, step_down
 from server.engines.llama_server import Launch
 from server.engines.member import Member
 from server.engines.slots import SlotQueue
@@ -104,6 +105,13 @@ async def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+def fitted(one: Berth, tried: Collection[Deployment]) -> Berth | None:
+    """One step down the ladder from where memory was short; None where it ends."""
+    footing = Footing(layers=8, experts=False, context=one.least_context, slots=one.least_slots)
+    lower = step_down(one.deployment, tried, footing)
+    return None if lower is None else replace(one, deployment=lower)
 
 
 def moved(one: Berth, gpu: str) -> Berth:

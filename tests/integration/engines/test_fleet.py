@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Collection
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from fleets import Harbour, ask, berth, frozen, moved, until
+from fleets import Harbour, ask, berth, fitted, frozen, moved, until
 
 from server.engines.berth import Berth
-from server.engines.ladder import Footing, step_down
 from server.engines.lifecycle import State
+from server.engines.member import Member
 from server.engines.watchdog import Watchdog
 from server.errors import DoesNotFit, EngineError, EngineUnready, ModelNotFound, StoreError
 from server.planning.deployment import Deployment
 from server.planning.device import Device
 from server.planning.rig import Rig
+from server.routing.attempt import Attempt, Patience
 
 pytestmark = pytest.mark.integration
 
@@ -239,12 +239,6 @@ async def test_a_change_of_plan_moves_models_without_losing_a_request(harbour: H
         ]
 
 
-def fitted(one: Berth, tried: Collection[Deployment]) -> Berth | None:
-    footing = Footing(layers=8, experts=False, context=one.least_context, slots=one.least_slots)
-    lower = step_down(one.deployment, tried, footing)
-    return None if lower is None else replace(one, deployment=lower)
-
-
 async def test_out_of_memory_leads_down_the_ladder_and_who_waits_is_served(
     harbour: Harbour, script: Script
 ) -> None:
@@ -265,6 +259,37 @@ async def test_out_of_memory_leads_down_the_ladder_and_who_waits_is_served(
         fleet.apply([large])
         await asyncio.wait_for(fleet.settled(), 60)
         assert member.engine.status().pid == pid, "what has failed is not tried again"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_without_memory_for_requests_it_goes_down_the_ladder_too(
+    harbour: Harbour, script: Script, stream: bool
+) -> None:
+    # One heap for all threads, which grows with each request: nothing of it is held in reserve.
+    harbour.programs["tight:f16"] = script(
+        f'export MALLOC_ARENA_MAX=1; exec {harbour.program} "$@"'
+    )
+    body = {"prompt": "word " * 3000, "n_predict": 4, "ignore_eos": True, "stream": stream}
+
+    async def attempt(member: Member) -> bytes:
+        patience = Patience(60, 60)
+        async with Attempt(
+            member, "/completion", body, client="client", slots=1, patience=patience
+        ) as answered:
+            return await answered.whole()
+
+    async with harbour.fleet(berth("tight", slots=2, context=4096), lower=fitted) as fleet:
+        await fleet.settled()
+        member = fleet.get("tight")
+        engine = psutil.Process(member.engine.status().pid)
+        size = engine.memory_info().vms
+        engine.rlimit(psutil.RLIMIT_AS, (size, size))
+        for _ in range(2):
+            assert member.engine.state is State.READY, "it lives on, and refuses what it can"
+            with pytest.raises(DoesNotFit, match="too little memory for this request"):
+                await attempt(member)
+        assert b'"stop":true' in await attempt(member)
+        assert member.steps == ["1 slots instead of 2 slots"]
 
 
 async def test_where_the_ladder_ends_the_reason_stands(harbour: Harbour, script: Script) -> None:

@@ -1,4 +1,4 @@
-"""What the list of models says to Anthropic's clients, beside what OpenAI's read in the same list."""
+"""What the list of models says to Anthropic's clients, beside what OpenAI's read in the same."""
 
 from __future__ import annotations
 

@@ -6,8 +6,8 @@ import asyncio
 import os
 import shlex
 import sys
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -41,6 +41,9 @@ def serve(
     demo: Annotated[
         bool, typer.Option("--demo", help="Serve the embedded demo model, whatever is there.")
     ] = False,
+    no_cloud: Annotated[
+        bool, typer.Option("--no-cloud", help="Send nothing to a cloud, whatever is configured.")
+    ] = False,
     home: Home = None,
     config: Config = None,
 ) -> None:
@@ -54,15 +57,37 @@ def serve(
       holdfast serve qwen3.5-9b:q4_k_m        one build
       holdfast serve qwen3.5-9b qwen3.5-0.8b  two models
       holdfast serve --host 0.0.0.0           for the network; needs a key
+      holdfast serve --no-cloud               whatever happens, nothing leaves this machine
     """
     import uvloop
 
-    uvloop.run(_serve(load_settings(home, config), models or [], host, port, demo=demo))
+    flags = _Flags(tuple(models or ()), host, port, demo, no_cloud)
+    uvloop.run(_serve(load_settings(home, config), flags))
 
 
-async def _serve(
-    settings: Settings, models: list[str], host: str | None, port: int | None, *, demo: bool
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Flags:
+    """What the command line says over the configuration."""
+
+    models: tuple[str, ...]
+    host: str | None
+    port: int | None
+    demo: bool
+    no_cloud: bool
+
+    def over(self, known: Catalogue) -> Catalogue:
+        serve, router = known.serve, known.router
+        asked = replace(
+            serve,
+            models=self.models or serve.models,
+            host=serve.host if self.host is None else self.host,
+            port=serve.port if self.port is None else self.port,
+        )
+        router = replace(router, cloud=router.cloud and not self.no_cloud)
+        return replace(known, serve=asked, router=router)
+
+
+async def _serve(settings: Settings, flags: _Flags) -> None:
     import logging
 
     from server import catalogue
@@ -76,9 +101,9 @@ async def _serve(
     logging.getLogger("holdfast").setLevel(logging.INFO)
 
     def load() -> Catalogue:
-        return _with_flags(catalogue.load(settings), models, host, port)
+        return flags.over(catalogue.load(settings))
 
-    outfitter = Outfitter(settings, load, demo=demo)
+    outfitter = Outfitter(settings, load, demo=flags.demo)
     machine = await asyncio.to_thread(probe, settings.home)
     outfit = outfitter.adopt(await asyncio.to_thread(outfitter.prepare, rig(machine)))
     chosen = outfit.served
@@ -92,19 +117,24 @@ async def _serve(
         if chosen.plan is None:
             found = outfit.found
             better = recommend(outfit.catalogue, found.rig, engines=found.engines, cuda=found.cuda)
-        for line in banner(url, chosen, better, settings):
+        clouds = _clouds(outfit.catalogue)
+        for line in banner(url, chosen, better, settings, clouds):
             print(line, file=sys.stderr, flush=True)
 
     await node.serve(announce)
 
 
 def banner(
-    url: str, chosen: Served, better: Recommendation | None, settings: Settings
+    url: str,
+    chosen: Served,
+    better: Recommendation | None,
+    settings: Settings,
+    clouds: Sequence[str] = (),
 ) -> list[str]:
     """What a person sees at the start: where, what, why, and how to get something better."""
     from server import __version__
 
-    lines = [f"Holdfast {__version__} listens at {url}", *_berths(chosen)]
+    lines = [f"Holdfast {__version__} listens at {url}", *_berths(chosen), *clouds]
     if chosen.plan is None:
         return [*lines, "", *_demo_notice(better, settings), ""]
     return [*lines, "  `holdfast plan` shows why, and what else this machine could run."]
@@ -122,6 +152,22 @@ def _berths(chosen: Served) -> Iterator[str]:
             f"  {berth.name} on {where(d, chosen.rig)}{when}: {d.slots} slots of {d.context} "
             f"tokens, at most {format_bytes(sum(berth.needs.values()))} ({chosen.reason})"
         )
+
+
+def _clouds(known: Catalogue) -> list[str]:
+    """What may leave this machine, where something may."""
+    from collections import Counter
+
+    from server.providers.secrets import Keyring
+
+    if not known.router.cloud:
+        return ["  no cloud: nothing leaves this machine"]
+    keyless = Keyring().keyless(known.providers.values())
+    models = Counter(m.provider for m in known.clouds.values() if m.provider not in keyless)
+    if not models:
+        return []
+    each = ", ".join(f"{name} ({count} models)" for name, count in models.items())
+    return [f"  clouds, where a request may go there: {each}"]
 
 
 def _demo_notice(better: Recommendation | None, settings: Settings) -> list[str]:
@@ -149,16 +195,3 @@ def _usual_home() -> Path:
 
     without = {key: text for key, text in os.environ.items() if key != "HOLDFAST_CONFIG"}
     return load(without, system_config=Path(os.devnull)).home
-
-
-def _with_flags(
-    known: Catalogue, models: list[str], host: str | None, port: int | None
-) -> Catalogue:
-    serve = known.serve
-    asked = replace(
-        serve,
-        models=tuple(models) or serve.models,
-        host=serve.host if host is None else host,
-        port=serve.port if port is None else port,
-    )
-    return replace(known, serve=asked)

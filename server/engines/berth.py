@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from server.engines.occupant import Memory
 from server.planning.deployment import Deployment
@@ -11,6 +11,7 @@ from server.planning.device import RAM_ID
 from server.planning.footprint.component import Footprint
 from server.planning.plan import Assignment, Plan, Residency
 from server.planning.rig import Rig
+from server.planning.speed import Speed
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class Berth:
     least_context: int = 4096
     """Tokens a slot below which it does not go when memory is short."""
     least_slots: int = 1
+    speed: Speed | None = field(default=None, compare=False)
+    """As the planner expects it; None: nobody has asked it."""
 
     @property
     def devices(self) -> frozenset[str]:
@@ -86,4 +89,5 @@ def _berth(one: Assignment, rig: Rig, preload: frozenset[str]) -> Berth:
         load_seconds=option.load_seconds,
         least_context=wish.context,
         least_slots=wish.slots,
+        speed=option.speed,
     )

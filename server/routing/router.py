@@ -72,8 +72,6 @@ class Router:
         book: Book,
         keyring: Keyring,
         tell: Callable[[Entry], None],
-        *,
-        expected: Callable[[], Mapping[str, Expected]] = dict,
     ) -> None:
         self.book = book
         self.admission = Admission()
@@ -81,7 +79,6 @@ class Router:
         self.candidates = Candidates(self.breakers)
         self._keyring = keyring
         self._tell = tell
-        self._expected = expected
         self._egress = Egress(keyring.key_of)
         self._catalogue = catalogue
         self._targets: Sequence[Target] = ()
@@ -105,16 +102,11 @@ class Router:
         """Choose among `targets` and the clouds from now on."""
         self._targets = targets
         self.candidates.serve(
-            self._catalogue, targets, expected=self._expected(), keyless=self.keyless()
+            self._catalogue,
+            targets,
+            expected={one.build.name: _expected(one) for one in targets},
+            keyless=self._keyring.keyless(self._catalogue.providers.values()),
         )
-
-    def keyless(self) -> dict[str, str]:
-        """The providers that cannot be asked for want of a key, and why."""
-        found = {}
-        for provider in self._catalogue.providers.values():
-            if (absence := self._keyring.absence(provider)) is not None:
-                found[provider.id] = f"{provider.id} has no key: {absence.why}"
-        return found
 
     def clouds(self) -> list[CloudModel]:
         """Those that can be asked."""
@@ -231,6 +223,11 @@ class Router:
             begin=self.candidates.begin,
             tell=self._tell,
         )
+
+
+def _expected(target: Target) -> Expected:
+    speed = target.member.berth.speed
+    return Expected() if speed is None else Expected(speed.prefill, speed.decode, speed.decode_all)
 
 
 def _caller(asker: Asker) -> Caller:

@@ -54,6 +54,18 @@ _COMPLAINTS: tuple[tuple[str, str, str, str | None], ...] = (
         "messages",
     ),
     (
+        "does not support embeddings",
+        "This build makes no embeddings",
+        "Ask for a model that does; GET /v1/models tells which do",
+        "model",
+    ),
+    (
+        "Input content cannot be empty",
+        "An input is empty",
+        "Leave it out",
+        "input",
+    ),
+    (
         "Cannot have 2 or more assistant",
         "The last two messages are both the assistant's",
         "Join them into one",

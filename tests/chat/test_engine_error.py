@@ -69,6 +69,12 @@ def test_context_exceeded_without_numbers_is_still_that() -> None:
         (500, b'{"error": "text"}', EngineError),
         (500, b'{"error": {"message": 7}}', EngineError),
         (501, answer(501, "This feature is disabled", "not_supported_error"), EngineError),
+        (
+            501,
+            answer(501, "This server does not support embeddings. Start it with `--embeddings`"),
+            RequestError,
+        ),
+        (400, answer(400, "Input content cannot be empty"), RequestError),
         (404, answer(404, "File Not Found", "not_found_error"), EngineError),
         (401, answer(401, "Invalid API Key", "authentication_error"), EngineError),
     ],

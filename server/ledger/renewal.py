@@ -11,8 +11,9 @@ from pathlib import Path
 
 from server.errors import LedgerUnavailable
 from server.ledger import rows, schema
+from server.ledger.companions import read_secret
 from server.ledger.limits import day_of
-from server.ledger.writer import begin_log, read_secret
+from server.ledger.writer import begin_log
 
 _STRETCH = 256
 _SENSIBLE = 2**53

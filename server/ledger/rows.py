@@ -42,6 +42,9 @@ def insert(table: str, columns: Sequence[str]) -> str:
     return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks})"  # noqa: S608
 
 
+INSERT_ENTRY = insert("entry", ENTRY_COLUMNS)
+
+
 def entry_row(day: int, entry: Entry) -> Row:
     usage = entry.usage
     return (

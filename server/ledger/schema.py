@@ -10,7 +10,7 @@ import contextlib
 import datetime
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from server.errors import LedgerUnavailable
@@ -194,6 +194,20 @@ def migrate(connection: sqlite3.Connection, versions: Sequence[str] = VERSIONS) 
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of what is executed inside, or nothing of it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        with contextlib.suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        raise
 
 
 def is_damage(error: sqlite3.Error) -> bool:

@@ -7,35 +7,24 @@ written is told to the caller, who keeps it; nothing here waits or tries again b
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import secrets
 import sqlite3
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.errors import LedgerUnavailable
 from server.ledger import rows, schema
 from server.ledger.account import Account
-from server.ledger.balance import PartyKey, parties_of
+from server.ledger.companions import read_secret, take_lock
 from server.ledger.egress_log import EGRESS_COLUMNS, Chain
 from server.ledger.entry import Entry, Reservation
-from server.ledger.limits import Spent, day_of, month_of
+from server.ledger.recovery import Found, recover
 from server.ledger.rows import Text
 
-_INSERT_ENTRY = rows.insert("entry", rows.ENTRY_COLUMNS)
 _INSERT_HOLD = rows.insert("hold", rows.HOLD_COLUMNS)
 _INSERT_EGRESS = rows.insert("egress", EGRESS_COLUMNS)
 _INSERT_TEXT = rows.insert("text", ("time", "request_id", "key_id", "request", "answer"))
 _SET_HEAD = "INSERT OR REPLACE INTO meta (name, value) VALUES ('egress_head', ?)"
-_SUMS = """
-SELECT key_id, team, shadow,
-       SUM(CASE WHEN day = :day THEN cost ELSE 0 END), SUM(cost),
-       SUM(CASE WHEN day = :day THEN prompt_tokens + completion_tokens ELSE 0 END),
-       SUM(prompt_tokens + completion_tokens)
-FROM entry WHERE day >= :first GROUP BY key_id, team, shadow
-"""
 
 
 @dataclass(slots=True)
@@ -52,17 +41,6 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.reservations) + len(self.ended) + len(self.entries) + len(self.texts)
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What an opened book holds."""
-
-    day: int
-    """The latest that anything is booked on."""
-    spent: dict[PartyKey, Spent]
-    interrupted: int
-    """Holds of a process that died, now settled at their maximum."""
 
 
 class Writer:
@@ -95,7 +73,7 @@ class Writer:
                 schema.create(self._path, lambda connection: begin_log(connection, secret))
             connection = schema.open_checked(self._path)
             try:
-                found = _recover(connection, now)
+                found = recover(connection, now)
                 self._chain = _chain_of(connection, secret)
                 self._inode = os.stat(self._path).st_ino
             except BaseException:
@@ -119,7 +97,7 @@ class Writer:
         try:
             if os.stat(self._path).st_ino != self._inode:
                 raise FileNotFoundError(f"{self._path} was replaced by another file")
-            with _transaction(connection):
+            with schema.transaction(connection):
                 _insert(connection, batch, chain)
         except sqlite3.Error as error:
             if schema.is_damage(error):
@@ -159,62 +137,9 @@ class Writer:
             return _unavailable(self._path, error)
 
 
-def take_lock(path: Path) -> int:
-    """The right to write the book at `path`, for as long as the returned descriptor is open.
-
-    Raises LedgerUnavailable where another process has it, OSError.
-    """
-    handle = os.open(path.with_name(f"{path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-        os.close(handle)
-        raise LedgerUnavailable(
-            f"the ledger {path} is being written by process {holder or 'unknown'}",
-            next_step="Stop it first; one Holdfast writes a ledger",
-        ) from None
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
-    return handle
-
-
-def read_secret(path: Path, *, make: bool = False) -> bytes:
-    """The secret of the book at `path`, from the file beside it; made where there is none, with
-    `make`. Raises OSError."""
-    file = path.with_name(f"{path.name}.secret")
-    try:
-        secret = file.read_bytes()
-    except FileNotFoundError:
-        if not make:
-            raise
-        secret = secrets.token_bytes(32)
-        fresh = file.with_name(f"{file.name}.new")
-        with open(os.open(fresh, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600), "wb") as made:
-            made.write(secret)
-            made.flush()
-            os.fsync(made.fileno())
-        fresh.replace(file)
-    return secret
-
-
 def begin_log(connection: sqlite3.Connection, secret: bytes) -> None:
     """Write down that the log of departures is empty, so that an emptied one is told apart."""
     connection.execute(_SET_HEAD, (Chain(secret).head,))
-
-
-@contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of what is executed inside, or nothing of it."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        with contextlib.suppress(sqlite3.Error):
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-        raise
 
 
 def _insert(connection: sqlite3.Connection, batch: Batch, chain: Chain) -> None:
@@ -236,7 +161,7 @@ def _insert(connection: sqlite3.Connection, batch: Batch, chain: Chain) -> None:
         connection.executemany("DELETE FROM hold WHERE id = ?", [(id_,) for id_ in batch.ended])
     if batch.entries:
         connection.executemany(
-            _INSERT_ENTRY, [rows.entry_row(day, entry) for day, entry in batch.entries]
+            rows.INSERT_ENTRY, [rows.entry_row(day, entry) for day, entry in batch.entries]
         )
     if batch.texts:
         connection.executemany(
@@ -246,40 +171,6 @@ def _insert(connection: sqlite3.Connection, batch: Batch, chain: Chain) -> None:
                 for one in batch.texts
             ],
         )
-
-
-def _recover(connection: sqlite3.Connection, now: float) -> Found:
-    """Settle every open hold at its maximum, and sum up the latest day and month."""
-    days = [
-        connection.execute(f"SELECT MAX(day) FROM {table}").fetchone()[0]  # noqa: S608
-        for table in ("entry", "hold")
-    ]
-    day = max(day_of(now), *(latest or 0 for latest in days))
-    columns = ", ".join(rows.HOLD_COLUMNS)
-    with _transaction(connection):
-        held = connection.execute(f"SELECT {columns} FROM hold").fetchall()  # noqa: S608
-        connection.executemany(
-            _INSERT_ENTRY, [rows.entry_row(day, rows.interrupted(row)) for row in held]
-        )
-        connection.execute("DELETE FROM hold")
-    return Found(day, _sums(connection, day), len(held))
-
-
-def _sums(connection: sqlite3.Connection, day: int) -> dict[PartyKey, Spent]:
-    found: dict[PartyKey, Spent] = {}
-    first = day
-    while month_of(first - 1) == month_of(day):
-        first -= 1
-    for key, team, shadow, *sums in connection.execute(_SUMS, {"day": day, "first": first}):
-        for party in parties_of(key, team, shadow):
-            before = found.get(party, Spent())
-            found[party] = Spent(
-                before.day + sums[0],
-                before.month + sums[1],
-                before.tokens_day + sums[2],
-                before.tokens_month + sums[3],
-            )
-    return found
 
 
 def _chain_of(connection: sqlite3.Connection, secret: bytes) -> Chain:

@@ -47,7 +47,7 @@ def rows(book: Book, query: str) -> list[tuple[Any, ...]]:
 
 
 async def written(book: Book) -> None:
-    while book.health.waiting or book._task is not None:
+    while book.health.waiting:
         await asyncio.sleep(0.01)
 
 

@@ -20,9 +20,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from server.catalogue.router import Limits
 from server.errors import BudgetExceeded
 from server.ledger.book import Book, Hold
+from server.ledger.companions import read_secret
 from server.ledger.egress_log import EGRESS_COLUMNS, Departure, verify
 from server.ledger.schema import connect
-from server.ledger.writer import read_secret
 from tests.ledger.money import DAY, NOON, account, entry, reservation
 
 T = TypeVar("T")
@@ -156,7 +156,7 @@ class Ledger(RuleBasedStateMachine):
         self.run(run())
 
     async def written(self) -> None:
-        while self.book.health.waiting or self.book._task is not None:
+        while self.book.health.waiting:
             await asyncio.sleep(0.005)
 
 

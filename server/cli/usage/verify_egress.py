@@ -38,7 +38,7 @@ def verify_egress(
 
     from server.errors import LedgerUnavailable
     from server.ledger import egress_log, statement
-    from server.ledger.writer import read_secret
+    from server.ledger.companions import read_secret
 
     path = load_settings(home, config).ledger
     with statement.reading(path) as book:

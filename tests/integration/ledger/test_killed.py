@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
+from server.ledger.companions import read_secret
 from server.ledger.egress_log import EGRESS_COLUMNS, Departure, verify
 from server.ledger.schema import connect
-from server.ledger.writer import read_secret
 from tests.integration.ledger.spender import BUDGET, live_and_die
 
 pytestmark = pytest.mark.integration

@@ -12,7 +12,7 @@ from server.planning.device import RAM_ID
 from server.planning.footprint.component import Footprint
 from server.planning.plan import Option
 from server.planning.rig import Rig
-from server.planning.worth import Mode, modes, serves
+from server.planning.worth import Mode, compromised, modes, serves
 from server.units import MIB
 
 
@@ -31,6 +31,8 @@ class Candidate:
     """MiB, those of GPUs without memory of their own included."""
     asleep: tuple[Need, ...] = ()
     asleep_ram: int = 0
+    compromised: bool = False
+    """See planning/worth.py."""
 
     @property
     def size(self) -> int:
@@ -83,7 +85,7 @@ def candidates(
                 )
                 yield Candidate(
                     wish, position, share, option, modes(option, wish),
-                    needs, ram, asleep, asleep_ram,
+                    needs, ram, asleep, asleep_ram, compromised(option, wish, demand),
                 )  # fmt: skip
 
 

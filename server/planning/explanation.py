@@ -60,7 +60,7 @@ def _loses(plan: Plan, other: Plan, first: Assignment, new: Assignment) -> str:
         if value >= best:
             continue
         if name == "fidelity":
-            return "precision: KV caches in fewer bits"
+            return "precision: a KV cache, or weights, in fewer bits"
         if name == "lead":
             mine, theirs = (a.option.capability * a.option.retention for a in (first, new))
             if round(mine, 1) > round(theirs, 1):

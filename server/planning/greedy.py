@@ -80,11 +80,11 @@ class Table:
     seats: dict[int, Seat] = field(default_factory=dict)
 
     def seat(self, choice: Sequence[Candidate]) -> None:
-        """The first candidate that fits, with a whole KV cache if any does so, then resident."""
+        """The first candidate that fits, in full precision if any does so, then resident."""
         modes: tuple[Mode, ...] = ("resident", "in turn")
-        for is_quantized, mode in product((False, True), modes):
+        for compromised, mode in product((False, True), modes):
             for c in choice:
-                if c.option.deployment.quantized_cache is is_quantized and mode in c.modes:
+                if c.compromised is compromised and mode in c.modes:
                     seat = self._fitting(c, mode)
                     if seat is not None:
                         self.seats[c.position] = seat
@@ -97,6 +97,8 @@ class Table:
         for c in choice:
             if pace(c.option, c.share, now.mode) <= pace(now.option, now.share, now.mode):
                 return
+            if c.compromised > _compromised(now, choice):
+                continue
             if _merit(c.option, now) < _merit(now.option, now):
                 continue
             if (seat := self._fitting(c, now.mode)) is not None:
@@ -117,7 +119,7 @@ class Table:
                     break
                 if coverage(c.option, c.wish, mode) < coverage(now.option, now.wish, now.mode):
                     continue
-                if c.option.deployment.quantized_cache > now.option.deployment.quantized_cache:
+                if c.compromised > _compromised(now, choice):
                     continue
                 if (seat := self._fitting(c, mode)) is not None:
                     best = seconds, seat
@@ -147,6 +149,15 @@ class Table:
         return seat if is_possible and disk([*others, seat]) <= self.rig.disk_free else None
 
 
-def _merit(option: Option, seat: Seat) -> tuple[bool, int, int]:
-    is_whole = not option.deployment.quantized_cache
-    return is_whole, lead(option, seat.wish), coverage(option, seat.wish, seat.mode)
+def _merit(option: Option, seat: Seat) -> tuple[int, int]:
+    return lead(option, seat.wish), coverage(option, seat.wish, seat.mode)
+
+
+def _compromised(seat: Seat, choice: Sequence[Candidate]) -> bool:
+    """Whether the seat's own candidate is, which may have been moved to other GPUs since."""
+    kept, cache = seat.option.retention, seat.option.deployment.kv_type
+    return any(
+        c.compromised
+        for c in choice
+        if (c.option.retention, c.option.deployment.kv_type) == (kept, cache)
+    )

@@ -15,7 +15,7 @@ from server.planning.alike import alike
 from server.planning.available import Look, available, beaten, wanted
 from server.planning.calibration import NONE, Corrections
 from server.planning.contradiction import check
-from server.planning.demand import LEAST_CONTEXT, Demand, Wish
+from server.planning.demand import Demand, Wish
 from server.planning.deployment import WHOLE, Deployment
 from server.planning.footprint import Footprint, footprint
 from server.planning.footprint.component import RAM
@@ -28,7 +28,7 @@ from server.planning.shape import Shape, quantized_cache, shapes
 from server.planning.sketch import Available, Ground, Size, Sketch, Sketchbook, sizes
 from server.planning.speed import speed
 from server.planning.weights import WeightMap
-from server.planning.worth import TYPICAL_CONTEXT, seconds_per_token
+from server.planning.worth import TYPICAL_CONTEXT, must_fit, seconds_per_token
 from server.units import MIB, format_bytes
 
 _START: Mapping[EngineName, float] = {"llama-server": 2.0, "vllm": 45.0}
@@ -71,8 +71,7 @@ def options(
     found: dict[str, Option] = {}
     unfit: dict[str, Rejection] = {}
     for wish in demand.wishes:
-        is_asked = wish.context > LEAST_CONTEXT or wish.slots > 1
-        must = is_asked and (wish.pin or not demand.auto)
+        must = must_fit(wish, demand)
         for result in _for_wish(wish, list(wanted(builds, wish)), ground, cuda=cuda, must=must):
             if isinstance(result, Rejection):
                 unfit[result.name] = result

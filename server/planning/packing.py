@@ -172,10 +172,8 @@ class Packing:
         return score[name]
 
     def _fidelity(self) -> Any:
-        """How few keep their KV cache in fewer bits: minus their number."""
-        return -sum(
-            ch.taken for ch in self.choices if ch.candidate.option.deployment.quantized_cache
-        )
+        """How few give up precision: minus their number."""
+        return -sum(ch.taken for ch in self.choices if ch.candidate.compromised)
 
     def lead(self) -> Any:
         """The most that a resident is worth to lead: of one that is named the leader, at most."""

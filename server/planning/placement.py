@@ -1,6 +1,6 @@
 """The best plan there is: CP-SAT over all options, one goal after the other. Pure.
 
-The goals, in order: what must be served, with KV caches in fewer bits only where that cannot be
+The goals, in order: what must be served, with less precision only where that cannot be
 otherwise; the most capable resident model; coverage of the others; as little change of what runs as
 that allows; expected tokens per second under the demand; headroom.
 Each is brought to its best before the next is looked at, and is then held there.
@@ -99,16 +99,16 @@ def solve(
 
 
 def _faithful(search: Search, found: list[Candidate]) -> list[Candidate] | None:
-    """The candidates that are left once as few KV caches as can be are in fewer bits; None where
-    no plan is known that serves what must be served."""
-    if not any(map(_quantized, found)):
+    """The candidates that are left once as few as can be give up precision; None where no plan is
+    known that serves what must be served."""
+    if not any(c.compromised for c in found):
         return found
-    packing = search.packing(_ways(undominated(found, lambda c: (not _quantized(c),))))
+    packing = search.packing(_ways(undominated(found, lambda c: (not c.compromised,))))
     if not search.maximize(packing, "fidelity", 0):
         return None
     if search.values["fidelity"] < 0:
         return found
-    return [c for c in found if not _quantized(c)]
+    return [c for c in found if not c.compromised]
 
 
 def _ready(search: Search, found: list[Candidate], kept: frozenset[Deployment]) -> bool:
@@ -116,7 +116,7 @@ def _ready(search: Search, found: list[Candidate], kept: frozenset[Deployment]) 
     useful = undominated(
         found,
         lambda c: (
-            not _quantized(c),
+            not c.compromised,
             lead(c.option, c.wish),
             *_covered(c),
             c.option.deployment in kept,
@@ -138,7 +138,7 @@ def _as_ready(search: Search, found: list[Candidate], kept: frozenset[Deployment
     useful = undominated(
         found,
         lambda c: (
-            not _quantized(c),
+            not c.compromised,
             lead(c.option, c.wish) >= leading,
             *_covered(c),
             c.option.deployment in kept,
@@ -150,10 +150,6 @@ def _as_ready(search: Search, found: list[Candidate], kept: frozenset[Deployment
         for c, mode in _ways(useful)
         if coverage(c.option, c.wish, mode) >= most[c.position] - slack
     ]
-
-
-def _quantized(c: Candidate) -> bool:
-    return c.option.deployment.quantized_cache
 
 
 def _ways(found: Sequence[Candidate]) -> list[Way]:

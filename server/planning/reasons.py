@@ -152,7 +152,10 @@ def _extras(option: Option) -> Iterator[str]:
         told = "a token is" if d.draft_tokens == 1 else f"{d.draft_tokens} tokens are"
         yield f"{told} drafted at each step (multi-token prediction)"
     if d.quantized_cache:
-        yield f"its KV cache is kept in {d.kv_type}, as no plan meets the demand with f16"
+        yield (
+            f"its KV cache is kept in {d.kv_type}, as no build of four bits and more meets the "
+            "demand with f16"
+        )
 
 
 def _binds(seat: Seat, seats: Sequence[Seat], options: Sequence[Option], rig: Rig) -> str:

@@ -14,7 +14,7 @@ from server.planning.deployment import Deployment
 from server.planning.footprint.component import Footprint
 from server.planning.plan import Option
 from server.planning.rig import Rig
-from server.planning.worth import Mode, coverage, lead, pace
+from server.planning.worth import Mode, compromised, coverage, lead, pace
 from server.units import MIB
 
 STEP = 1024  # MiB; finer differences in what is left free decide nothing
@@ -105,7 +105,7 @@ def score(
     return (
         ("pinned", sum(seat.wish.pin for seat in residents)),
         ("served", 0 if demand.auto else len(seats)),
-        ("fidelity", -sum(seat.option.deployment.quantized_cache for seat in seats)),
+        ("fidelity", -sum(compromised(seat.option, seat.wish, demand) for seat in seats)),
         ("lead", max((lead(seat.option, seat.wish) for seat in residents), default=0)),
         ("coverage", sum(coverage(seat.option, seat.wish, seat.mode) for seat in seats)),
         ("kept", sum(keep_value(seat.option) for seat in kept)),

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Literal, get_args
 
-from server.planning.demand import Demand, Wish
+from server.planning.demand import LEAST_CONTEXT, Demand, Wish
 from server.planning.device import RAM_ID
 from server.planning.plan import Option
 from server.planning.quality import FINE, SOUND
@@ -94,6 +94,20 @@ def lead(option: Option, wish: Wish) -> int:
     if option.token_seconds > _USEFUL_SECONDS:
         value = round(value * _SLUGGISH)
     return 6 * value + comforts
+
+
+def compromised(option: Option, wish: Wish, demand: Demand) -> bool:
+    """Whether it gives up precision that a demand may have to give up: with a KV cache in fewer
+    bits, or, where so much context or so many slots must be served, with less than four bits of
+    weights, which lose more than the cache does."""
+    must = must_fit(wish, demand) and option.retention < SOUND
+    return option.deployment.quantized_cache or must
+
+
+def must_fit(wish: Wish, demand: Demand) -> bool:
+    """Whether more than the least context or one slot is asked for, and has to be served."""
+    is_asked = wish.context > LEAST_CONTEXT or wish.slots > 1
+    return is_asked and (wish.pin or not demand.auto)
 
 
 def useful(option: Option, wish: Wish) -> bool:

@@ -59,8 +59,9 @@ def wish(
     pin: bool = False,
     speed: float = 0.0,
     engines: tuple[EngineName, ...] = ("llama-server", "vllm"),
+    context: int = 4096,
 ) -> Wish:
-    return Wish(model, build, weight, 4096, 1, speed, pin, None, engines)
+    return Wish(model, build, weight, context, 1, speed, pin, None, engines)
 
 
 def option(
@@ -174,6 +175,7 @@ def puzzles(draw: st.DrawFn, *, most: int = 6) -> Puzzle:
             weight=draw(st.sampled_from([0.5, 1.0, 3.0])),
             pin=draw(st.sampled_from([False, False, True])),
             speed=draw(st.sampled_from([0.0, 0.0, 10.0])),
+            context=draw(st.sampled_from([4096, 8192])),
         )
         for model in draw(st.lists(st.sampled_from(MODELS), min_size=1, max_size=3, unique=True))
     )

@@ -297,10 +297,22 @@ def test_a_cache_in_fewer_bits_is_the_last_resort() -> None:
     assert not on_cpu.option.deployment.quantized_cache
     (by_need,) = place((small, slow), demand, rig([7], 4)).assignments
     assert by_need.option.deployment.quantized_cache
-    assert "its KV cache is kept in q8_0, as no plan meets the demand with f16" in by_need.reason
+    assert "its KV cache is kept in q8_0, as no build of four bits" in by_need.reason
     fast = demanded(wish("middle", speed=20.0))
     (by_speed,) = place((small, slow), fast, rig([7], 32)).assignments
     assert by_speed.option.deployment.quantized_cache
+
+
+def test_where_so_much_context_is_asked_for_fewer_bits_of_cache_come_before_fewer_of_weights() -> (
+    None
+):
+    rough = option("middle", 1, 6, build="q3", retention=0.957)
+    fine = option("middle", 1, 6, build="q4", retention=0.983, quantized=True)
+    asked = demanded(wish("middle", context=32_768))
+    (long,) = place((rough, fine), asked, rig([7], 4)).assignments
+    assert long.option == fine
+    (short,) = place((rough, fine), demanded(wish("middle")), rig([7], 4)).assignments
+    assert short.option == rough
 
 
 def test_only_as_many_caches_as_must_be_are_in_fewer_bits() -> None:

@@ -183,7 +183,8 @@ def _planned(settings: Settings, question: dict[str, Any]) -> dict[str, Any]:
         sees = pictures and berth.deployment.vision
         expected = speeds.get(berth.name, Expected())
         planned.append(Planned(model, build, berth, sees, expected))
-    keyless = Keyring().keyless(known.providers.values())
+    absences = Keyring().keyless(known.providers.values()).items()
+    keyless = {name: f"{name} has no key: {why}" for name, why in absences}
     return explanation(
         needs,
         tuple(planned_candidates(known, planned, keyless, needs)),

@@ -45,7 +45,12 @@ def found(name: str, **more: Any) -> dict[str, Any]:
                 "  - openai/vectors (cloud): it makes embeddings, and nothing else",
             ],
         ),
-        ("local", ["It would be refused: The prompt has about 200000 tokens"]),
+        (
+            "local",
+            [
+                "It would be refused: This model's maximum context length is 65536 tokens: the prompt "
+            ],
+        ),
         (
             "routed",
             [

@@ -94,7 +94,7 @@ class World:
             known,
             self.targets,
             expected={BUILDS[0]: Expected(prefill=100, decode=10, decode_all=15)},
-            keyless=dict.fromkeys(keyless, "the variable ACME is not set"),
+            keyless=dict.fromkeys(keyless, "other has no key: OTHER is not set"),
         )
 
     def ready(self) -> None:
@@ -182,7 +182,7 @@ async def test_a_cloud_that_retired_is_down_and_one_without_a_key_is_none(world:
     assert world.now()["acme/a"].down == ""
     world.today = datetime.date(2026, 11, 22)
     assert "has not offered it since 2026-11-22" in world.now()["acme/a"].down
-    assert world.candidates.absent["other/b"] == "other has no key: the variable ACME is not set"
+    assert world.candidates.absent["other/b"] == "other has no key: OTHER is not set"
     assert "is not running" in world.candidates.absent["qwen3.5-27b"]
     assert "qwen3.5-4b" not in world.candidates.absent
 

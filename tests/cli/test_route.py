@@ -47,9 +47,7 @@ def found(name: str, **more: Any) -> dict[str, Any]:
         ),
         (
             "local",
-            [
-                "It would be refused: This model's maximum context length is 65536 tokens: the prompt "
-            ],
+            ["It would be refused: This model's maximum context length is 65536 tokens: the "],
         ),
         (
             "routed",

@@ -27,6 +27,10 @@ from server.ledger.schema import sqlite_warning
 
 log = logging.getLogger("holdfast.ledger")
 
+_LOG_CHANGED = (
+    "the log of what left is not as Holdfast left it: `holdfast usage verify-egress` says where"
+)
+
 
 class Hold:
     """Money and tokens that are set aside for one attempt. Ends once, by `settle` or `release`."""
@@ -75,6 +79,7 @@ class Book:
         self._backlog = Backlog(path, clock, self._restore)
         self._last_id = 0
         self._restored = False
+        self._log_is_whole = True
         self._overruns = self._interrupted = 0
 
     async def start(self) -> None:
@@ -167,19 +172,24 @@ class Book:
 
     @property
     def health(self) -> Health:
-        trouble = self._backlog.trouble
-        alarm = "" if trouble is None else trouble.sentence
-        behind = self._balance.day - day_of(self._clock())
-        if not alarm and behind > 1:
-            alarm = f"the clock has gone back by {behind} days: no budget begins anew before then"
         return Health(
             open=self.is_open,
-            alarm=alarm,
+            alarm=self._alarm(),
             waiting=len(self._backlog),
             lost=self._backlog.lost,
             overruns=self._overruns,
             interrupted=self._interrupted,
         )
+
+    def _alarm(self) -> str:
+        if (trouble := self._backlog.trouble) is not None:
+            return trouble.sentence
+        if not self._log_is_whole:
+            return _LOG_CHANGED
+        behind = self._balance.day - day_of(self._clock())
+        if behind > 1:
+            return f"the clock has gone back by {behind} days: no budget begins anew before then"
+        return ""
 
     def _hold(self, account: Account, cost: int, tokens: int, *, durable: bool) -> Hold:
         self._last_id += 1
@@ -189,6 +199,9 @@ class Book:
     def _restore(self, found: Found) -> None:
         """Count what the book says, once: what came since is counted already."""
         self._balance.advance(found.day)
+        if not found.log_is_whole:
+            self._log_is_whole = False
+            log.error("%s", _LOG_CHANGED)
         if not self._restored:
             self._restored = True
             self._interrupted = found.interrupted

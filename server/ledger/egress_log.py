@@ -24,7 +24,8 @@ import orjson
 EGRESS_COLUMNS = (
     "seq", "time", "request_id", "key_id", "host", "model", "bytes", "body_hmac", "chain",
 )  # fmt: skip
-_BEGINNING = ""
+BEGINNING = ""
+"""The chain before the first row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Fault:
 class Chain:
     """The end of the log, to which rows are added."""
 
-    def __init__(self, secret: bytes, seq: int = 0, chain: str = _BEGINNING) -> None:
+    def __init__(self, secret: bytes, seq: int = 0, chain: str = BEGINNING) -> None:
         self._secret = secret
         self.seq = seq
         self._chain = chain
@@ -75,13 +76,17 @@ class Chain:
         """What proves that the log ends here."""
         return _mac(self._secret, b"head", orjson.dumps([self.seq, self._chain]))
 
+    def proves(self, head: str) -> bool:
+        """Whether `head` is that of a log that ends here."""
+        return hmac.compare_digest(self.head.encode(), head.encode())
+
     def copy(self) -> Chain:
         return Chain(self._secret, self.seq, self._chain)
 
 
 def verify(secret: bytes, rows: Iterable[Departure], head: str | None) -> Fault | None:
     """The first fault in a whole log, by `seq`; None: it is as it was written."""
-    chain = _BEGINNING
+    chain = BEGINNING
     seq = 0
     for row in rows:
         seq += 1
@@ -92,17 +97,15 @@ def verify(secret: bytes, rows: Iterable[Departure], head: str | None) -> Fault 
         if not hmac.compare_digest(expected, row.chain):
             return Fault(seq, f"row {seq} is not the one that was written there")
         chain = row.chain
-    if head is None or not hmac.compare_digest(Chain(secret, seq, chain).head, head):
+    if head is None or not Chain(secret, seq, chain).proves(head):
         return Fault(seq + 1, f"the log does not end with row {seq}: what followed is missing")
     return None
 
 
 def stood_for(secret: bytes, rows: Sequence[Departure], head: str) -> bool:
     """Whether `head` was the head of this log after one of its rows, or of the empty log."""
-    ends = [(0, _BEGINNING), *((row.seq, row.chain) for row in rows)]
-    return any(
-        hmac.compare_digest(Chain(secret, seq, chain).head, head) for seq, chain in reversed(ends)
-    )
+    ends = [(0, BEGINNING), *((row.seq, row.chain) for row in rows)]
+    return any(Chain(secret, seq, chain).proves(head) for seq, chain in reversed(ends))
 
 
 def is_body(secret: bytes, row: Departure, body: bytes) -> bool:

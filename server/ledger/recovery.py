@@ -27,6 +27,8 @@ class Found:
     spent: dict[PartyKey, Spent]
     interrupted: int
     """Holds of a process that died, now settled at their maximum."""
+    log_is_whole: bool = True
+    """Whether the log of what left ends as it was left."""
 
 
 def recover(connection: sqlite3.Connection, now: float) -> Found:

@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from server.errors import LedgerUnavailable
 from server.ledger import rows, schema
 from server.ledger.account import Account
 from server.ledger.companions import read_secret, take_lock
-from server.ledger.egress_log import EGRESS_COLUMNS, Chain
+from server.ledger.egress_log import BEGINNING, EGRESS_COLUMNS, Chain
 from server.ledger.entry import Entry, Reservation
 from server.ledger.recovery import Found, recover
 from server.ledger.rows import Text
@@ -74,7 +74,8 @@ class Writer:
             connection = schema.open_checked(self._path)
             try:
                 found = recover(connection, now)
-                self._chain = _chain_of(connection, secret)
+                self._chain, whole = _chain_of(connection, secret)
+                found = replace(found, log_is_whole=whole)
                 self._inode = os.stat(self._path).st_ino
             except BaseException:
                 connection.close()
@@ -173,9 +174,21 @@ def _insert(connection: sqlite3.Connection, batch: Batch, chain: Chain) -> None:
         )
 
 
-def _chain_of(connection: sqlite3.Connection, secret: bytes) -> Chain:
+def _chain_of(connection: sqlite3.Connection, secret: bytes) -> tuple[Chain, bool]:
+    """The log's end, to go on from, and whether its head proves it.
+
+    Where it does not, rows are missing at the end, or the secret is another one. The next row is
+    then chained to the head that does not fit and not to the last row, so that what happened shows
+    at its place for ever, and does not end with the next head.
+    """
     last = connection.execute("SELECT seq, chain FROM egress ORDER BY seq DESC LIMIT 1").fetchone()
-    return Chain(secret, *last) if last else Chain(secret)
+    head = connection.execute("SELECT value FROM meta WHERE name = 'egress_head'").fetchone()
+    seq, link = last or (0, BEGINNING)
+    chain = Chain(secret, seq, link)
+    told = "" if head is None else str(head[0])
+    if chain.proves(told):
+        return chain, True
+    return Chain(secret, seq, f"does not fit {told}"), False
 
 
 def _unavailable(path: Path, error: Exception) -> LedgerUnavailable:

@@ -193,7 +193,7 @@ async def test_the_log_of_what_left_is_verified(
 ) -> None:
     out, _ = await holdfast(home, "usage", "verify-egress", capsys=capsys)
     first, second = out.splitlines()
-    assert first == "1 rows: none was changed, removed, inserted or moved."
+    assert first == "1 row: none was changed, removed, inserted or moved."
     known = second.removeprefix("head ")
     out, _ = await holdfast(
         home, "usage", "verify-egress", "--head", known, "--json", capsys=capsys

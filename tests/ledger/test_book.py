@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -16,9 +17,12 @@ from server.catalogue.router import Limits, Match, Route, Router, Shadow
 from server.errors import BudgetExceeded, LedgerUnavailable
 from server.ledger.account import Account, shadow_account
 from server.ledger.book import Book, Hold
+from server.ledger.companions import read_secret
+from server.ledger.egress_log import Fault, verify
 from server.ledger.limits import Spent
 from server.ledger.rows import Text
 from server.ledger.schema import connect
+from server.ledger.statement import departures, head, reading
 from tests.ledger.money import DAY, NOON, account, entry, reservation
 
 
@@ -285,3 +289,44 @@ async def test_what_cannot_be_written_is_bounded(tmp_path: Path) -> None:
             book.record(entry(0, 1, route="local"))
         assert (book.health.waiting, book.health.lost) == (50_000, 100)
         assert book.spent(account().parties[0]).tokens_day == 50_100
+
+
+@pytest.mark.parametrize(
+    ("change", "seq"),
+    [
+        pytest.param("DELETE FROM egress WHERE seq = 3", 3, id="the last row is gone"),
+        pytest.param("DELETE FROM egress", 1, id="all are gone"),
+        pytest.param("DELETE FROM meta", 4, id="the head is gone"),
+        pytest.param("UPDATE egress SET chain = 'x' WHERE seq = 3", 3, id="the end is changed"),
+    ],
+)
+async def test_a_log_that_was_cut_while_nobody_served_never_looks_whole_again(
+    tmp_path: Path, change: str, seq: int
+) -> None:
+    async with opened(tmp_path) as book:
+        for number in range(3):
+            await book.reserve(account(), reservation(1, name=f"r{number}"))
+        assert fault(book) is None
+    with contextlib.closing(sqlite3.connect(book.path, isolation_level=None)) as other:
+        other.execute(change)
+    for _ in range(2):
+        async with opened(tmp_path) as book:
+            await book.reserve(account(), reservation(1, name="later"))
+            found = fault(book)
+            assert found is not None
+            assert found.seq == seq
+
+
+async def test_a_log_that_was_cut_is_an_alarm(tmp_path: Path) -> None:
+    async with opened(tmp_path) as book:
+        await book.reserve(account(), reservation(1))
+        assert book.health.alarm == ""
+    (tmp_path / "ledger" / "book.db.secret").unlink()
+    async with opened(tmp_path) as book:
+        assert "the log of what left is not as Holdfast left it" in book.health.alarm
+        assert book.is_open, "what was spent is known all the same"
+
+
+def fault(book: Book) -> Fault | None:
+    with reading(book.path) as connection:
+        return verify(read_secret(book.path), list(departures(connection)), head(connection))

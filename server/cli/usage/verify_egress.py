@@ -67,5 +67,6 @@ def verify_egress(
             why=fault.what,
             next_step="`holdfast usage egress` lists its rows; compare it with a backup",
         )
-    typer.echo(f"{len(rows)} rows: none was changed, removed, inserted or moved.")
+    count = f"{len(rows)} row" if len(rows) == 1 else f"{len(rows)} rows"
+    typer.echo(f"{count}: none was changed, removed, inserted or moved.")
     typer.echo(f"head {head}")

@@ -30,7 +30,6 @@ from server.chat.events import (
 )
 from server.chat.logprobs import read_logprobs
 from server.chat.reasoning_details import usable_detail
-from server.chat.request import ChatRequest
 from server.chat.sse_reader import SseReader
 from server.chat.thinking import Trim
 from server.chat.usage import Usage, usage_of
@@ -141,8 +140,6 @@ class ChunkDecoder:
             if detail is not None:
                 yield ThinkingDetail(detail, index)
         content = delta.get("content")
-        if content and self._engine and delta.get("reasoning") and type(content) is str:
-            content = content.lstrip()  # vLLM's whole answer, as Trim does it in a stream
         if content:
             if type(content) is str:
                 yield Text(content, index)
@@ -175,22 +172,6 @@ class ChunkDecoder:
         return self._blame(
             f"The {self._blame.fault} sent an answer that cannot be read", next_step="Try again"
         )
-
-
-def engine_events(body: bytes, request: ChatRequest) -> list[Event]:
-    """The events of an engine's whole answer to `request`, a stream where `request.folds`.
-
-    Raises what the engine reports, and EngineError for an answer that is not whole.
-    """
-    decoder = ChunkDecoder()
-    if not request.folds:
-        return decoder.decode(body)
-    events = decoder.feed(body)
-    if not (events and isinstance(events[-1], Ended)):
-        raise EngineError(
-            "The engine stopped in the middle of its answer", next_step="Send the request again"
-        )
-    return events
 
 
 class _Calls:

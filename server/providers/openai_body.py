@@ -8,7 +8,8 @@ https://platform.openai.com/docs/api-reference/chat. What is mapped:
 - The system prompt's role is `system`; OpenAI takes it for `developer` where that is the name.
 - Thinking of earlier turns goes back, as `reasoning_content`, to models that think and take no
   degrees (as DeepSeek's), for the turn at hand only: OpenAI's API has no place for it.
-- A schema without a name is called `answer`.
+- A schema without a name is called `answer`. What `strict` takes differs between endpoints, which
+  say it themselves.
 - `parallel_tool_calls` is said where the model can call several at once.
 - A limit beyond what the model can write is that; none is said where the client set none.
 - Sampling is sent as it was given, where the model has the feature. What of it asks for nothing is

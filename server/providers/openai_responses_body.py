@@ -8,7 +8,8 @@ https://platform.openai.com/docs/api-reference/responses. What is mapped:
 - The system prompt is `instructions`. An answer's text and calls are items of their own.
 - Reasoning is told in summary where the client asks for thinking; to think without a degree is
   `medium`.
-- Tools are not strict, and schemas neither, unless the client says so.
+- Tools are not strict, and schemas neither, unless the client says so; what OpenAI could not hold
+  the model to is then refused (openai_schemas.py).
 - A limit below the API's least is refused: the answer would be longer than was asked for.
 """
 
@@ -25,6 +26,7 @@ from server.chat.request import ChatRequest
 from server.chat.tools import Tool
 from server.providers.ability import check_ability, output_limit
 from server.providers.openai_body import identified_calls, wanted_effort
+from server.providers.openai_schemas import check_strict
 
 FORMAT = "openai-responses"
 LEAST_TOKENS = 16
@@ -51,6 +53,7 @@ def responses_body(request: ChatRequest, model: CloudModel) -> dict[str, Any]:
         body["instructions"] = system
     if request.max_tokens is not None:
         body["max_output_tokens"] = _limit(request, model)
+    _check_strictness(request)
     if reasoning := _reasoning(request, model):
         body["reasoning"] = reasoning
     if request.tool_use.tools:
@@ -84,6 +87,20 @@ def _reasoning(request: ChatRequest, model: CloudModel) -> dict[str, Any]:
     if request.thinking:
         reasoning["summary"] = "auto"
     return reasoning
+
+
+def _check_strictness(request: ChatRequest) -> None:
+    """Raises RequestError for a strict schema that OpenAI cannot hold a model to."""
+    form = (request.response_format or {}).get("json_schema", {})
+    if form.get("strict"):
+        place = "response_format.json_schema.schema"
+        check_strict(form["schema"], place, "the answer")
+    for index, tool in enumerate(request.tool_use.tools):
+        function = tool["function"]
+        if function.get("strict"):
+            place = f"tools[{index}].function.parameters"
+            schema = {"type": "object", **function.get("parameters", {})}
+            check_strict(schema, place, f"the tool '{function['name']}'")
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

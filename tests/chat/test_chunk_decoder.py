@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 import orjson
@@ -8,7 +7,7 @@ import pytest
 from recorded import NAMES, Recording, recording
 
 from server.chat.answer import answer_of
-from server.chat.chunk_decoder import ChunkDecoder, engine_events
+from server.chat.chunk_decoder import ChunkDecoder
 from server.chat.events import (
     Arguments,
     Began,
@@ -25,7 +24,6 @@ from server.chat.events import (
 )
 from server.chat.fold import fold_stream
 from server.chat.logprobs import read_logprobs
-from server.chat.request import ChatRequest
 from server.chat.sse import DONE, sse_event
 from server.chat.usage import Usage
 from server.errors import ContextExceeded, EngineError, ProviderBusy, ProviderError
@@ -199,27 +197,6 @@ def test_what_vllm_leaves_between_thinking_and_answer_is_cut() -> None:
     sent = [chunk({"reasoning": "a"}), chunk({"content": "\n\n"}), chunk({"content": "\nb"})]
     events = ChunkDecoder().feed(b"".join([sse_event(one) for one in sent]))
     assert events[1:] == [Thinking("a"), Text("b")]
-
-
-def test_it_is_cut_in_a_whole_answer_too() -> None:
-    message = {"role": "assistant", "reasoning": "a", "content": "\n\nb"}
-    body = orjson.dumps({"choices": [{"index": 0, "message": message}]})
-    assert ChunkDecoder().decode(body)[1:-1] == [Thinking("a"), Text("b")]
-    assert cloud().decode(body)[1:-1] == [Thinking("a"), Text("\n\nb")]
-
-
-@every_chat
-def test_an_engines_whole_answer_is_a_stream_or_an_object(name: str) -> None:
-    made = recording(name)
-    request = made.request()
-    assert isinstance(request, ChatRequest)
-    body = made.sse if request.folds else made.json
-    assert body is not None
-    events = engine_events(body, request)
-    assert isinstance(events[-1], Ended)
-    folding = dataclasses.replace(request, max_tokens=1000, top_logprobs=None)
-    with pytest.raises(EngineError, match="in the middle of its answer"):
-        engine_events(made.sse.removesuffix(DONE), folding)
 
 
 def test_what_follows_the_end_is_dropped() -> None:

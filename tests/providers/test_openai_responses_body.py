@@ -66,7 +66,12 @@ def test_the_least_that_can_be_asked() -> None:
 
 EMPTY = {"type": "object", "properties": {}}
 TOOL = {"type": "function", "name": "weather", "strict": False, "parameters": EMPTY}
-CITY = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+CITY = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
 SCHEMA = {"type": "json_schema", "json_schema": {"schema": CITY}}
 NAMED = {"type": "json_schema", "json_schema": {"schema": CITY, "name": "city", "strict": True}}
 LOGPROBS = ["reasoning.encrypted_content", "message.output_text.logprobs"]

@@ -45,7 +45,12 @@ pytestmark = pytest.mark.integration
 
 CHAT, RESPONSES = PROTOCOLS["openai"], PROTOCOLS["openai-responses"]
 both = pytest.mark.parametrize("protocol", [CHAT, RESPONSES], ids=["chat", "responses"])
-SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+SCHEMA = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
 WEATHER = tool(description="Says it.", parameters=SCHEMA)
 PICTURE = png()
 CREATED = 1_790_000_000

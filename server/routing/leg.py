@@ -65,6 +65,8 @@ class Leg(abc.ABC):
         self._hold: Hold | None = None
         self._began = time.monotonic()
         self._first_at: float | None = None
+        self._unheard = False
+        """Whether its answer came whole, and nobody can tell when it began."""
         self._flight: Flight | None = None
         self._ended = False
         self._pieces = 0
@@ -114,11 +116,16 @@ class Leg(abc.ABC):
                 break
         else:
             self._check_whole()
-        self._first_at = time.monotonic()
         self._means.breakers.spoke(self.candidate.name)
-        if self._flight is not None:
-            self._flight.first(self._first_at)
+        if self._first_at is None and not self._unheard:
+            self._hear(time.monotonic())
         return held
+
+    def _hear(self, at: float) -> None:
+        """The first token has come. `at`: monotonic seconds."""
+        self._first_at = at
+        if self._flight is not None:
+            self._flight.first(at)
 
     async def rest(self) -> AsyncIterator[bytes]:
         """What follows. Raises HoldfastError where it breaks off, unless the relay has told."""

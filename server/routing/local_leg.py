@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -17,6 +18,9 @@ from server.routing.ledgering import Bill
 from server.routing.leg import Job, Leg, cannot
 from server.routing.means import Means
 from server.routing.targets import Target
+
+
+_WRITING = re.compile(rb'"predicted_ms":([0-9]+(?:\.[0-9]+)?)')
 
 
 class LocalLeg(Leg):
@@ -59,7 +63,7 @@ class LocalLeg(Leg):
         self._attempt = attempt
         await attempt.__aenter__()
         relay = job.relay_for(self.candidate, None)
-        return relay, attempt.chunks() if job.request.stream else _once(attempt)
+        return relay, attempt.chunks() if job.request.stream else self._gathered(attempt)
 
     async def _close(self) -> None:
         if self._attempt is not None:
@@ -70,6 +74,28 @@ class LocalLeg(Leg):
         if usage is None and self._first_at is not None:  # an event is a token, most of the time
             usage = Usage(self.job.needs.prompt_tokens, 1 + self._pieces)
         return Bill(usage or NOTHING, 0)
+
+    async def _gathered(self, attempt: Attempt) -> AsyncIterator[bytes]:
+        """The whole answer in one piece; when its first token came is noted all the same."""
+        if not self.job.request.folds:
+            answer = await attempt.whole()
+            self._backdate(answer)
+            yield answer
+            return
+        pieces: list[bytes] = []
+        async for chunk in attempt.chunks():
+            if not pieces:
+                self._hear(time.monotonic())
+            pieces.append(chunk)
+        yield b"".join(pieces)
+
+    def _backdate(self, answer: bytes) -> None:
+        """llama-server tells how long the writing took, vLLM does not."""
+        told = _WRITING.search(answer)
+        if told is None:
+            self._unheard = True
+        else:
+            self._hear(time.monotonic() - float(told[1]) / 1000)
 
     def _started(self) -> None:
         if self._flight is not None:
@@ -83,7 +109,3 @@ class LocalLeg(Leg):
             "the engine ended its answer before it was complete",
             next_step="Send the request again",
         )
-
-
-async def _once(attempt: Attempt) -> AsyncIterator[bytes]:
-    yield await attempt.whole()

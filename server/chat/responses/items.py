@@ -6,7 +6,7 @@
   the assistant. Calls must be answered before anyone else speaks.
 - Reasoning is the text of that message, for engines. What it carries encrypted is an entry of
   `reasoning_details`, for the provider that wrote it; that of other providers than OpenAI travels
-  in it as in anthropic/opaque.py.
+  in it as in opaque.py.
 - A tool's message has no place for images: each stands as `[image N]` in what the tool said, and
   itself in a message of the user's after it, under the same name.
 """
@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from server.chat.anthropic.opaque import is_ours, unwrapped
 from server.chat.checks import choice, invalid, mapping, missing, string, wrong_type
 from server.chat.images import Album
 from server.chat.messages import (
@@ -26,6 +25,7 @@ from server.chat.messages import (
     is_query,
     parse_arguments,
 )
+from server.chat.opaque import is_ours, unwrapped
 from server.chat.tools import tool_name
 from server.errors import RequestError
 

@@ -4,7 +4,7 @@
 - Text and thinking come item after item, each done before the next; calls that begin in a row are
   done together, since their arguments may come mixed.
 - Thinking is an item's reasoning text, or its summary where the client asked for one. What its
-  provider wants back is the item's `encrypted_content`, wrapped as in anthropic/opaque.py.
+  provider wants back is the item's `encrypted_content`, wrapped as in opaque.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from server.chat.anthropic.opaque import wrapped
 from server.chat.events import (
     Arguments,
     Began,
@@ -27,6 +26,7 @@ from server.chat.events import (
     ThinkingDetail,
     Used,
 )
+from server.chat.opaque import wrapped
 from server.chat.responses.items import Item
 from server.chat.responses.request import ResponsesRequest
 from server.chat.usage import Usage

@@ -12,7 +12,6 @@ from openai.lib.streaming.responses._responses import ResponseStreamState
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
-from server.chat.anthropic.opaque import unwrapped
 from server.chat.events import (
     Arguments,
     Began,
@@ -28,6 +27,7 @@ from server.chat.events import (
     ThinkingDetail,
     Used,
 )
+from server.chat.opaque import unwrapped
 from server.chat.responses import (
     ResponsesEncoder,
     ResponsesRequest,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from server.chat.anthropic.opaque import wrapped
 from server.chat.messages import Conversation
+from server.chat.opaque import wrapped
 from server.chat.responses.items import read_items
 from server.errors import RequestError
 from tests.chat import pictures

@@ -14,7 +14,9 @@ _PRIOR = 0.5
 _OUTLIER = 3.0
 """A point that is off by more than this factor counts as if it were off by no more than this."""
 _LEAST = 0.05
-"""What a line is at x = 0 at least, as a part of the middle: nothing is for nothing."""
+"""What is expected at x = 0 at least, as a part of the middle: nothing is for nothing."""
+_BASE = 0.02
+"""What the fit is at x = 0 at least, as a part of the mean of all y."""
 _SURE = 3
 """Points after which a line counts as measured, and outliers are known as such."""
 
@@ -24,7 +26,7 @@ _Sums = tuple[float, float, float, float, float]
 
 
 class Line:
-    """y = a + b x with a, b >= 0, fitted to the latest points by least squares.
+    """y = a + b x with a > 0 and b >= 0, fitted to the latest points by least squares.
 
     `a` and `b` are what is expected at first; `at`: an x that is typical, in the middle of what is
     to come. An error counts as a part of what was expected there: of a long prompt it may be larger
@@ -70,9 +72,9 @@ class Line:
         b = (w * wxy - wx * wy) / (w * wxx - wx * wx)
         if b <= 0:
             self.a, self.b = wy / w, 0.0
-        else:
-            a = (wy - b * wx) / w
-            self.a, self.b = (a, b) if a >= 0 else (0.0, wxy / wxx)
+            return
+        a, least = (wy - b * wx) / w, _BASE * wy / w
+        self.a, self.b = (a, b) if a >= least else (least, max(0.0, (wxy - least * wx) / wxx))
 
     def _expected(self, x: float) -> float:
         return self._low + self._slope * x

@@ -40,12 +40,24 @@ def test_a_line_follows_a_change_and_not_an_outlier() -> None:
     assert line(1000) == pytest.approx(3.02, rel=0.1)
 
 
-def test_a_line_never_falls_and_never_is_negative() -> None:
-    line = Line(0.1, 0.01, 100)
-    for x, y in ((1, 5.0), (1000, 0.1), (500, 2.0)) * 10:
-        line.add(x, y)
-        assert line.a >= 0
-        assert line.b >= 0
+@pytest.mark.parametrize(
+    "points",
+    [
+        ((1, 5.0), (1000, 0.1), (500, 2.0)),
+        ((0.1, 0.001), (3.0, 9.0), (2.9, 0.5)),
+        ((0.0, 0.02), (3.0, 0.02)),
+        ((2.0, 0.3), (3.0, 3.0)),
+    ],
+)
+def test_a_line_never_falls_and_nothing_is_for_nothing(
+    points: tuple[tuple[float, float], ...],
+) -> None:
+    for line in (Line(0.1, 0.01, 100), Line(0.03, 0.005, 2)):
+        for x, y in points * 10:
+            line.add(x, y)
+            assert line.a > 0
+            assert line.b >= 0
+            assert line(0.0) > 0
 
 
 def test_a_line_is_measured_after_a_few_points() -> None:

@@ -91,7 +91,7 @@ def at_engine(member: Member) -> Candidate:
         settings.load(os.environ, home=Path("/nonexistent"), system_config=Path("/nonexistent/x"))
     )
     model = loaded.models["demo"]
-    build = replace(model.builds[0], name=member.name)
+    build = next(build for build in model.builds if build.engine == "llama-server")
     return Candidate(
         name=member.name,
         model=model.id,

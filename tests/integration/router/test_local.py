@@ -1,0 +1,207 @@
+"""Engines of this machine beside clouds: real llama-servers, and a spy on every socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from fleets import Harbour, berth, until
+
+from server import demo, settings
+from server.catalogue.cloud import Kind
+from server.engines.binary import find_llama_server
+from server.engines.fleet import Fleet
+from server.engines.lifecycle import State
+from server.engines.member import Member
+from server.errors import EngineError
+from server.routing.attempt import Patience
+from tests.fakes.cloud_running import ROOT, FakeCloud
+from tests.integration.router.world import Asking, Told, World, at_cloud, at_engine, cloud_model
+from tests.integration.router.world import world as made_world
+
+pytestmark = pytest.mark.integration
+
+CLOUD = at_cloud(cloud_model("openai"))
+QUESTION = "What is Holdfast?"
+_TOKENS = json.loads((demo.SAFETENSORS / "tokenizer.json").read_text())["added_tokens"]
+ENDLESS = {
+    str(token["id"]): -100
+    for token in _TOKENS
+    if token["content"] in ("<|im_end|>", "<|endoftext|>")
+}
+IMPATIENT = Patience(60, 60, first_token=2.0, token=2.0)
+
+
+@pytest.fixture(scope="session")
+def program() -> Path:
+    return find_llama_server(settings.load(os.environ)).path
+
+
+@pytest.fixture
+async def fleet(program: Path, tmp_path: Path) -> AsyncIterator[Fleet]:
+    async with Harbour(program, tmp_path).fleet(berth("demo", 3), berth("cold", 3)) as fleet:
+        await fleet.load("demo")
+        yield fleet
+
+
+@pytest.fixture
+async def there(tmp_path: Path, clouds: dict[Kind, FakeCloud]) -> AsyncIterator[World]:
+    async with made_world(tmp_path, clouds, patience=IMPATIENT) as made:
+        yield made
+
+
+def freeze(member: Member) -> None:
+    """Its engine lives on and does nothing any more."""
+    pid = member.engine.status().pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_engine_answers_and_is_written_down(
+    there: World, fleet: Fleet, stream: bool
+) -> None:
+    asking = Asking(QUESTION, stream=stream, max_tokens=8)
+    told = await there.ask(there.job([at_engine(fleet.get("demo"))], asking=asking))
+    assert (told.ending, told.candidate) == ("complete", "demo:f16")
+    await there.balance(told)
+    (entry,) = there.entries
+    assert (entry.route, entry.model, entry.cost, entry.final) == ("local", "demo:f16", 0, True)
+    assert entry.usage.completion_tokens == 8
+    assert entry.usage.prompt_tokens > 0
+
+
+async def test_an_engine_that_hangs_before_its_first_word_is_replaced_and_a_cloud_answers(
+    there: World, fleet: Fleet
+) -> None:
+    member = fleet.get("demo")
+    before = member.engine.status().pid
+    freeze(member)
+    told = await there.ask(there.job([at_engine(member), CLOUD]))
+    assert (told.ending, told.candidate, told.attempts) == ("complete", CLOUD.name, 2)
+    assert (member.queue.running, member.queue.waiting) == (0, 0)
+    await until(lambda: member.ready and member.engine.status().pid != before)
+    again = await there.ask(there.job([at_engine(member)], QUESTION))
+    assert (again.ending, again.candidate) == ("complete", "demo:f16")
+    await there.balance(told, again)
+
+
+async def test_an_engine_that_hangs_in_mid_stream_is_told_and_nobody_takes_over(
+    there: World, fleet: Fleet, clouds: dict[Kind, FakeCloud]
+) -> None:
+    member = fleet.get("demo")
+    before = member.engine.status().pid
+    long = Asking("Tell me a long story", max_tokens=900, logit_bias=ENDLESS)
+    job = there.job([at_engine(member), CLOUD], asking=long)
+    told = Told()
+    asking = asyncio.create_task(there.ask(job, told=told))
+    await told.began.wait()
+    freeze(member)
+    await asking
+    assert isinstance(told.error, EngineError)
+    assert "it computed nothing for 2.0 s" in told.error.why
+    assert clouds["openai"].requests() == []
+    await until(lambda: member.ready and member.engine.status().pid != before)
+    await there.balance(told)
+    (entry,) = there.entries
+    assert (entry.outcome, entry.route) == ("failed", "local")
+    assert entry.usage.completion_tokens > 0, "what was generated is known all the same"
+
+
+async def test_a_cloud_begins_beside_an_engine_that_is_slow(there: World, fleet: Fleet) -> None:
+    member = fleet.get("demo")
+    freeze(member)
+    told = await there.ask(there.job([at_engine(member), CLOUD], hedge_after=0.1))
+    assert (told.ending, told.candidate, told.attempts) == ("complete", CLOUD.name, 2)
+    assert member.queue.running == 0, "the engine's slot is free again"
+    await there.balance(told)
+
+
+async def test_a_cloud_answers_while_the_local_model_is_loaded(there: World, fleet: Fleet) -> None:
+    cold = fleet.get("cold")
+    assert cold.engine.state is not State.READY
+    told = await there.ask(there.job([CLOUD], load=at_engine(cold)))
+    assert (told.ending, told.candidate) == ("complete", CLOUD.name)
+    await until(lambda: cold.ready)
+    back = await there.ask(there.job([at_engine(cold)], QUESTION))
+    assert (back.ending, back.candidate) == ("complete", "cold:f16")
+    await there.balance(told, back)
+
+
+async def test_nothing_is_loaded_for_a_shadow_copy(there: World, fleet: Fleet) -> None:
+    cold = fleet.get("cold")
+    job = there.job([CLOUD], shadow=at_engine(cold))
+    told = await there.ask(job)
+    await there.balance(told)
+    assert cold.usage.requests == 0
+
+
+async def test_a_request_that_no_target_takes_ends_with_the_most_hopeful_error(
+    there: World, fleet: Fleet, clouds: dict[Kind, FakeCloud]
+) -> None:
+    clouds["openai"].faults("quota")
+    member = fleet.get("demo")
+    member.queue.close(EngineError("it is being mended", retry_after=5))
+    told = await there.ask(there.job([at_engine(member), CLOUD]))
+    assert told.error is not None
+    assert (told.error.what, told.error.retry_after) == ("it is being mended", 5)
+    await there.balance(told)
+    member.queue.open()
+
+
+# ---- What may not leave ----
+
+
+def walked(program: Path, folder: Path, cloud: FakeCloud, kind: str) -> dict[str, Any]:
+    script = "tests.integration.router.local_only_program"
+    done = subprocess.run(
+        [sys.executable, "-m", script, str(folder), str(program), f"{cloud.url}/v1", kind],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_a_request_that_may_not_leave_opens_no_connection_on_any_way(
+    program: Path, tmp_path: Path, clouds: dict[Kind, FakeCloud]
+) -> None:
+    cloud = clouds["openai"]
+    found = walked(program, tmp_path, cloud, "private")
+    assert found["seen"] == []
+    assert cloud.requests() == []
+    assert found["ended"] == {
+        "plain": ["complete", "warm:f16"],
+        "decided wrongly": ["error", ""],
+        "shadow": ["complete", "warm:f16"],
+        "bridge": ["complete", "warm:f16"],
+        "hedge": ["error", ""],
+        "fallback": ["error", ""],
+    }
+
+
+def test_the_spy_sees_those_that_may_leave(
+    program: Path, tmp_path: Path, clouds: dict[Kind, FakeCloud]
+) -> None:
+    cloud = clouds["openai"]
+    found = walked(program, tmp_path, cloud, "open")
+    there = f"socket.connect {urlsplit(cloud.url).netloc}"
+    assert there in found["seen"]
+    assert set(found["seen"]) <= {there}
+    assert len(cloud.requests()) >= 4
+    assert found["ended"]["fallback"] == ["complete", "cloud/large"]
+    assert found["ended"]["hedge"] == ["complete", "cloud/large"]
+    assert found["ended"]["bridge"] == ["complete", "cloud/large"]

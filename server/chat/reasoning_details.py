@@ -3,11 +3,13 @@
 An answer's message carries them in `reasoning_details`, as at OpenRouter, and clients send the
 message back as they got it. Each provider uses the entries of its own `format` and drops the
 others', which mean nothing to it: a conversation that changes its provider goes on without them.
-Engines never get any.
+Where an entry says which `model` thought so, only that one gets it back: signatures are of no use
+to another, which may even refuse them. Engines never get any.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -17,8 +19,10 @@ FORMATS = frozenset(("anthropic", "gemini", "openai-responses"))
 TYPES = frozenset(("reasoning.text", "reasoning.encrypted", "reasoning.summary"))
 MAX_DETAILS = 1024
 
-_STRINGS = ("text", "signature", "data", "id", "summary")
+_STRINGS = ("text", "signature", "data", "id", "summary", "model")
 _NUMBERS = ("index", "at")  # `at`: characters of the answer's text that came before it
+
+_EDITION = re.compile(r"(-(\d{3,}|\d\d-\d{4}|preview|exp))*")
 
 Detail = Mapping[str, Any]
 Piece = Literal["text", "call", "detail"]
@@ -51,14 +55,26 @@ def usable_detail(given: Detail, index: int) -> Detail | None:
     return detail
 
 
-def details_of(message: Mapping[str, Any], form: str) -> list[Detail]:
-    """Those of an assistant message that belong to the provider whose `form` it is, in order."""
-    return [one for one in message.get("reasoning_details", ()) if one["format"] == form]
+def details_of(message: Mapping[str, Any], form: str, model: str | None = None) -> list[Detail]:
+    """Those of an assistant message that belong to the provider whose `form` it is, in order;
+    `model`: as that provider calls it, only those that it can take for its own."""
+    details = [one for one in message.get("reasoning_details", ()) if one["format"] == form]
+    if model is None:
+        return details
+    return [one for one in details if "model" not in one or _is_edition(one["model"], model)]
 
 
-def in_order(message: Mapping[str, Any], form: str) -> Iterator[tuple[Piece, Any]]:
+def _is_edition(name: str, model: str) -> bool:
+    """Whether an answer that says it is of `name` is of `model`: the same, or with its date or
+    number behind it, such as `-20251001`, `-001` or `-preview-09-2025`."""
+    return name.startswith(model) and _EDITION.fullmatch(name, len(model)) is not None
+
+
+def in_order(
+    message: Mapping[str, Any], form: str, model: str | None = None
+) -> Iterator[tuple[Piece, Any]]:
     """An assistant message piece by piece, as its provider said it: `text` (not empty), `call` (an
-    entry of `tool_calls`) and `detail` (an entry of format `form`).
+    entry of `tool_calls`) and `detail` (one of details_of).
 
     A detail's `index` is its place among the pieces, its `at` the characters of text before it;
     where it has no `at`, the text is taken for one piece.
@@ -66,7 +82,7 @@ def in_order(message: Mapping[str, Any], form: str) -> Iterator[tuple[Piece, Any
     text: str = message["content"]
     calls = list(message.get("tool_calls", ()))
     written = count = 0
-    for detail in sorted(details_of(message, form), key=lambda one: one["index"]):
+    for detail in sorted(details_of(message, form, model), key=lambda one: one["index"]):
         at = detail.get("at", len(text) if count < detail["index"] else written)
         if text[written:at]:
             yield "text", text[written:at]

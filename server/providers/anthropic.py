@@ -31,7 +31,6 @@ from server.providers.anthropic_stream import (
     unreadable,
     usage_of,
 )
-from server.providers.anthropic_turns import FORMAT
 from server.providers.provider import Call
 
 VERSION = "2026-10-21"
@@ -80,8 +79,7 @@ def _events(message: dict[str, Any]) -> Iterator[Event]:
         elif kind in ("thinking", "redacted_thinking"):
             if block.get("thinking"):
                 yield Thinking(block["thinking"])
-            place = {"format": FORMAT, "index": index, "at": written}
-            yield ThinkingDetail(thinking_detail(block) | place)
+            yield ThinkingDetail(thinking_detail(block, message["model"], index, written))
     yield from finished(message)
     yield Used(usage_of(message["usage"]))
     yield Ended()

@@ -49,7 +49,7 @@ def anthropic_body(request: ChatRequest, model: CloudModel) -> dict[str, Any]:
     """Raises RequestError, naming the field, for what cannot be said."""
     sampling = check_ability(request, model, _FEATURES)
     max_tokens = output_limit(request, model)
-    system, turns = system_and_turns(request.messages)
+    system, turns = system_and_turns(request.messages, model.name)
     body: dict[str, Any] = {"model": model.name, "max_tokens": max_tokens, "stream": True}
     if system:
         body["system"] = system
@@ -144,7 +144,7 @@ def _thinking(request: ChatRequest, model: CloudModel, max_tokens: int) -> dict[
             raise invalid("tool_choice", why, "Send 'auto', or do not ask it to think")
         return {"thinking": {"type": "disabled"}} if "none" in model.efforts else {}
     if counted:
-        if not request.thinking or _amid_calls(request.messages):
+        if not request.thinking or _amid_calls(request.messages, model.name):
             off = effort is not None and "none" in model.efforts
             return {"thinking": {"type": "disabled"}} if off else {}
         budget = min(asked_budget(request, model, max_tokens), max_tokens - 1)
@@ -165,12 +165,12 @@ def _thinking(request: ChatRequest, model: CloudModel, max_tokens: int) -> dict[
     return {**on, **said} if request.thinking else said
 
 
-def _amid_calls(messages: Sequence[Message]) -> bool:
+def _amid_calls(messages: Sequence[Message], model: str) -> bool:
     """Whether tools have just answered calls of an answer without signed thinking."""
     if messages[-1]["role"] != "tool":
         return False
     last = next(one for one in reversed(messages) if one["role"] == "assistant")
-    return not signed(last)
+    return not signed(last, model)
 
 
 def _sampling(sampling: dict[str, float], thinks: bool) -> dict[str, float]:

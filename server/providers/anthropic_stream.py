@@ -46,6 +46,7 @@ class AnthropicDecoder:
     def __init__(self) -> None:
         self._reader = SseReader()
         self._usage: dict[str, Any] = {}
+        self._model = ""
         self._blocks: dict[int, dict[str, Any]] = {}
         """Open ones of thinking and calls."""
         self._calls = 0
@@ -74,7 +75,8 @@ class AnthropicDecoder:
             yield from self._stop(data["index"])
         elif kind == "message_start":
             message = data["message"]
-            yield Began(message["id"], message["model"])
+            self._model = message["model"]
+            yield Began(message["id"], self._model)
             yield from self._used(message["usage"])
         elif kind == "message_delta":
             yield from self._used(data.get("usage") or {})
@@ -122,8 +124,7 @@ class AnthropicDecoder:
             if block["input"] is not None:
                 yield Arguments(block["call"], orjson.dumps(block["input"]).decode())
             return
-        place = {"format": FORMAT, "index": index, "at": block["at"]}
-        yield ThinkingDetail(thinking_detail(block) | place)
+        yield ThinkingDetail(thinking_detail(block, self._model, index, block["at"]))
 
     def _say(self, text: str) -> Text:
         self._text += len(text)
@@ -135,14 +136,13 @@ class AnthropicDecoder:
         yield Used(usage_of(self._usage))
 
 
-def thinking_detail(block: dict[str, Any]) -> dict[str, Any]:
+def thinking_detail(block: dict[str, Any], model: str, index: int, at: int) -> dict[str, Any]:
+    """See reasoning_details.py; `model` as the answer calls it."""
+    place = {"format": FORMAT, "model": model, "index": index, "at": at}
     if block["type"] == "redacted_thinking":
-        return {"type": "reasoning.encrypted", "data": block["data"]}
-    return {
-        "type": "reasoning.text",
-        "text": block["thinking"],
-        "signature": block["signature"],
-    }
+        return {"type": "reasoning.encrypted", "data": block["data"], **place}
+    said = {"text": block["thinking"], "signature": block["signature"]}
+    return {"type": "reasoning.text", **said, **place}
 
 
 def finished(delta: dict[str, Any]) -> Iterator[Event]:

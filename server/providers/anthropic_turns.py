@@ -4,9 +4,8 @@ What becomes of what it has no like of:
 - Answers of tools are blocks at the beginning of the next user turn; neighbouring messages of one
   role are one turn; text that is empty, and a turn with nothing else in it, is left out.
 - The ids of calls that the API would not take, or not twice, are replaced, in both places alike.
-- Thinking goes back as it came, where it stood (`reasoning_details` of format "anthropic": `index`
-  is its block's place in the answer, `at` the characters of text before it). Thinking without a
-  signature is not sent: only Anthropic can sign it.
+- Thinking goes back as it came, where it stood (`reasoning_details` of format "anthropic"), to the
+  model whose it is. Thinking without a signature is not sent: only Anthropic can sign it.
 - How closely to look at an image (`detail`) is the model's affair.
 """
 
@@ -20,7 +19,7 @@ import orjson
 
 from server.chat.images import read_picture
 from server.chat.messages import Message
-from server.chat.reasoning_details import details_of
+from server.chat.reasoning_details import details_of, in_order
 
 FORMAT = "anthropic"
 
@@ -29,8 +28,8 @@ _ID = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 Block = dict[str, Any]
 
 
-def system_and_turns(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]]:
-    """The system prompt, empty where there is none, and the turns."""
+def system_and_turns(messages: Sequence[Message], model: str) -> tuple[str, list[dict[str, Any]]]:
+    """The system prompt, empty where there is none, and the turns, for Anthropic's `model`."""
     system = ""
     turns: list[dict[str, Any]] = []
     ids = _Ids()
@@ -39,7 +38,7 @@ def system_and_turns(messages: Sequence[Message]) -> tuple[str, list[dict[str, A
         if role == "system":
             system = message["content"]
         elif role == "assistant":
-            _add(turns, "assistant", _assistant(message, ids))
+            _add(turns, "assistant", _assistant(message, ids, model))
         elif role == "tool":
             _add(turns, "user", [_tool_result(message, ids)])
         else:
@@ -47,9 +46,9 @@ def system_and_turns(messages: Sequence[Message]) -> tuple[str, list[dict[str, A
     return system, turns
 
 
-def signed(message: Message) -> bool:
-    """Whether an assistant message begins with thinking that Anthropic has signed."""
-    return any(_thinking(one) for one in details_of(message, FORMAT))
+def signed(message: Message, model: str) -> bool:
+    """Whether an assistant message has thinking that `model` has signed."""
+    return any(_thinking(one) for one in details_of(message, FORMAT, model))
 
 
 class _Ids:
@@ -108,24 +107,16 @@ def _tool_result(message: Message, ids: _Ids) -> Block:
     return block
 
 
-def _assistant(message: Message, ids: _Ids) -> list[Block]:
-    """Thinking at its place among text and calls, which are in this order."""
-    text = message["content"]
-    calls = [_call(call, ids) for call in message.get("tool_calls", ())]
+def _assistant(message: Message, ids: _Ids, model: str) -> list[Block]:
     blocks: list[Block] = []
-    written = 0
-    for detail in sorted(details_of(message, FORMAT), key=lambda one: one["index"]):
-        block = _thinking(detail)
-        if block is None:
-            continue
-        before = len(text) if len(blocks) < detail["index"] else 0
-        at = detail.get("at", before)
-        blocks += _text(text[written:at])
-        written = max(written, at)
-        while calls and len(blocks) < detail["index"]:
-            blocks.append(calls.pop(0))
-        blocks.append(block)
-    return blocks + _text(text[written:]) + calls
+    for kind, piece in in_order(message, FORMAT, model):
+        if kind == "text":
+            blocks += _text(piece)
+        elif kind == "call":
+            blocks.append(_call(piece, ids))
+        elif (thought := _thinking(piece)) is not None:
+            blocks.append(thought)
+    return blocks
 
 
 def _thinking(detail: Mapping[str, Any]) -> Block | None:

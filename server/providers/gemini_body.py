@@ -57,7 +57,7 @@ def gemini_body(request: ChatRequest, model: CloudModel) -> dict[str, Any]:
     """Raises RequestError, naming the field, for what cannot be said."""
     sampling = check_ability(request, model, _FEATURES)
     degrees = any(one != "none" for one in model.efforts)
-    system, contents = system_and_contents(request.messages, signed=degrees)
+    system, contents = system_and_contents(request.messages, model.name, signed=degrees)
     body: dict[str, Any] = {"contents": contents}
     if system:
         body["systemInstruction"] = {"parts": [{"text": system}]}

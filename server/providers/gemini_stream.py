@@ -52,6 +52,7 @@ class GeminiDecoder:
         self._reader = SseReader()
         self._waited = choices
         self._id = ""
+        self._model = ""
         self._begun = False
         self._parts: dict[int, int] = {}
         """By choice: how many parts have come."""
@@ -76,7 +77,8 @@ class GeminiDecoder:
         if not self._begun:
             self._begun = True
             self._id = data.get("responseId", "")
-            yield Began(self._id, data.get("modelVersion", ""))
+            self._model = data.get("modelVersion", "")
+            yield Began(self._id, self._model)
         for candidate in data.get("candidates", ()):
             yield from self._candidate(candidate)
         if data.get("promptFeedback", {}).get("blockReason"):
@@ -111,6 +113,8 @@ class GeminiDecoder:
         call = part.get("functionCall")
         index = self._calls.get(choice, 0)
         detail: dict[str, Any] = {"type": "reasoning.encrypted", "format": FORMAT, "index": number}
+        if self._model:
+            detail["model"] = self._model
         if call is not None:
             detail["id"] = call.get("id") or f"call_{self._id}_{choice}_{index}"
         if "thoughtSignature" in part:

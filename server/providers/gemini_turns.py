@@ -6,7 +6,7 @@ What becomes of what it has no like of:
   else in it, is left out.
 - Signatures go back on the part that they came with (`reasoning_details` of format "gemini"): those
   with an `id` on that call, the others at the end of the text. The thoughts themselves do not.
-- Newer models (those that take degrees of thinking) refuse calls that none of theirs has signed. A
+- Newer models (those that take degrees of thinking) refuse calls that they have not signed. A
   message with calls that another model made has, on the first, the text that Google gives for that.
 """
 
@@ -29,10 +29,10 @@ Part = dict[str, Any]
 
 
 def system_and_contents(
-    messages: Sequence[Message], *, signed: bool
+    messages: Sequence[Message], model: str, *, signed: bool
 ) -> tuple[str, list[dict[str, Any]]]:
-    """The system prompt, empty where there is none, and the contents; `signed`: the model refuses
-    calls without a signature."""
+    """The system prompt, empty where there is none, and the contents; `model` as Gemini calls it,
+    `signed`: it refuses calls without a signature."""
     system = ""
     contents: list[dict[str, Any]] = []
     names: dict[str, str] = {}
@@ -44,7 +44,7 @@ def system_and_contents(
             continue
         if role == "assistant":
             names |= {call.get("id", ""): call["function"]["name"] for call in _calls(message)}
-            parts = _model(message, signed=signed)
+            parts = _model(message, model, signed=signed)
         elif role == "tool":
             parts = [_response(message, names)]
         else:
@@ -88,10 +88,9 @@ def _response(message: Message, names: dict[str, str]) -> Part:
     return {"functionResponse": {"id": identifier, "name": name, "response": response}}
 
 
-def _model(message: Message, *, signed: bool) -> list[Part]:
-    signatures = {
-        one.get("id", ""): one["data"] for one in details_of(message, FORMAT) if "data" in one
-    }
+def _model(message: Message, model: str, *, signed: bool) -> list[Part]:
+    details = details_of(message, FORMAT, model)
+    signatures = {one.get("id", ""): one["data"] for one in details if "data" in one}
     parts = _text(message["content"])
     if "" in signatures:
         if not parts:

@@ -6,7 +6,7 @@ import orjson
 import pytest
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -115,19 +115,19 @@ RICH = [
     done("tool_use"),
     STOP,
 ]
+BY = {"format": "anthropic", "model": "claude-x"}
 SAID = [
     Began("msg_1", "claude-x"),
     Used(Usage(4320, 1, 300, 4000)),
     Thinking("Hm, déjà"),
     ThinkingDetail({"type": "reasoning.text", "text": "Hm, déjà", "signature": "sig==",
-                    "format": "anthropic", "index": 0, "at": 0}),
-    ThinkingDetail({"type": "reasoning.encrypted", "data": "crypt", "format": "anthropic",
-                    "index": 1, "at": 0}),
+                    **BY, "index": 0, "at": 0}),
+    ThinkingDetail({"type": "reasoning.encrypted", "data": "crypt", **BY, "index": 1, "at": 0}),
     Text("Let me "),
     Text("see 🌍"),
     Thinking("more"),
     ThinkingDetail({"type": "reasoning.text", "text": "more", "signature": "sig2",
-                    "format": "anthropic", "index": 3, "at": 12}),
+                    **BY, "index": 3, "at": 12}),
     CallBegan(0, "toolu_1", "weather"),
     Arguments(0, '{"city": "Pa'),
     Arguments(0, 'ris"}'),
@@ -264,6 +264,7 @@ def test_a_whole_answer_says_what_its_stream_says() -> None:
     assert plain(PROTOCOL.decode(body, ask())) == plain(SAID)
 
 
+calm = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 words = st.text(max_size=12)
 blocks = st.lists(
     st.one_of(
@@ -275,6 +276,7 @@ blocks = st.lists(
 )
 
 
+@calm
 @given(said=blocks, size=st.integers(1, 64))
 def test_whatever_is_said_whole_and_in_pieces(said: list[tuple[str, str, str]], size: int) -> None:
     events = [START]

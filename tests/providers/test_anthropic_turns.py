@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from server.providers.anthropic_turns import system_and_turns
@@ -14,7 +14,7 @@ from tests.providers.clouds import ask, assistant, call, image, png, result, too
 def turns(*messages: dict[str, Any]) -> list[dict[str, Any]]:
     request = ask(*messages, tools=[tool(), tool("time")])
     written: list[dict[str, Any]] = orjson.loads(
-        orjson.dumps(system_and_turns(request.messages)[1])
+        orjson.dumps(system_and_turns(request.messages, "model-1")[1])
     )
     return written
 
@@ -161,6 +161,24 @@ def test_turns(messages: list[dict[str, Any]], expected: list[tuple[str, Any]]) 
     assert [(turn["role"], turn["content"]) for turn in turns(*messages)] == expected
 
 
+@pytest.mark.parametrize(
+    ("name", "sent"),
+    [
+        ("model-1", True),
+        ("model-1-20251001", True),
+        ("model-1-preview", True),
+        ("model-1-5", False),
+        ("model-12", False),
+        ("model-1-mini", False),
+        ("other", False),
+    ],
+)
+def test_thinking_goes_back_to_the_model_whose_it_is(name: str, sent: bool) -> None:
+    details = [thought(0, model=name)]
+    _, answered, _ = turns(user("a"), assistant("b", reasoning_details=details), user("c"))
+    assert answered["content"] == [*([thinking()] if sent else []), text("b")]
+
+
 def test_images_are_what_their_bytes_say() -> None:
     url = png()
     mislabelled = url.replace("image/png", "image/jpeg")
@@ -171,7 +189,7 @@ def test_images_are_what_their_bytes_say() -> None:
 
 def test_system_and_developer_messages_are_the_system_prompt() -> None:
     said = [{"role": "system", "content": "a"}, user("hi"), {"role": "developer", "content": "b"}]
-    system, written = system_and_turns(ask(*said).messages)
+    system, written = system_and_turns(ask(*said).messages, "model-1")
     assert system == "a\n\nb"
     assert len(written) == 1
 
@@ -181,12 +199,13 @@ def test_arguments_are_passed_on_as_they_were_written() -> None:
     request = ask(
         user("a"), assistant(None, tool_calls=[call("c", arguments=arguments)]), result("c")
     )
-    assert arguments.encode() in orjson.dumps(system_and_turns(request.messages)[1])
+    assert arguments.encode() in orjson.dumps(system_and_turns(request.messages, "model-1")[1])
 
 
 roles = st.lists(st.sampled_from(["user", "assistant", "call", "empty"]), max_size=8)
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(roles=roles, content=st.sampled_from(["", "x"]))
 def test_whatever_is_said_turns_alternate_and_say_something(roles: list[str], content: str) -> None:
     messages = [user("a")]

@@ -167,6 +167,13 @@ def test_calls_of_another_model_say_so_to_models_that_want_a_signature() -> None
     assert "thoughtSignature" not in contents(*said)[1]["parts"][0]
 
 
+def test_a_signature_of_another_model_of_geminis_is_none() -> None:
+    other = {**signature("s", "c1"), "model": "model-2"}
+    said = [user("a"), assistant(None, tool_calls=[call("c1")], reasoning_details=[other])]
+    _, answered, _ = contents(*said, result("c1"), of=LEVELS)
+    assert answered["parts"][0]["thoughtSignature"] == "skip_thought_signature_validator"
+
+
 def test_images_are_what_their_bytes_say() -> None:
     url = png()
     (one,) = contents(user([image(url.replace("image/png", "image/webp"))]))

@@ -72,13 +72,14 @@ RICH = [
     answer({"text": ""}, reason="STOP"),
 ]
 USED = Used(Usage(100, 50, 60, 0, 30))
+BY = {"type": "reasoning.encrypted", "format": "gemini", "model": "gemini-x"}
 SAID = [
     Began("r1", "gemini-x"),
     Thinking("Hm, déjà"),
     Text("Let me "),
-    ThinkingDetail({"type": "reasoning.encrypted", "format": "gemini", "index": 2, "data": "c2ln"}),
+    ThinkingDetail({**BY, "index": 2, "data": "c2ln"}),
     Text("see 🌍"),
-    ThinkingDetail({"type": "reasoning.encrypted", "format": "gemini", "index": 3, "id": "f1",
+    ThinkingDetail({**BY, "index": 3, "id": "f1",
                     "data": "c2lnMg=="}),
     CallBegan(0, "f1", "weather"),
     Arguments(0, '{"city":"Köln"}'),

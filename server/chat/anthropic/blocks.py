@@ -2,7 +2,7 @@
 
 - Nothing begins before something is said, so that an answer that breaks before leaves no trace.
 - A refusal's words stand in `stop_details.explanation`, and the reason is `refusal`.
-- What another provider than Anthropic wants back is a `redacted_thinking` block; see opaque.py.
+- What a provider wants back is in signatures and `redacted_thinking` blocks; see opaque.py.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from server.chat.anthropic.opaque import wrapped
+from server.chat.anthropic.opaque import data_of, signature_of
 from server.chat.events import (
     Arguments,
     Began,
@@ -103,16 +103,11 @@ class Blocks:
         return {"type": "message_start", "message": message}
 
     def _detail(self, detail: Mapping[str, Any]) -> Iterator[Json]:
-        if detail["format"] != "anthropic":
-            block = {"type": "redacted_thinking", "data": wrapped(detail)}
-        elif detail["type"] == "reasoning.encrypted":
-            block = {"type": "redacted_thinking", "data": detail["data"]}
-        else:
+        if detail["format"] == "anthropic" and detail["type"] == "reasoning.text":
             yield from self._within("thinking", _THOUGHT)
-            yield self._delta({"type": "signature_delta", "signature": detail.get("signature", "")})
-            yield from self._close()
-            return
-        yield from self._begin(block)
+            yield self._delta({"type": "signature_delta", "signature": signature_of(detail)})
+        else:
+            yield from self._begin({"type": "redacted_thinking", "data": data_of(detail)})
         yield from self._close()
 
     def _within(self, kind: str, block: Json) -> Iterator[Json]:

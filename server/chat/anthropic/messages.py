@@ -18,10 +18,11 @@ from typing import Any
 
 import orjson
 
-from server.chat.anthropic.opaque import is_ours, unwrapped
+from server.chat.anthropic.opaque import detail_in
 from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
 from server.chat.images import Album
 from server.chat.messages import MAX_MESSAGES, MAX_PARTS, Conversation, Message, is_query
+from server.chat.reasoning_details import Detail
 from server.chat.tools import tool_name
 from server.errors import RequestError
 
@@ -188,16 +189,9 @@ class _Answer:
             text = _string(block, "thinking", name)
             self._thinking.append(text)
             if block.get("signature"):
-                signature = _string(block, "signature", name)
-                detail = {"type": "reasoning.text", "text": text, "signature": signature}
-                self._details.append(self._placed(detail, index))
+                self._keep(detail_in(_string(block, "signature", name), "signature"), index, text)
         elif kind == "redacted_thinking":
-            data = _string(block, "data", name)
-            if not is_ours(data):
-                detail = {"type": "reasoning.encrypted", "data": data}
-                self._details.append(self._placed(detail, index))
-            elif (other := unwrapped(data)) is not None:
-                self._details.append(other)
+            self._keep(detail_in(_string(block, "data", name), "data"), index)
         else:
             self._text += _text(block, name, "assistant")
 
@@ -211,8 +205,14 @@ class _Answer:
             message["reasoning_details"] = self._details
         return message
 
-    def _placed(self, detail: dict[str, Any], index: int) -> dict[str, Any]:
-        return {**detail, "format": "anthropic", "index": index, "at": len(self._text)}
+    def _keep(self, detail: Detail | None, index: int, text: str | None = None) -> None:
+        """Anthropic's own at the place where it stands; that of others knows its place."""
+        if detail is None:
+            return
+        if detail["format"] == "anthropic":
+            said = {} if text is None else {"text": text}
+            detail = {**detail, **said, "index": index, "at": len(self._text)}
+        self._details.append(detail)
 
 
 def _call(block: dict[str, Any], name: str) -> dict[str, Any]:

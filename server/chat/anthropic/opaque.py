@@ -1,8 +1,9 @@
-"""Thinking of other providers in the hands of Anthropic's clients.
+"""What a provider wants back, in the hands of Anthropic's clients.
 
-They send `redacted_thinking` back as they got it and never look into it: what another provider
-wants back (a signature of Gemini's on a call, encrypted thoughts of OpenAI's) travels in there,
-behind a mark of ours, so that a conversation goes on with it whatever the client speaks.
+They send `redacted_thinking` and signatures back as they got them, and never look into them. So
+what else must come back travels in there, behind a mark of ours: which model it was that signed,
+and what providers other than Anthropic want (a signature of Gemini's on a call, encrypted thoughts
+of OpenAI's). A conversation then goes on with any of them, whatever the client speaks.
 """
 
 from __future__ import annotations
@@ -14,27 +15,48 @@ from typing import Any
 
 import orjson
 
-from server.chat.reasoning_details import Detail, parse_details
-from server.errors import RequestError
+from server.chat.reasoning_details import Detail, usable_detail
 
 _MARK = "holdfast."
 
 
+def data_of(detail: Mapping[str, Any]) -> str:
+    """The `data` of the `redacted_thinking` block that carries `detail`."""
+    if detail["format"] == "anthropic" and "model" not in detail:
+        return str(detail["data"])
+    return wrapped(detail)
+
+
+def signature_of(detail: Mapping[str, Any]) -> str:
+    """The `signature` of the block of thinking that `detail` tells of; the block has the text."""
+    if "model" not in detail:
+        return str(detail.get("signature", ""))
+    return wrapped({key: value for key, value in detail.items() if key != "text"})
+
+
+def detail_in(opaque: str, kind: str) -> Detail | None:
+    """What `data_of` or `signature_of` was given; of what is Anthropic's own, a detail with it as
+    its `kind`, `data` or `signature`. None for what was damaged."""
+    if is_ours(opaque):
+        return unwrapped(opaque)
+    name = "reasoning.encrypted" if kind == "data" else "reasoning.text"
+    return {"type": name, "format": "anthropic", kind: opaque}
+
+
 def wrapped(detail: Mapping[str, Any]) -> str:
-    """The `data` of a `redacted_thinking` block that carries `detail`."""
     return _MARK + base64.urlsafe_b64encode(orjson.dumps(detail)).decode()
 
 
-def unwrapped(data: str) -> Detail | None:
-    """What `wrapped` was given; None for data that is Anthropic's own, or damaged."""
-    if not data.startswith(_MARK):
+def is_ours(opaque: str) -> bool:
+    return opaque.startswith(_MARK)
+
+
+def unwrapped(opaque: str) -> Detail | None:
+    """What `wrapped` was given; None for what is not ours, or damaged."""
+    if not is_ours(opaque):
         return None
     try:
-        details = parse_details([orjson.loads(base64.urlsafe_b64decode(data[len(_MARK) :]))], "")
-    except (binascii.Error, ValueError, RequestError):
+        carried = orjson.loads(base64.urlsafe_b64decode(opaque[len(_MARK) :]))
+    except (binascii.Error, ValueError):
         return None
-    return details[0] if details else None
-
-
-def is_ours(data: str) -> bool:
-    return data.startswith(_MARK)
+    return usable_detail(carried, 0) if type(carried) is dict else None

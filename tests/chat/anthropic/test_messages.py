@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from server.chat.anthropic.messages import parse_system, parse_turns, with_system
-from server.chat.anthropic.opaque import unwrapped, wrapped
+from server.chat.anthropic.opaque import data_of, detail_in, signature_of
 from server.chat.images import MAX_IMAGES
 from server.chat.messages import Conversation
 from server.errors import RequestError
@@ -141,11 +141,29 @@ FOREIGN = {"type": "reasoning.encrypted", "format": "gemini", "data": "é", "id"
 
 
 def test_what_others_want_back_is_found_again() -> None:
-    data = wrapped(FOREIGN)
-    assert unwrapped(data) == FOREIGN
+    data = data_of(FOREIGN)
+    assert detail_in(data, "data") == FOREIGN
     redacted = {"type": "redacted_thinking", "data": data}
     answer = parse(user("a"), assistant(redacted, text("b"))).messages[1]
     assert answer["reasoning_details"] == [FOREIGN]
+
+
+OURS = {"format": "anthropic", "model": "claude-x", "index": 0, "at": 0}
+SIGNED = {"type": "reasoning.text", "text": "hm", "signature": "s=", **OURS}
+CRYPT = {"type": "reasoning.encrypted", "data": "xyz", **OURS}
+
+
+def test_whose_thinking_it_is_comes_back_too() -> None:
+    blocks = [thought("hm", signature_of(SIGNED))]
+    blocks.append({"type": "redacted_thinking", "data": data_of(CRYPT)})
+    answer = parse(user("a"), assistant(text("b"), *blocks)).messages[1]
+    moved = [{**SIGNED, "index": 1, "at": 1}, {**CRYPT, "index": 2, "at": 1}]
+    assert answer["reasoning_details"] == moved
+
+
+def test_without_a_model_it_is_anthropics_own() -> None:
+    nameless = [{key: one[key] for key in one if key != "model"} for one in (SIGNED, CRYPT)]
+    assert (signature_of(nameless[0]), data_of(nameless[1])) == ("s=", "xyz")
 
 
 @pytest.mark.parametrize("data", ["holdfast.", "holdfast.!!", "holdfast.e30=", "holdfast.W10="])

@@ -13,20 +13,20 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 
+from server.engines.aftermath import Aftermath
 from server.engines.berth import Berth
 from server.engines.decision import Action, Decision, Refusal, decide
 from server.engines.engine import Engine
-from server.engines.ladder import difference
 from server.engines.lifecycle import State
 from server.engines.member import Member
 from server.engines.occupant import Memory
-from server.engines.refusal import among_strangers, does_not_fit
+from server.engines.refusal import does_not_fit
 from server.engines.roster import Roster
 from server.engines.surveyor import Surveyor
 from server.engines.tenure import Tenure
 from server.engines.transition import stays_wanted, transition
 from server.engines.yard import Yard
-from server.errors import DoesNotFit, EngineError, EngineUnready, HoldfastError, ModelNotFound
+from server.errors import EngineError, EngineUnready, HoldfastError, ModelNotFound
 from server.planning.deployment import Deployment
 from server.planning.rig import Rig
 
@@ -50,6 +50,7 @@ class Fleet:
         self._attentive = True
         self._tasks: set[asyncio.Task[None]] = set()
         self._surveyor = Surveyor(yard, self._roster, clock)
+        self._aftermath = Aftermath(yard, self._roster, self._surveyor, self._survey)
 
     @property
     def members(self) -> Mapping[str, Member]:
@@ -171,7 +172,7 @@ class Fleet:
             member.former = None
         if tenure.phase == "failed" and not tenure.buried:
             tenure.buried = True
-            self._spawn(self._bury(member, tenure))
+            self._spawn(self._aftermath.follow(member, tenure))
         if tenure.phase == "ready" and not tenure.ready_since > tenure.begun:
             tenure.greet(self._clock())
             member.refusal = None
@@ -230,39 +231,7 @@ class Fleet:
         looked, self._looked = self._looked, asyncio.Event()
         looked.set()
 
-    # ---- Failures ----
-
-    async def _bury(self, member: Member, tenure: Tenure) -> None:
-        """Decide what follows the failure of an engine that will not be launched again."""
-        error = tenure.engine.last_error or EngineError(f"{member.name} failed")
-        await self._survey()
-        if member.tenure is not tenure or not member.planned:
-            return
-        if isinstance(error, DoesNotFit):
-            member.tried.append(tenure.berth.deployment)
-            try:
-                if await self._step_down(member, error):
-                    return
-            except HoldfastError as further:
-                error = further
-        if isinstance(error, DoesNotFit):
-            error = among_strangers(error, member.berth.needs, self._surveyor.rig)
-        log.error("%s failed: %s", member.name, error.sentence)
-        member.refuse(error, for_good=True)
-
-    async def _step_down(self, member: Member, error: DoesNotFit) -> bool:
-        """Try less memory, where there is a step left. Returns whether there was."""
-        berth = member.berth
-        if self._yard.lower is None:
-            return False
-        lower = await asyncio.to_thread(self._yard.lower, berth, tuple(member.tried))
-        if lower is None:
-            return False
-        step = difference(berth.deployment, lower.deployment)
-        log.warning("%s had too little memory (%s): trying %s", member.name, error.why, step)
-        self._roster.renew(member, lower)
-        member.steps.append(step)
-        return True
+    # ---- The machine ----
 
     async def _survey(self) -> None:
         """Look at the machine again; a plan that uses a GPU which is gone is made anew."""

@@ -153,7 +153,9 @@ def _blocks(body: Json, script: Script) -> list[Json]:
     if script.thinking and thinking.get("type") not in ("disabled", "between_tools"):
         shown = thinking.get("type") == "enabled" or thinking.get("display") == "summarized"
         said = script.thinking if shown else ""
-        blocks.append({"type": "thinking", "thinking": said, "signature": signature(said)})
+        blocks.append(
+            {"type": "thinking", "thinking": said, "signature": signature(body["model"], said)}
+        )
     if script.text:
         blocks.append({"type": "text", "text": script.text})
     blocks += [

@@ -43,8 +43,9 @@ class RefusedError(Exception):
     """`str()` of it is the API's message."""
 
 
-def signature(thinking: str) -> str:
-    return base64.b64encode(hashlib.sha256(thinking.encode()).digest()).decode()
+def signature(model: str, thinking: str) -> str:
+    """Of what `model` thought; another model does not take it."""
+    return base64.b64encode(hashlib.sha256(f"{model} {thinking}".encode()).digest()).decode()
 
 
 def check(body: Json, headers: dict[str, str], *, counts: bool = False) -> None:
@@ -153,7 +154,7 @@ def _check_messages(body: Json) -> None:
         if not turn["content"] and index < len(turns) - 1:
             raise RefusedError(f"{place}: all messages must have non-empty content")
         for number, block in enumerate(turn["content"]):
-            _check_block(block, turn["role"], f"{place}.content.{number}")
+            _check_block(block, turn["role"], f"{place}.content.{number}", body["model"])
         waiting = _check_calls(turn, waiting, used, place)
     if waiting:
         raise _unanswered(f"messages.{len(turns) - 1}", waiting)
@@ -187,7 +188,7 @@ def _turns(messages: list[Json]) -> Iterator[Json]:
         yield latest
 
 
-def _check_block(block: Json, role: str, place: str) -> None:
+def _check_block(block: Json, role: str, place: str, model: str) -> None:
     kind = block["type"]
     if kind not in _ROLES[role]:
         raise RefusedError(f"{place}: `{kind}` blocks are not permitted in a {role} message")
@@ -199,7 +200,7 @@ def _check_block(block: Json, role: str, place: str) -> None:
     if kind == "thinking":
         if "signature" not in block:
             raise RefusedError(f"{place}.thinking.signature: Field required")
-        if block["signature"] not in (signature(block["thinking"]), signature("")):
+        if block["signature"] not in (signature(model, block["thinking"]), signature(model, "")):
             raise RefusedError(f"{place}: Invalid `signature` in `thinking` block")
     if kind in ("tool_use", "tool_result"):
         identifier = block["id" if kind == "tool_use" else "tool_use_id"]

@@ -70,7 +70,7 @@ def routes(cloud: Cloud) -> list[web.RouteDef]:
         if method == "countTokens":
             return await cloud.answer(request, body, whole({"totalTokens": script.prompt_tokens}))
         if method == "generateContent":
-            answer = whole(_answer(model, body, script, _parts(body, script), last=True))
+            answer = whole(_answer(model, body, script, _parts(model, body, script), last=True))
         else:
             pieces = [sse(one) for one in _answers(model, body, script)]
             answer = Answer(pieces, stream=True, first=0, pace=script.pace)
@@ -118,19 +118,19 @@ def _script(model: str, body: Json) -> Script:
     return script_of(model, user, said, orjson.dumps(body).decode())
 
 
-def _parts(body: Json, script: Script) -> list[Json]:
+def _parts(model: str, body: Json, script: Script) -> list[Json]:
     parts: list[Json] = []
     thinking = body.get("generationConfig", {}).get("thinkingConfig", {})
     if script.thinking and thinking.get("includeThoughts"):
         parts += [{"text": piece, "thought": True} for piece in tokens(script.thinking)]
     parts += [{"text": piece} for piece in tokens(script.text)]
     if script.thinking and script.text and not script.calls:
-        parts[-1]["thoughtSignature"] = signature(script.text)
+        parts[-1]["thoughtSignature"] = signature(model, script.text)
     for index, (name, arguments) in enumerate(script.calls):
         args = orjson.loads(arguments)
         part: Json = {"functionCall": {"id": f"fc{index}", "name": name, "args": args}}
         if index == 0:  # of parallel calls, the first carries it
-            part["thoughtSignature"] = signature(name)
+            part["thoughtSignature"] = signature(model, name)
         parts.append(part)
     return parts
 
@@ -160,7 +160,7 @@ def _answer(model: str, body: Json, script: Script, parts: list[Json], *, last: 
 
 def _answers(model: str, body: Json, script: Script) -> Iterator[Json]:
     if not script.refusal:
-        for part in _parts(body, script):
+        for part in _parts(model, body, script):
             yield _answer(model, body, script, [part], last=False)
     yield _answer(model, body, script, [{"text": ""}], last=True)
 

@@ -50,8 +50,9 @@ class RefusedError(Exception):
     """`str()` of it is the API's message."""
 
 
-def signature(said: str) -> str:
-    return base64.b64encode(hashlib.sha256(said.encode()).digest()).decode()
+def signature(model: str, said: str) -> str:
+    """Of what `model` said or called; another model does not take it."""
+    return base64.b64encode(hashlib.sha256(f"{model} {said}".encode()).digest()).decode()
 
 
 def check(model: str, body: Json) -> None:
@@ -68,7 +69,7 @@ def check(model: str, body: Json) -> None:
                     "function name. Must start with a letter or an underscore."
                 )
             _check_schema(one.get("parametersJsonSchema", {}))
-    _check_contents(body.get("contents", []), signed=levels)
+    _check_contents(body.get("contents", []), model, signed=levels)
 
 
 def _check_config(config: Json, *, levels: bool) -> None:
@@ -100,7 +101,7 @@ def _check_schema(schema: Json) -> None:
         _check_schema(schema["items"])
 
 
-def _check_contents(contents: list[Json], *, signed: bool) -> None:
+def _check_contents(contents: list[Json], model: str, *, signed: bool) -> None:
     if not contents:
         raise RefusedError("* GenerateContentRequest.contents: contents is not specified")
     calls: list[Json] = []
@@ -124,11 +125,11 @@ def _check_contents(contents: list[Json], *, signed: bool) -> None:
             )
         parts = [one for one in content["parts"] if "functionCall" in one]
         if signed and parts:
-            _check_signature(parts[0], index)
+            _check_signature(parts[0], model, index)
         calls = [one["functionCall"] for one in parts]
 
 
-def _check_signature(part: Json, index: int) -> None:
+def _check_signature(part: Json, model: str, index: int) -> None:
     name = part["functionCall"]["name"]
     given = part.get("thoughtSignature")
     if given is None:
@@ -136,7 +137,7 @@ def _check_signature(part: Json, index: int) -> None:
             "Function call is missing a thought_signature in functionCall parts. This is required "
             f"for tools to work correctly. Function call `default_api:{name}`, position {index}."
         )
-    if _plain(given) not in (_plain(signature(name)), _plain(UNSIGNED)):
+    if _plain(given) not in (_plain(signature(model, name)), _plain(UNSIGNED)):
         raise RefusedError("Thought signature is not valid.")
 
 

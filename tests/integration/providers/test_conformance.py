@@ -12,6 +12,9 @@ from typing import Any, ClassVar
 
 import orjson
 import pytest
+from anthropic.lib.streaming._messages import accumulate_event
+from anthropic.types import RawMessageStreamEvent
+from pydantic import TypeAdapter
 
 from server.catalogue.cloud import CloudModel, Kind
 from server.chat.answer import Answer
@@ -21,13 +24,13 @@ from server.chat.chunk_encoder import ChunkEncoder, completion
 from server.chat.events import Event
 from server.chat.request import ChatRequest, parse_chat
 from server.providers import PROTOCOLS
-from server.providers.anthropic import PROTOCOL as ANTHROPIC
 from tests.fakes.cloud_running import FakeCloud, running_cloud
 from tests.integration.providers.calling import events_of
 from tests.providers.clouds import image, model, png
 
 pytestmark = pytest.mark.integration
 
+TYPED: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 SCHEMA = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
 ARGUMENTS = [{"city": "Bonn"}, {"city": "Köln 🌍"}]
 CALLS = "\n".join(f"#fake call weather {orjson.dumps(one).decode()}" for one in ARGUMENTS)
@@ -137,13 +140,15 @@ class AnthropicClient:
         return self._said(orjson.loads(message.body())["content"])
 
     def streamed(self, request: ChatRequest, events: Iterator[Event]) -> Said:
-        """Read by our own decoder, which was held against the SDK's."""
+        """Put together as the official SDK does it."""
         encoder = MessagesEncoder(request, "r")
-        decoder = ANTHROPIC.decoder(request)
-        message = WholeMessage(request, "r")
-        for event in events:
-            message.feed(decoder.feed(encoder.feed([event])))
-        return self._said(orjson.loads(message.body())["content"])
+        written = b"".join(encoder.feed([event]) for event in events)
+        snapshot: Any = None
+        buffers: dict[int, bytes] = {}
+        for one in written.split(b"\n\n")[:-1]:
+            event = TYPED.validate_json(one.partition(b"data: ")[2])
+            snapshot = accumulate_event(event=event, current_snapshot=snapshot, json_bufs=buffers)
+        return self._said([block.to_dict() for block in snapshot.content])
 
     def _said(self, content: list[dict[str, Any]]) -> Said:
         text = "".join(block["text"] for block in content if block["type"] == "text")
@@ -230,6 +235,28 @@ def test_a_conversation_that_changes_its_provider_amid_calls(
         turns += [said.turn, *client.results(said.calls)]
         answer = ask(client, "streamed", providers(answers), turns)
         assert answer.text == "The tools said Bonn Köln 🌍", (asked, answers)
+        turns.append(answer.turn)
+
+
+OTHERS: dict[Kind, str] = {"anthropic": "claude-sonnet-5-5", "gemini": "gemini-3.1-pro-preview"}
+
+
+@clients
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_conversation_that_changes_its_model_amid_calls(
+    providers: Providers, kind: Kind, client: Client
+) -> None:
+    provider = providers(kind)
+    other = dataclasses.replace(
+        provider, model=dataclasses.replace(provider.model, name=OTHERS[kind])
+    )
+    turns: list[Any] = []
+    for asked, answers in ((provider, provider), (provider, other), (other, provider)):
+        turns.append(client.user(f"#fake think Let me see.\n{CALLS}"))
+        said = ask(client, "streamed", asked, turns)
+        turns += [said.turn, *client.results(said.calls)]
+        answer = ask(client, "streamed", answers, turns)
+        assert answer.text == "The tools said Bonn Köln 🌍"
         turns.append(answer.turn)
 
 

@@ -85,11 +85,15 @@ class Node:
         self._series = Metrics()
         self._names: frozenset[str] = frozenset()
         self._counting = Counting(self._series, lambda name: name in self._names)
-        self._router = Router(catalogue, self._ledger, Keyring(), self._counting)
+        self._router = Router(catalogue, self._ledger, Keyring(), self._counting, self._left)
         self._fleet.on_change = self._retarget
         self._fleet.apply(berths)
         self._book = KeyBook(settings.keys_file)
-        self._inference = Inference(self._router, Bounds(self._serve.max_body))
+        self._inference = Inference(
+            self._router,
+            Bounds(self._serve.max_body),
+            lambda code: self._series.refused.labels(code).inc(),
+        )
         openai = OpenAI(self._inference, self._targets, self._router)
         anthropic = Anthropic(self._inference, self._router)
         admin = Admin(self._fleet, self._serving, self.reload, self._metrics, self._router)
@@ -139,10 +143,11 @@ class Node:
             return changes(former[0], outfit.catalogue)
 
     async def _run(self, sockets: list[socket.socket], announce: Callable[[], None]) -> None:
-        await self._ledger.start()
+        routing = asyncio.create_task(self._router.run())
         fleet = asyncio.create_task(self._fleet.run())
         failing = asyncio.create_task(self._end_if_nothing_starts())
-        fleet.add_done_callback(lambda _: self._endpoint.stopping.set())
+        for task in (fleet, routing):
+            task.add_done_callback(lambda _: self._endpoint.stopping.set())
         try:
             async with self._endpoint.serving(sockets), self._hangups():
                 try:
@@ -151,9 +156,10 @@ class Node:
                 finally:
                     failing.cancel()
         finally:
-            bug = fleet.exception() if fleet.done() else None
+            bug = next((b for task in (fleet, routing) if (b := _bug(task))), None)
             fleet.cancel()
             await self._fleet.stop_all(0)
+            routing.cancel()
             await self._router.close()
             await self._ledger.close()
         if bug is not None:
@@ -204,6 +210,10 @@ class Node:
         """Whether new requests are taken."""
         return not self._endpoint.stopping.is_set()
 
+    def _left(self, provider: str, size: int) -> None:
+        """So many bytes of a request have left for a cloud."""
+        self._series.egress.labels(provider).inc(size)
+
     def _metrics(self) -> bytes:
         members, breakers = self._fleet.members.values(), self._router.breakers
         self._series.set_queues({m.name: (m.queue.waiting, m.queue.running) for m in members})
@@ -227,3 +237,8 @@ class Node:
         served = (name for name, _ in self._targets.served())
         known = self._catalogue
         self._names = frozenset((*served, *known.router.aliases, *known.clouds))
+
+
+def _bug(task: asyncio.Task[None]) -> BaseException | None:
+    """What ended a task that was to go on."""
+    return task.exception() if task.done() and not task.cancelled() else None

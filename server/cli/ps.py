@@ -35,8 +35,11 @@ def ps(json: Json = False, home: Home = None, config: Config = None) -> None:
     if json:
         typer.echo(body)
         return
-    for line in table(orjson.loads(body)["engines"]):
+    told = orjson.loads(body)
+    for line in table(told["engines"]):
         typer.echo(line)
+    if alarm := told["ledger"]["alarm"]:
+        typer.echo(f"ledger: {alarm}")
 
 
 def table(engines: list[dict[str, Any]]) -> list[str]:

@@ -47,7 +47,8 @@ class Egress:
     """The connections to clouds. Belongs to one event loop; `close` ends them.
 
     `key_of` finds a provider's key, or None where it needs none; it raises HoldfastError where
-    there is none to be found. `environment` may name proxies (HTTPS_PROXY and its like).
+    there is none to be found. `environment` may name proxies (HTTPS_PROXY and its like). `on_sent`
+    hears of each body that is about to leave: the provider's id, and its bytes.
     """
 
     def __init__(
@@ -56,10 +57,12 @@ class Egress:
         environment: Mapping[str, str] = os.environ,
         *,
         connect_timeout: float = CONNECT_TIMEOUT,
+        on_sent: Callable[[str, int], None] = lambda provider, size: None,
     ) -> None:
         self._key_of = key_of
         self._environment = environment
         self._connect_timeout = connect_timeout
+        self._on_sent = on_sent
         self._session: aiohttp.ClientSession | None = None
         self._told: set[str] = set()
 
@@ -89,6 +92,7 @@ class Egress:
             "user-agent": "holdfast",
             **({} if key is None else authentication(key)),
         }
+        self._on_sent(provider.id, len(call.body))
         try:
             return await self._open().post(
                 url,

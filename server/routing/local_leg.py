@@ -19,7 +19,6 @@ from server.routing.leg import Job, Leg, cannot
 from server.routing.means import Means
 from server.routing.targets import Target
 
-
 _WRITING = re.compile(rb'"predicted_ms":([0-9]+(?:\.[0-9]+)?)')
 
 

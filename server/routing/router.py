@@ -35,6 +35,7 @@ from server.routing.means import Means
 from server.routing.needs import Caller, Endpoint, Needs, needs_of
 from server.routing.observe import Expected
 from server.routing.policy import decide
+from server.routing.request_log import RequestLogger
 from server.routing.retry import RetryBudget
 from server.routing.targets import Target
 
@@ -63,7 +64,8 @@ class Course:
 class Router:
     """`book`, `keyring` and `tell` outlive every configuration. Belongs to one event loop.
 
-    `tell` hears of each entry that the ledger gets.
+    `tell` hears of each entry that the ledger gets, `left` of each body that is sent to a provider:
+    its id, and the bytes.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Router:
         book: Book,
         keyring: Keyring,
         tell: Callable[[Entry], None],
+        left: Callable[[str, int], None],
     ) -> None:
         self.book = book
         self.admission = Admission()
@@ -79,12 +82,13 @@ class Router:
         self.candidates = Candidates(self.breakers)
         self._keyring = keyring
         self._tell = tell
-        self._egress = Egress(keyring.key_of)
+        self._egress = Egress(keyring.key_of, on_sent=left)
         self._catalogue = catalogue
         self._targets: Sequence[Target] = ()
         self._capable: dict[str, tuple[CloudModel, ...]] = {}
         """By task, the clouds that are up to it."""
         self._dispatch = Dispatch(self._means())
+        self._logger = RequestLogger(lambda: self._dispatch.means)
         self.serve(())
 
     @property
@@ -179,10 +183,22 @@ class Router:
         )
         return self._dispatch.deliver(job)
 
+    async def run(self) -> None:
+        """Open the ledger, and deliver the request log where there is one; until cancelled.
+
+        Local requests need not wait for it; clouds are closed until then.
+        """
+        await self.book.start()
+        await self._logger.run()
+
     async def close(self) -> None:
         """End what goes on without a client, and the connections to clouds."""
         await self._dispatch.close()
         await self._egress.close()
+
+    def _heard(self, entry: Entry) -> None:
+        self._tell(entry)
+        self._logger(entry)
 
     def _could(self, needs: Needs) -> Sequence[CloudModel]:
         """The clouds that could do what is asked, whether they may or not."""
@@ -221,7 +237,7 @@ class Router:
                 router.token_timeout,
             ),
             begin=self.candidates.begin,
-            tell=self._tell,
+            tell=self._heard,
         )
 
 

@@ -78,9 +78,11 @@ class Admin:
         await exchange.answer(200, self._metrics(), kind=kind)
 
     async def ps(self, exchange: Exchange) -> None:
-        """GET /admin/ps, on the admin socket: every engine, what it holds and does."""
+        """GET /admin/ps, on the admin socket: every engine, what it holds and does, and how
+        the ledger is."""
         engines = await asyncio.gather(*map(_told, self._fleet.members.values()))
-        await exchange.answer(200, orjson.dumps({"engines": engines}, default=str))
+        told = {"engines": engines, "ledger": asdict(self._router.book.health)}
+        await exchange.answer(200, orjson.dumps(told, default=str))
 
     async def load(self, exchange: Exchange) -> None:
         """POST /admin/load {"model": name}: answers when it is ready, or why it cannot be."""

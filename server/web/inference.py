@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from server.chat import parse_json
 from server.chat.responses import Kept
+from server.errors import HoldfastError
+from server.ledger.admission import Pass
 from server.routing.dispatch import Delivery
 from server.routing.router import Course, Router
 from server.routing.targets import Target
@@ -24,32 +27,50 @@ class Bounds:
 
 
 class Inference:
-    """Handles all dialects; `bounds` may be replaced at any time."""
+    """Handles all dialects; `bounds` may be replaced at any time. `refused` hears the code of each
+    error that a request is refused with."""
 
-    def __init__(self, router: Router, bounds: Bounds) -> None:
+    def __init__(self, router: Router, bounds: Bounds, refused: Callable[[str], None]) -> None:
         self.bounds = bounds
         self._router = router
         self._kept = Kept()
+        self._refused = refused
 
     async def answer(self, exchange: Exchange, client: Client, manner: Manner) -> None:
         """Raises HoldfastError for what keeps it from being answered, or breaks it off."""
-        request_id = exchange.request_id.decode()
-        exchange.form = manner.form(request_id)
-        router = self._router
-        values = parse_json(await exchange.body(self.bounds.body))
-        said = manner(values, Turn(request_id, client.id, self._kept))
-        needs = router.needs(said.request, said.endpoint, exchange.headers, client)
-        account = router.account(client)
-        with router.admit(account, needs.prompt_tokens + (needs.max_tokens or 0)) as place:
-            exchange.answer_headers += place.rates.headers()
-            course = router.decide(needs, account, request_id)
-            exchange.broken = said.broken
-            delivery = router.deliver(
-                course, said.asked, request_id, lambda _, decoder: said.relay(decoder)
-            )
+        exchange.form = manner.form(exchange.request_id.decode())
+        try:
+            said, place, course, delivery = await self._begun(exchange, client, manner)
+        except HoldfastError as error:
+            self._refused(error.code or error.type)
+            raise
+        with place:
             await _deliver(exchange, delivery, course, said)
             if delivery.usage is not None:
                 place.used(delivery.usage.total_tokens)
+
+    async def _begun(
+        self, exchange: Exchange, client: Client, manner: Manner
+    ) -> tuple[Speech, Pass, Course, Delivery]:
+        """Read, let in and decided on."""
+        request_id = exchange.request_id.decode()
+        router = self._router
+        values = parse_json(await exchange.body(self.bounds.body))
+        said = manner(values, Turn(request_id, client.id, self._kept))
+        exchange.broken = said.broken
+        needs = router.needs(said.request, said.endpoint, exchange.headers, client)
+        account = router.account(client)
+        place = router.admit(account, needs.prompt_tokens + (needs.max_tokens or 0))
+        try:
+            exchange.answer_headers += place.rates.headers()
+            course = router.decide(needs, account, request_id)
+            delivery = router.deliver(
+                course, said.asked, request_id, lambda _, decoder: said.relay(decoder)
+            )
+        except BaseException:
+            place.release()
+            raise
+        return said, place, course, delivery
 
 
 async def _deliver(exchange: Exchange, delivery: Delivery, course: Course, said: Speech) -> None:

@@ -22,7 +22,7 @@ MAX_DETAILS = 1024
 _STRINGS = ("text", "signature", "data", "id", "summary", "model")
 _NUMBERS = ("index", "at")  # `at`: characters of the answer's text that came before it
 
-_EDITION = re.compile(r"(-(\d{3,}|\d\d-\d{4}|preview|exp))*")
+_EDITION = re.compile(r"(-(\d{4}-\d\d-\d\d|\d{3,}|\d\d-\d{4}|preview|exp))*")
 
 Detail = Mapping[str, Any]
 Piece = Literal["text", "call", "detail"]
@@ -66,7 +66,9 @@ def details_of(message: Mapping[str, Any], form: str, model: str | None = None) 
 
 def _is_edition(name: str, model: str) -> bool:
     """Whether an answer that says it is of `name` is of `model`: the same, or with its date or
-    number behind it, such as `-20251001`, `-001` or `-preview-09-2025`."""
+    number behind it, such as `-20251001`, `-2025-10-01`, `-001` or `-preview-09-2025`. A gateway's
+    prefix, as in `openai/gpt-5`, does not count."""
+    name, model = name.rpartition("/")[2], model.rpartition("/")[2]
     return name.startswith(model) and _EDITION.fullmatch(name, len(model)) is not None
 
 

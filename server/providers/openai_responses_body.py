@@ -2,9 +2,10 @@
 
 https://platform.openai.com/docs/api-reference/responses. What is mapped:
 
-- Nothing is kept there (`store: false`): reasoning comes back encrypted and goes out again with
-  the answer that it belongs to (`reasoning_details` of format "openai-responses": `id` and `data`
-  are the item's, `index` its place in the output, `at` the characters of text before it).
+- Nothing is kept there (`store: false`): reasoning comes back encrypted and goes out again, to the
+  model whose it is, with the answer that it belongs to (`reasoning_details` of format
+  "openai-responses": `id` and `data` are the item's, `index` its place in the output, `at` the
+  characters of text before it).
 - The system prompt is `instructions`. An answer's text and calls are items of their own.
 - Reasoning is told in summary where the client asks for thinking; to think without a degree is
   `medium`.
@@ -40,7 +41,7 @@ _FEATURES: frozenset[Feature] = frozenset(get_args(Feature)) - frozenset(
 def responses_body(request: ChatRequest, model: CloudModel) -> dict[str, Any]:
     """Raises RequestError, naming the field, for what cannot be said."""
     sampling = check_ability(request, model, _FEATURES)
-    system, items = _system_and_items(request.messages)
+    system, items = _system_and_items(request.messages, model.name)
     include = ["reasoning.encrypted_content"] if "thinking" in model.features else []
     body: dict[str, Any] = {
         "model": model.name,
@@ -123,7 +124,7 @@ def _format(form: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "name": "answer", "strict": False, **form["json_schema"]}
 
 
-def _system_and_items(messages: Sequence[Message]) -> tuple[str, list[dict[str, Any]]]:
+def _system_and_items(messages: Sequence[Message], model: str) -> tuple[str, list[dict[str, Any]]]:
     system = ""
     items: list[dict[str, Any]] = []
     for at, message in enumerate(messages):
@@ -131,7 +132,7 @@ def _system_and_items(messages: Sequence[Message]) -> tuple[str, list[dict[str, 
         if role == "system":
             system = message["content"]
         elif role == "assistant":
-            items += _assistant(message, messages[at + 1 :])
+            items += _assistant(message, messages[at + 1 :], model)
         elif role == "tool":
             answer = {"call_id": message["tool_call_id"], "output": message["content"]}
             items.append({"type": "function_call_output", **answer})
@@ -154,10 +155,10 @@ def _content(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return parts
 
 
-def _assistant(message: Message, after: Sequence[Message]) -> Iterator[dict[str, Any]]:
+def _assistant(message: Message, after: Sequence[Message], model: str) -> Iterator[dict[str, Any]]:
     if "tool_calls" in message:
         message = {**message, "tool_calls": identified_calls(message, after)}
-    for kind, piece in in_order(message, FORMAT):
+    for kind, piece in in_order(message, FORMAT, model):
         if kind == "text":
             yield {"role": "assistant", "content": piece}
         elif kind == "call":

@@ -50,6 +50,7 @@ class ResponsesDecoder:
         """Place in the output -> number of the call."""
         self._told: set[tuple[int, str]] = set()
         """Places of which the words have come piece by piece, and which words."""
+        self._model = ""
         self._written = 0
         """Characters of text so far."""
 
@@ -92,7 +93,8 @@ class ResponsesDecoder:
 
     def _began(self, event: dict[str, Any]) -> Iterator[Event]:
         response = event["response"]
-        yield Began(str(response["id"]), str(response["model"]))
+        self._model = str(response["model"])
+        yield Began(str(response["id"]), self._model)
 
     def _item_added(self, event: dict[str, Any]) -> Iterator[Event]:
         item, place = event["item"], event["output_index"]
@@ -118,16 +120,18 @@ class ResponsesDecoder:
             if texts and (place, "thinking") not in self._told:
                 yield Thinking("\n\n".join([text["text"] for text in texts]))
             if item.get("encrypted_content"):
-                yield ThinkingDetail(
-                    {
-                        "type": "reasoning.encrypted",
-                        "format": FORMAT,
-                        "id": _string(item["id"]),
-                        "data": _string(item["encrypted_content"]),
-                        "index": place,
-                        "at": self._written,
-                    }
-                )
+                yield ThinkingDetail(self._sealed(item, place))
+
+    def _sealed(self, item: dict[str, Any], place: int) -> dict[str, Any]:
+        detail = {
+            "type": "reasoning.encrypted",
+            "format": FORMAT,
+            "id": _string(item["id"]),
+            "data": _string(item["encrypted_content"]),
+            "index": place,
+            "at": self._written,
+        }
+        return detail | {"model": self._model} if self._model else detail
 
     def _part(self, part: dict[str, Any], place: int) -> Iterator[Event]:
         if part["type"] == "refusal" and (place, "refusal") not in self._told:

@@ -42,3 +42,26 @@ def test_each_provider_gets_its_own() -> None:
     assert details_of(message, "anthropic") == [SIGNED]
     assert details_of(message, "gemini") == []
     assert details_of({"role": "user", "content": "hi"}, "gemini") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "model", "its"),
+    [
+        ("gpt-5", "gpt-5", True),
+        ("gpt-5-2026-08-07", "gpt-5", True),
+        ("claude-opus-5-20251001", "claude-opus-5", True),
+        ("gemini-3-pro-preview-09-2025", "gemini-3-pro", True),
+        ("gemini-3-pro-001", "gemini-3-pro", True),
+        ("gpt-5", "openai/gpt-5", True),
+        ("openai/gpt-5-2026-08-07", "gpt-5", True),
+        ("gpt-5-mini", "gpt-5", False),
+        ("gpt-5.2", "gpt-5", False),
+        ("gpt-5", "gpt-5-mini", False),
+        ("gpt-5-2026-8-7", "gpt-5", False),
+        (None, "gpt-5", True),
+    ],
+)
+def test_a_model_gets_back_what_is_its_own(said: str | None, model: str, its: bool) -> None:
+    detail = SEALED if said is None else {**SEALED, "model": said}
+    message = {"role": "assistant", "content": "", "reasoning_details": [detail]}
+    assert bool(details_of(message, "openai-responses", model)) is its

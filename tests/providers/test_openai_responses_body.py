@@ -174,7 +174,8 @@ def test_a_conversation_with_tools() -> None:
 def test_reasoning_goes_back_to_where_it_stood() -> None:
     others = {"type": "reasoning.text", "format": "anthropic", "text": "t", "signature": "s"}
     details = [
-        {**SEALED, "index": 0, "at": 0},
+        {**SEALED, "index": 0, "at": 0, "model": "model-1-2026-08-07"},
+        {**SEALED, "index": 1, "id": "rs_0", "at": 0, "model": "model-1-mini"},
         {**SEALED, "id": "rs_2", "index": 2, "at": 2},
         {**SEALED, "id": "rs_3", "index": 4, "at": 2},
         others,

@@ -106,13 +106,14 @@ def test_encrypted_reasoning_comes_back_in_the_next_request() -> None:
     assert detail == {
         "type": "reasoning.encrypted",
         "format": "openai-responses",
+        "model": "gpt-5-2026-08-07",
         "id": "rs_fake",
         "data": "sealed(Let me see.)",
         "index": 0,
         "at": 0,
     }
     said = assistant(choice.text, reasoning_details=choice.details)
-    sent = PROTOCOL.encode(ask(user("a"), said, user("b")), model())
+    sent = PROTOCOL.encode(ask(user("a"), said, user("b")), model(name="gpt-5"))
     reasoning, text = orjson.loads(sent.body)["input"][1:3]
     assert reasoning["encrypted_content"] == "sealed(Let me see.)"
     assert text["content"] == "It is."
@@ -170,8 +171,8 @@ SAID: list[tuple[str, list[dict[str, Any]], list[Event]]] = [
     ("where reasoning stood",
      [delta("output_text", "abc"), done({**OPEN, "content": [], "encrypted_content": "e"}, 1)],
      [Text("abc"), ThinkingDetail({
-         "type": "reasoning.encrypted", "format": "openai-responses", "id": "rs", "data": "e",
-         "index": 1, "at": 3})]),
+         "type": "reasoning.encrypted", "format": "openai-responses", "id": "rs",
+         "data": "e", "index": 1, "at": 3})]),
     ("the end", [{"type": "response.completed", "response": {"usage": {
         "input_tokens": 5, "output_tokens": 2,
         "input_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 2}}}},

@@ -120,7 +120,7 @@ class Search:
             return True
         solver, status = self._solved(packing, name, self._left)
         if status == "INFEASIBLE":
-            self.infeasible = True
+            self.infeasible, self.proven, self.gap = True, False, 1.0
             return False
         found = status in ("OPTIMAL", "FEASIBLE")
         best = round(solver.objective_value) if found else packing.worth(name, self.score())

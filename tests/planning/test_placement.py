@@ -330,6 +330,26 @@ def test_only_as_many_caches_as_must_be_are_in_fewer_bits() -> None:
     assert not any(a.option.deployment.quantized_cache for a in wide.assignments)
 
 
+def test_ranks_stay_on_their_bridge_and_layers_go_wherever_there_is_room() -> None:
+    plain = rig([20, 3, 20, 3], 4)
+    bridged = {frozenset({"GPU-0", "GPU-1"}), frozenset({"GPU-2", "GPU-3"})}
+    at = replace(
+        plain,
+        interconnects=tuple(
+            replace(way, kind="nvlink") if {way.first, way.second} in bridged else way
+            for way in plain.interconnects
+        ),
+    )
+    ranks = option("middle", 2, 12, engine="vllm")
+    layers = option("middle", 2, 12, rate=20)
+    assert residents(place((ranks, layers), demanded(wish("middle")), plain)) == {
+        "middle": ("GPU-0", "GPU-2")
+    }
+    found = place((ranks, layers), demanded(wish("middle")), at)
+    assert residents(found) == {"middle": ("GPU-0", "GPU-2")}
+    assert [a.option.deployment.engine for a in found.assignments] == ["llama-server"]
+
+
 def test_unlike_amounts_of_free_memory_are_respected() -> None:
     found = place(FAMILY[:1], demanded(wish("large")), rig([3, 3, 20], 32))
     assert residents(found) == {"large": ("GPU-2",)}

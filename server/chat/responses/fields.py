@@ -63,6 +63,8 @@ def _tools(value: Any, name: str) -> tuple[Tool, ...]:
         place = f"{name}[{index}]"
         given = mapping(one, place)
         kind = given.get("type")
+        if kind == "web_search" and given.get("external_web_access") is False:
+            continue  # Codex offers it so, for what OpenAI has kept of the web: there is none here
         if kind != "function":
             raise invalid(
                 f"{place}.type",
@@ -147,7 +149,7 @@ _FIELDS = (
     accepted("temperature", "0 to 2", number(0, 2)),
     accepted("top_p", "above 0, to 1", number(0, 1, above_low=True)),
     accepted("top_logprobs", "0 to 20; not with tools", integer(0, 20)),
-    accepted("tools", "up to 512 functions", _tools),
+    accepted("tools", "up to 512 functions; others than OpenAI can run none of its own", _tools),
     accepted("tool_choice", "none, auto, required, a function or `allowed_tools`", _as_given),
     accepted("parallel_tool_calls", "true or false", boolean),
     accepted("text", "`format`: text, json_object or json_schema; not with tools", _text),
@@ -158,6 +160,7 @@ _FIELDS = (
     accepted("metadata", f"up to {MAX_METADATA} strings; given back", _metadata),
     accepted("task_type", "a hint for routing: coding, reasoning, ...", string(64)),
     ignored("user", "nothing is kept or done with it"),
+    ignored("client_metadata", "nothing is kept or done with it"),
     ignored("safety_identifier", "nothing is kept or done with it"),
     ignored("service_tier", "there is one"),
     ignored("prompt_cache_key", "prompts are cached by their beginning, without a key"),

@@ -108,6 +108,8 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"conversation": "c"}, "conversation", "previous_response_id"),
     ({"prompt": {"id": "p"}}, "prompt", "Unsupported"),
     ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'web_search'"),
+    ({"tools": [{"type": "web_search", "external_web_access": True}]}, "tools[0].type",
+     "'web_search'"),
     ({"tools": [{"type": "custom", "name": "x"}]}, "tools[0].type", "'custom'"),
     ({"tools": [{"type": "function"}]}, "tools[0].name", "Missing"),
     ({"tools": [{**TOOL, "parameters": 1}]}, "tools[0].parameters", "an object"),
@@ -142,6 +144,53 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], param: str, says: str) -
         parse(**fields)
     assert caught.value.param == param
     assert says in caught.value.sentence
+
+
+def test_the_traffic_of_a_coding_agent() -> None:
+    """As Codex sends it to a provider that it does not know, in its second turn."""
+    shell = {
+        "type": "function",
+        "name": "exec_command",
+        "description": "Runs a command.",
+        "strict": False,
+        "parameters": {
+            "type": "object",
+            "properties": {"cmd": {"type": "string"}},
+            "required": ["cmd"],
+            "additionalProperties": False,
+        },
+    }
+    request = parse(
+        instructions="You are a coding agent.",
+        input=[
+            {"type": "message", "role": "developer",
+             "content": [{"type": "input_text", "text": "<permissions>"}]},
+            {"type": "message", "role": "user",
+             "content": [{"type": "input_text", "text": "<environment_context>"},
+                         {"type": "input_text", "text": "List the files."}]},
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "ls"}],
+             "content": None, "encrypted_content": None},
+            {"type": "function_call", "name": "exec_command", "arguments": '{"cmd":"ls"}',
+             "call_id": "call_1"},
+            {"type": "function_call_output", "call_id": "call_1", "output": "a.txt"},
+        ],
+        tools=[shell, {"type": "web_search", "external_web_access": False}],
+        tool_choice="auto",
+        parallel_tool_calls=False,
+        reasoning={"effort": "medium", "summary": "auto"},
+        store=False,
+        stream=True,
+        include=["reasoning.encrypted_content"],
+        prompt_cache_key="thread",
+        text={"verbosity": "medium"},
+        client_metadata={"x-codex-installation-id": "i"},
+    )  # fmt: skip
+    assert [one["role"] for one in request.chat.messages] == ["system", "user", "assistant", "tool"]
+    assert request.chat.messages[2]["reasoning_content"] == "ls"
+    assert request.chat.tool_use.names == ("exec_command",)
+    assert request.chat.parallel_tool_calls is False
+    assert request.summary
+    assert not request.store
 
 
 def test_a_conversation_goes_on_from_a_response_that_is_kept() -> None:

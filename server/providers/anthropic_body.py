@@ -154,11 +154,11 @@ def _thinking(request: ChatRequest, model: CloudModel, max_tokens: int) -> dict[
             raise invalid("max_tokens", why, "Allow more, or do not ask the model to think")
         return {"thinking": {"type": "enabled", "budget_tokens": budget}}
     on = {"thinking": {"type": "adaptive", "display": "summarized"}}
-    if effort is None or not model.efforts:
-        return on if request.thinking else {}
-    chosen = nearest_effort(effort, model.efforts)
-    if chosen == "none":
+    if effort == "none" and "none" in model.efforts:
         return {"thinking": {"type": "disabled"}}
+    if effort is None or not degrees:
+        return on if request.thinking else {}
+    chosen = nearest_effort(effort, degrees)
     if chosen == "minimal":
         return {"thinking": {"type": "between_tools"}}
     said = {"output_config": {"effort": chosen}}
@@ -166,11 +166,13 @@ def _thinking(request: ChatRequest, model: CloudModel, max_tokens: int) -> dict[
 
 
 def _amid_calls(messages: Sequence[Message], model: str) -> bool:
-    """Whether tools have just answered calls of an answer without signed thinking."""
-    if messages[-1]["role"] != "tool":
-        return False
-    last = next(one for one in reversed(messages) if one["role"] == "assistant")
-    return not signed(last, model)
+    """Whether tools have just answered calls of an answer without thinking that `model` signed."""
+    answered = False
+    for message in reversed(messages):
+        if message["role"] == "assistant":
+            return answered and not signed(message, model)
+        answered = answered or message["role"] == "tool"
+    return False
 
 
 def _sampling(sampling: dict[str, float], thinks: bool) -> dict[str, float]:

@@ -188,6 +188,7 @@ def effort(degree: str) -> dict[str, Any]:
         (BOTH, {"reasoning_effort": "xhigh"}, None, {"thinking": ON, **effort("xhigh")}),
         (without("thinking"), {"enable_thinking": False}, None, {"thinking": OFF}),
         (model(efforts=()), {"enable_thinking": False}, None, {}),
+        (model(efforts=("none",)), {"reasoning_effort": "high"}, None, {"thinking": ON}),
     ],
 )
 def test_how_much_it_is_to_think(
@@ -217,13 +218,20 @@ def test_thinking_between_calls_is_switched_on_for_a_budget() -> None:
 def test_a_budget_is_not_taken_up_amid_calls_that_began_without_signed_thinking() -> None:
     def thinks(of: CloudModel, *details: dict[str, Any]) -> bool:
         turn = assistant(None, tool_calls=[call("c")], reasoning_details=list(details))
-        made = body(of, user("a"), turn, result("c"), enable_thinking=True, **TOOLS)
-        return made.get("thinking", OFF) != OFF
+        said = [user("a"), turn, result("c")]
+        on = {
+            body(of, *said, *more, enable_thinking=True, **TOOLS).get("thinking", OFF) != OFF
+            for more in ([], [user("and")])
+        }
+        assert len(on) == 1
+        return on.pop()
 
     signed = {"type": "reasoning.text", "format": "anthropic", "text": "a", "signature": "s"}
     assert thinks(BUDGETS, signed)
     assert not thinks(BUDGETS)
     assert not thinks(BUDGETS, {**signed, "format": "gemini"})
+    assert not thinks(BUDGETS, {**signed, "model": "model-2"})
+    assert body(BUDGETS, user("a"), assistant("b"), user("c"), enable_thinking=True)["thinking"]
     assert thinks(MODEL)
 
 

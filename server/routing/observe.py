@@ -236,10 +236,9 @@ class Observer:
         took = flight.first_at - flight.started_at - flight.ahead
         if took > 0 and flight.ahead <= took:
             self._reading.add(unread, took)
-        decoded = usage.completion_tokens - 1
-        if decoded >= _LEAST_DECODED and flight.slots == 1:
-            seconds = now - flight.first_at
-            busy = (self._busy - flight.busy) / seconds if seconds > 0 else 1.0
+        decoded, seconds = usage.completion_tokens - 1, now - flight.first_at
+        if decoded >= _LEAST_DECODED and flight.slots == 1 and seconds > 0:
+            busy = (self._busy - flight.busy) / seconds
             stalled = self._read - flight.read
             self._token.add(max(0.0, busy - 1), max(seconds - stalled, seconds / 5) / decoded)
 

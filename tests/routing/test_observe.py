@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 
 from server.chat.usage import Usage
 from server.routing.affinity import Cached
-from server.routing.observe import CloudObserver, Expected, Observer
+from server.routing.observe import CloudObserver, Expected, Flight, Observer
 from server.routing.tokens import ABOVE
 
 KNOWN = Expected(prefill=100, decode=10, decode_all=20, fixed=0.1)
@@ -160,3 +163,34 @@ def test_a_cloud_that_failed_teaches_nothing() -> None:
     flight.started(0.0)
     flight.end(30.0)
     assert cloud.forecast.ttft == 1.0
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_whatever_comes_to_pass_there_is_a_forecast(seed: int) -> None:
+    """Flights that start, speak and end in any order, at odd lengths and at once."""
+    rnd = random.Random(seed)
+    observer = Observer(rnd.choice([1, 2, 8]), KNOWN)
+    flights: list[Flight] = []
+    now = 0.0
+    for _ in range(300):
+        now += rnd.choice([0.0, 1e-6, 0.1, 30.0])
+        step = rnd.random()
+        if step < 0.4 or not flights:
+            thought = Cached(rnd.choice([0, 10, 5000]), rnd.choice([True, False]))
+            limit = rnd.choice([None, 1, 500])
+            flights.append(observer.begin(rnd.choice([1, 50, 90_000]), thought, limit))
+        elif step < 0.6:
+            rnd.choice(flights).started(now)
+        elif step < 0.8:
+            rnd.choice(flights).first(now)
+        else:
+            usage = Usage(
+                rnd.choice([0, 1, 10**6]), rnd.choice([0, 1, 9, 5000]), rnd.choice([0, 7])
+            )
+            flights.pop(rnd.randrange(len(flights))).end(now, rnd.choice([None, usage]))
+        found = observer.forecast(now, rnd.choice([1, 500, 10**6]), rnd.choice([0, 100]))
+        assert math.isfinite(found.ttft)
+        assert found.ttft > 0
+        assert found.queue >= 0
+        assert math.isfinite(found.speed)
+        assert found.speed > 0

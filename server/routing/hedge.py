@@ -33,9 +33,13 @@ async def first_to_begin(
         if not tasks[0].done() or _failed(tasks[0]):
             tasks.append(asyncio.create_task(second()))
         won = await _first_done(tasks)
-        return won.result()
     finally:
-        await _end([task for task in tasks if task is not won], drop)
+        # Where the caller is cancelled, now or while this is waited for, nobody takes what was won.
+        late = [task for task in tasks if task is not won]
+        if await _in_any_case(_end(late, drop)) and won is not None:
+            await _in_any_case(_end([won], drop))
+            raise asyncio.CancelledError
+    return won.result()
 
 
 async def _first_done(tasks: list[asyncio.Task[T]]) -> asyncio.Task[T]:
@@ -54,6 +58,18 @@ async def _first_done(tasks: list[asyncio.Task[T]]) -> asyncio.Task[T]:
 def _failed(task: asyncio.Task[T]) -> bool:
     """Whether it has ended with an error that another target may make good."""
     return not task.cancelled() and isinstance(task.exception(), HoldfastError)
+
+
+async def _in_any_case(ending: Coroutine[Any, Any, None]) -> bool:
+    """Waits until `ending` is over; whether the caller was cancelled meanwhile."""
+    task = asyncio.create_task(ending)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+    return cancelled
 
 
 async def _end(tasks: list[asyncio.Task[T]], drop: Callable[[T], Awaitable[None]]) -> None:

@@ -140,3 +140,34 @@ async def test_who_leaves_just_as_it_begins_has_it_dropped() -> None:
         ["first asked", "first dropped"],
         ["first asked", "first cancelled"],
     )
+
+
+@pytest.mark.parametrize("winner", ["first", "second"])
+async def test_who_leaves_while_the_late_one_ends_loses_nothing(winner: str) -> None:
+    """The late one takes its time to end; what was won has nobody any more, and is dropped."""
+    course = Course()
+    ending = asyncio.Event()
+    loser = {"first": "second", "second": "first"}[winner]
+
+    def slow_to_end(name: str) -> Asked:
+        ask = course.target(name)
+
+        async def asked() -> str:
+            try:
+                return await ask()
+            except asyncio.CancelledError:
+                ending.set()
+                await asyncio.sleep(0.05)
+                course.told.append(f"{name} ended")
+                raise
+
+        return asked
+
+    running = course.run(slow_to_end("first"), slow_to_end("second"), 0)
+    await course.begun["second"].wait()
+    course.go[winner].set()
+    await ending.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert course.told[2:] == [f"{loser} cancelled", f"{loser} ended", f"{winner} dropped"]

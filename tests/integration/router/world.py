@@ -118,6 +118,7 @@ class Told:
     candidate: str = ""
     attempts: int = 0
     cost: int = 0
+    request_id: str = ""
     began: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -194,6 +195,7 @@ class World:
     async def ask(self, job: Job, *, told: Told | None = None, leave: bool = False) -> Told:
         """`leave`: upon the first word."""
         told = Told() if told is None else told
+        told.request_id = job.request_id
         heard = b""
         delivery = self.dispatch.deliver(job)
         try:
@@ -212,6 +214,7 @@ class World:
             told.left = True
         told.attempts, told.cost = delivery.attempts, delivery.cost
         told.text, told.done = said(heard)
+        told.left = told.left and not told.done  # who has heard everything has missed nothing
         return told
 
     async def close(self) -> None:

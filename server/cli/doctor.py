@@ -69,6 +69,7 @@ def examine(home: Path | None, config: list[Path] | None, measure_disk: bool) ->
         machine = _measured(machine, findings)
     engines = _engines(settings, machine, findings)
     contents = _contents(settings, findings)
+    _ledger(findings)
     return Checkup(machine, engines, settings.home, contents, (*machine.findings, *findings))
 
 
@@ -96,6 +97,16 @@ def _measured(machine: Machine, findings: list[Finding]) -> Machine:
         what = f"The disk's speed could not be measured: {error.strerror or error}"
         findings.append(Finding("note", "disk", what))
         return machine
+
+
+def _ledger(findings: list[Finding]) -> None:
+    from server.hardware import Finding
+    from server.ledger.schema import sqlite_warning
+
+    if (warning := sqlite_warning()) is not None:
+        means = "The ledger is safe: Holdfast writes to it with one connection alone"
+        step = "Write to the ledger with no other program while Holdfast runs"
+        findings.append(Finding("note", "configuration", warning, means, step))
 
 
 def _engines(settings: Settings, machine: Machine, findings: list[Finding]) -> Engines:

@@ -88,7 +88,7 @@ class Book:
         Raises nothing: a book that cannot be opened closes the clouds and shows in `health`.
         """
         if (warning := sqlite_warning()) is not None:
-            log.info("%s", warning)
+            log.debug("%s", warning)
         await self._backlog.start()
 
     async def close(self) -> None:

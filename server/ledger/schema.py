@@ -104,8 +104,7 @@ def sqlite_warning(version: tuple[int, ...] = sqlite3.sqlite_version_info) -> st
         return None
     return (
         f"SQLite {'.'.join(map(str, version))} can damage a file that two connections write to at "
-        "once (mended in 3.51.3). Holdfast writes with one only; do not write to the ledger with "
-        "another program while it runs"
+        "once (mended in 3.51.3)"
     )
 
 

@@ -7,8 +7,9 @@ fit, are fast enough, and are not dominated. More memory only ever adds options.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from server.catalogue import Catalogue, EngineName
 from server.planning.alike import alike
@@ -26,7 +27,7 @@ from server.planning.reasons import pool_name
 from server.planning.rig import RAM_ID, Rig
 from server.planning.shape import Shape, quantized_cache, shapes
 from server.planning.sketch import Available, Ground, Size, Sketch, Sketchbook, sizes
-from server.planning.speed import speed
+from server.planning.speed import Speed, speed
 from server.planning.weights import WeightMap
 from server.planning.worth import TYPICAL_CONTEXT, must_fit, seconds_per_token
 from server.units import MIB, format_bytes
@@ -80,7 +81,7 @@ def options(
     by_name = {a.build.name: a for a in usable}
     for deployment in running:
         if (a := by_name.get(deployment.build)) and _is_there(deployment, rig):
-            found.setdefault(deployment.key, _option(a, deployment, ground))
+            found.setdefault(deployment.key, _as_it_runs(a, deployment, ground))
     ordered = tuple(found[key] for key in sorted(found))
     return ordered, (*unusable, *worse, *unfit.values())
 
@@ -114,13 +115,9 @@ def _for_wish(
         if outcome.rejection is not None:
             yield outcome.rejection
     for sketch in undominated(usable):
-        d = sketch.shape.deployment(
-            sketch.available.build,
-            sketch.size.context,
-            sketch.size.slots,
-            vision=sketch.size.vision,
-        )
-        yield _option(sketch.available, d, ground, sketch.shape)
+        a, shape, size = sketch.available, sketch.shape, sketch.size
+        d = shape.deployment(a.build, size.context, size.slots, vision=size.vision)
+        yield _option(a, d, ground, partial(ground.speed, a, shape, slots=size.slots))
 
 
 def _sketched(
@@ -223,27 +220,33 @@ def undominated(sketches: Sequence[Sketch]) -> list[Sketch]:
     return kept
 
 
+def _as_it_runs(a: Available, deployment: Deployment, ground: Ground) -> Option:
+    """The option that a running deployment is, whatever its flags are."""
+
+    def speed_at(context: int) -> Speed:
+        there = replace(deployment, context=context)
+        return speed(there, a.model.architecture, a.weights, ground.rig, ground.measured)
+
+    return _option(a, deployment, ground, speed_at)
+
+
 def _option(
-    a: Available, deployment: Deployment, ground: Ground, shape: Shape | None = None
+    a: Available, deployment: Deployment, ground: Ground, speed_at: Callable[[int], Speed]
 ) -> Option:
-    """The option with its figures in full. `shape`: where it is the deployment's own."""
-    architecture, weights = a.model.architecture, a.weights
-    taken = footprint(deployment, architecture, weights, ground.corrections)
-    typical = replace(deployment, context=TYPICAL_CONTEXT)
-    parts = ground.parts(a, shape, deployment) if shape is not None else None
+    """The option with its figures in full. `speed_at`: with so many tokens of context."""
+    taken = footprint(deployment, a.model.architecture, a.weights, ground.corrections)
     retained = a.retention * cache_retention(deployment.kv_type)
-    compared = speed(typical, architecture, weights, ground.rig, ground.measured, parts)
     return Option(
         deployment=deployment,
         footprint=taken,
-        speed=speed(deployment, architecture, weights, ground.rig, ground.measured, parts),
+        speed=speed_at(deployment.context),
         weights_bytes=a.bytes,
         load_seconds=a.bytes / ground.rig.disk_speed + _START[deployment.engine],
         held=a.held,
         capability=capability(a.model),
         retention=retained,
         token_seconds=seconds_per_token(
-            compared,
+            speed_at(TYPICAL_CONTEXT),
             deployment.context,
             deployment.slots,
             vision=deployment.vision,

@@ -69,6 +69,8 @@ class Ground:
     measured: Measured
     _parts: dict[tuple[str, Shape], tuple[Stage, ...]] = field(default_factory=dict)
     """Stages that were worked out before, by build and shape."""
+    _speeds: dict[tuple[str, Shape, int, int], Speed] = field(default_factory=dict)
+    """And speeds, by context and slots as well; images change neither."""
 
     def footprint(self, a: Available, shape: Shape, size: Size) -> dict[str, int]:
         """Bytes by device."""
@@ -77,14 +79,19 @@ class Ground:
         return dict(found.by_device())
 
     def speed(self, a: Available, shape: Shape, context: int, slots: int) -> Speed:
-        deployment = shape.deployment(a.build, context, slots)
-        parts = self.parts(a, shape, deployment)
-        return speed(deployment, a.model.architecture, a.weights, self.rig, self.measured, parts)
+        key = a.build.name, shape, context, slots
+        if key not in self._speeds:
+            d = shape.deployment(a.build, context, slots)
+            parts = self._stages(a, shape, d)
+            self._speeds[key] = speed(
+                d, a.model.architecture, a.weights, self.rig, self.measured, parts
+            )
+        return self._speeds[key]
 
-    def parts(self, a: Available, shape: Shape, deployment: Deployment) -> tuple[Stage, ...]:
+    def _stages(self, a: Available, shape: Shape, d: Deployment) -> tuple[Stage, ...]:
         key = a.build.name, shape
         if key not in self._parts:
-            self._parts[key] = stages(deployment, a.model.architecture, a.weights, self.rig)
+            self._parts[key] = stages(d, a.model.architecture, a.weights, self.rig)
         return self._parts[key]
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from scripts.benchmarks import (
     decision,
     footprint,
+    overflow,
     overhead,
     placement,
     planning,
@@ -64,7 +65,8 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         "answer), swap (one model for another, against the engine's own load), pull (4 GB, against "
         "hf), planning (a pull of 800 GB, against hf), verify (8 GB, against sha256sum), footprint "
         "(predicted memory against what llama-server takes), placement (a proven plan for eight "
-        "GPUs, and all plans against greedy's), decision (where a request goes, of 50 candidates). "
+        "GPUs, and all plans against greedy's), decision (where a request goes, of 50 candidates), "
+        "overflow (what a cloud is paid, against spillover by a count). "
         "Prints medians, each against its target.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -81,6 +83,7 @@ def _arguments(given: Sequence[str]) -> argparse.Namespace:
         "footprint",
         "placement",
         "decision",
+        "overflow",
         "all",
     )
     # Not `choices`: with them argparse refuses that there is none.
@@ -118,6 +121,9 @@ def _measure(asked: argparse.Namespace, work: Path, cache: Path) -> list[Report]
         "footprint": lambda: footprint.measure(footprint.QUICK if quick else footprint.FULL, work),
         "placement": lambda: placement.measure(placement.QUICK if quick else placement.FULL, work),
         "decision": lambda: decision.measure(decision.QUICK if quick else decision.FULL, work),
+        "overflow": lambda: overflow.measure(
+            overflow.QUICK if quick else overflow.FULL, work, cache
+        ),
     }
     chosen = measurements if "all" in names else dict.fromkeys(names)
     reports = [_watched(name, measurements[name]) for name in chosen]

@@ -44,7 +44,7 @@ ERROR = Target("at most", 0.2)
 _CLOUD = "played/large"
 _INPUT, _OUTPUT = 0.4, 1.6  # USD for a million tokens
 _SLOTS, _CONTEXT = 4, 2048
-_SCALE = 1 / 8
+_SCALE = 1 / 16
 _LOAD = 0.7
 """Of what the engine can do, on average over the trace."""
 _SLO = 6.0
@@ -59,8 +59,8 @@ class Effort:
     thresholds: tuple[int, ...]
 
 
-FULL = Effort(requests=150, thresholds=(1, 2, 3, 4, 6, 8))
-QUICK = Effort(requests=30, thresholds=(2, 4))
+FULL = Effort(requests=120, thresholds=(1, 2, 3, 4, 6))
+QUICK = Effort(requests=20, thresholds=(2,))
 
 
 @dataclass(frozen=True, slots=True)

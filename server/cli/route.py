@@ -183,8 +183,7 @@ def _planned(settings: Settings, question: dict[str, Any]) -> dict[str, Any]:
         sees = pictures and berth.deployment.vision
         expected = speeds.get(berth.name, Expected())
         planned.append(Planned(model, build, berth, sees, expected))
-    absences = Keyring().keyless(known.providers.values()).items()
-    keyless = {name: f"{name} has no key: {why}" for name, why in absences}
+    keyless = Keyring().keyless(known.providers.values())
     return explanation(
         needs,
         tuple(planned_candidates(known, planned, keyless, needs)),

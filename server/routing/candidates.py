@@ -107,8 +107,7 @@ class Candidates:
         keyless: Mapping[str, str] | None = None,
     ) -> None:
         """Choose from these from now on. `expected`: the planner's speeds, by build; `keyless`:
-        providers that cannot be used for want of a key, and a sentence on why. What was learnt
-        stays."""
+        providers that cannot be used for want of a key, and why. What was learnt stays."""
         tasks = catalogue.router.tasks.values()
         self._local = {
             t.build.name: self._located(t, capabilities(t.model.scores, tasks), expected or {})
@@ -324,4 +323,4 @@ def absent(
                 yield build.name, f"{build.name} is in the catalogue, but is not running"
     for cloud in catalogue.clouds.values():
         if cloud.provider in keyless:
-            yield cloud.id, keyless[cloud.provider]
+            yield cloud.id, f"{cloud.provider} has no key: {keyless[cloud.provider]}"

@@ -94,7 +94,7 @@ class World:
             known,
             self.targets,
             expected={BUILDS[0]: Expected(prefill=100, decode=10, decode_all=15)},
-            keyless=dict.fromkeys(keyless, "other has no key: OTHER is not set"),
+            keyless=dict.fromkeys(keyless, "OTHER is not set"),
         )
 
     def ready(self) -> None:

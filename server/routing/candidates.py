@@ -16,13 +16,14 @@ from typing import Protocol, get_args
 from server.catalogue import Catalogue
 from server.catalogue.capability import capabilities
 from server.catalogue.cloud import CloudModel, Feature
-from server.chat.usage import Usage
 from server.engines.member import Member
 from server.routing.affinity import NOTHING, Cached, Prefixes, Sessions
 from server.routing.candidate import Candidate, Forecast
 from server.routing.needs import Needs
-from server.routing.observe import CloudFlight, CloudObserver, Expected, Flight, Observer
+from server.routing.observe import Expected, Flight, Observer
+from server.routing.observe_cloud import CloudFlight, CloudObserver
 from server.routing.targets import Target
+from server.routing.watched import Watched
 
 ALL: frozenset[Feature] = frozenset(get_args(Feature))
 """What both engines can do."""
@@ -243,39 +244,6 @@ class Candidates:
         cloud = self._clouds[candidate.name]
         flight = cloud.observer.begin(needs.prompt_tokens)
         return Watched(flight, self._sessions, needs, candidate.name, cloud.prefixes)
-
-
-class Watched:
-    """Hears how a request fares at its target (means.Flight): its observer learns from that, and
-    so do caches and sessions."""
-
-    def __init__(
-        self,
-        flight: Flight | CloudFlight,
-        sessions: Sessions,
-        needs: Needs,
-        name: str,
-        prefixes: Prefixes,
-    ) -> None:
-        self._flight = flight
-        self._sessions = sessions
-        self._needs = needs
-        self._name = name
-        self._prefixes = prefixes
-
-    def started(self, now: float, /) -> None:
-        self._flight.started(now)
-
-    def first(self, now: float, /) -> None:
-        """The prompt has been read: it is in the target's cache."""
-        needs = self._needs
-        self._flight.first(now)
-        self._prefixes.remember(needs.prefix, now)
-        if needs.session is not None:
-            self._sessions.went(needs.key, needs.session, self._name, now)
-
-    def end(self, now: float, usage: Usage | None = None, /) -> None:
-        self._flight.end(now, usage)
 
 
 def cloud_candidate(model: CloudModel, capability: Mapping[str, float]) -> Candidate:

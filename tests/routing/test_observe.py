@@ -9,7 +9,8 @@ import pytest
 
 from server.chat.usage import Usage
 from server.routing.affinity import Cached
-from server.routing.observe import CloudObserver, Expected, Flight, Observer
+from server.routing.observe import Expected, Flight, Observer
+from server.routing.observe_cloud import CloudObserver
 from server.routing.tokens import ABOVE
 
 KNOWN = Expected(prefill=100, decode=10, decode_all=20, fixed=0.1)

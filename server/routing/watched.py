@@ -1,0 +1,42 @@
+"""One attempt, as those hear of it who learn from it."""
+
+from __future__ import annotations
+
+from server.chat.usage import Usage
+from server.routing.affinity import Prefixes, Sessions
+from server.routing.needs import Needs
+from server.routing.observe import Flight
+from server.routing.observe_cloud import CloudFlight
+
+
+class Watched:
+    """Hears how a request fares at its target (means.Flight): its observer learns from that, and
+    so do caches and sessions."""
+
+    def __init__(
+        self,
+        flight: Flight | CloudFlight,
+        sessions: Sessions,
+        needs: Needs,
+        name: str,
+        prefixes: Prefixes,
+    ) -> None:
+        self._flight = flight
+        self._sessions = sessions
+        self._needs = needs
+        self._name = name
+        self._prefixes = prefixes
+
+    def started(self, now: float, /) -> None:
+        self._flight.started(now)
+
+    def first(self, now: float, /) -> None:
+        """The prompt has been read: it is in the target's cache."""
+        needs = self._needs
+        self._flight.first(now)
+        self._prefixes.remember(needs.prefix, now)
+        if needs.session is not None:
+            self._sessions.went(needs.key, needs.session, self._name, now)
+
+    def end(self, now: float, usage: Usage | None = None, /) -> None:
+        self._flight.end(now, usage)

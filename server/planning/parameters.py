@@ -52,10 +52,16 @@ def parameters(architecture: Architecture) -> Parameters:
 def layer_parameters(architecture: Architecture, layer: int) -> tuple[int, int]:
     """Parameters of layer `layer`, from 0: all but its routed experts, and those."""
     a = architecture
-    is_full = (layer + 1) % a.full_attention_interval == 0
-    mixer = _attention(a) if is_full else _gated_delta_net(a)
+    mixer = mixer_parameters(a, layer)
     experts = (a.experts or 0) * 3 * a.hidden * (a.moe_ffn or 0)
     return mixer + _feed_forward(a) + 2 * a.hidden - experts, experts
+
+
+def mixer_parameters(architecture: Architecture, layer: int) -> int:
+    """Parameters of layer `layer`, from 0, that mix tokens: its attention or gated delta net."""
+    a = architecture
+    is_full = (layer + 1) % a.full_attention_interval == 0
+    return _attention(a) if is_full else _gated_delta_net(a)
 
 
 def active_share(architecture: Architecture) -> float:

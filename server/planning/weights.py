@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from server.catalogue import Architecture, Build, Model
-from server.planning.parameters import layer_parameters, parameters
+from server.planning.parameters import layer_parameters, mixer_parameters, parameters
 from server.store.gguf_header import GgufHeader
 from server.store.safetensors import SafetensorsHeader
 
@@ -20,6 +20,9 @@ _BITS: Mapping[str, float] = {
     "MXFP4": 4.25, "NVFP4": 4.5,
 }  # fmt: skip
 """Bits of a parameter of the layers in a safetensors quant, scales included; all else has 16."""
+_WIDE_MIXERS = frozenset({"GPTQ-INT4"})
+"""Quants whose attention and gated delta nets stay in 16 bits: Qwen's own leave out all that is
+called attn (onnxruntime/mobius pull request 18)."""
 _GGUF_BITS: Mapping[str, float] = {
     "IQ1": 2.1, "IQ2": 2.4, "Q2": 2.8, "IQ3": 3.0, "Q3": 3.8, "IQ4": 4.4, "MXFP4": 5.0, "Q4": 4.95,
     "Q5": 5.9, "Q6": 6.66, "Q8": 8.51, "BF16": 16.05, "F16": 16.05,
@@ -78,12 +81,16 @@ def from_catalogue(model: Model, build: Build) -> WeightMap:
     wide = count.text + count.vision + drafts - narrow
     bits = _BITS.get(build.quant.upper(), 16)
     layer_bytes = narrow * bits / 8
-    if build.weights_bytes is not None:
-        layer_bytes = max(build.weights_bytes - 2 * wide, 0)
+    if build.weights_bytes is None and build.quant.upper() in _WIDE_MIXERS:
+        layers = _mixed_layers(a, bits / 8)
+    else:
+        if build.weights_bytes is not None:
+            layer_bytes = max(build.weights_bytes - 2 * wide, 0)
+        layers = _layers(a, layer_bytes / narrow, layer_bytes / narrow)
     return WeightMap(
         embeddings=2 * a.vocab * a.hidden,
         output=2 * (a.hidden + (0 if a.tied else a.vocab * a.hidden)),
-        layers=_layers(a, layer_bytes / narrow, layer_bytes / narrow),
+        layers=layers,
         mtp=2 * drafts,
         vision=2 * count.vision,
     )
@@ -123,6 +130,17 @@ def _gguf_estimate(a: Architecture, build: Build) -> WeightMap:
 def _layers(a: Architecture, per_dense: float, per_expert: float) -> tuple[LayerWeights, ...]:
     counts = (layer_parameters(a, number) for number in range(a.layers))
     return tuple(LayerWeights(round(d * per_dense), round(e * per_expert)) for d, e in counts)
+
+
+def _mixed_layers(a: Architecture, per_rest: float) -> tuple[LayerWeights, ...]:
+    """What mixes tokens in 16 bits, all else in `per_rest` bytes a parameter."""
+    found = []
+    for number in range(a.layers):
+        dense, experts = layer_parameters(a, number)
+        mixer = mixer_parameters(a, number)
+        rest = (dense - mixer) * per_rest
+        found.append(LayerWeights(round(2 * mixer + rest), round(experts * per_rest)))
+    return tuple(found)
 
 
 def from_gguf_headers(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from server.catalogue import Model, load
-from server.planning.parameters import parameters
+from server.planning.parameters import layer_parameters, mixer_parameters, parameters
 from server.planning.weights import from_catalogue, from_gguf_headers, from_safetensors_headers
 from server.settings import Settings
 from server.store.gguf import read_header
@@ -77,6 +77,19 @@ def test_a_checkpoint_of_others_is_not_taken_to_draft(models: Mapping[str, Model
     assert others is not None
     assert from_catalogue(model, own).mtp == 2 * parameters(model.architecture).mtp
     assert from_catalogue(model, others).mtp == 0
+
+
+def test_qwens_own_four_bits_leave_attention_in_sixteen(models: Mapping[str, Model]) -> None:
+    model = models["qwen3.5-27b"]
+    own, others = model.build("gptq-int4"), model.build("awq")
+    assert own is not None
+    assert others is not None
+    a = model.architecture
+    mixers = sum(mixer_parameters(a, number) for number in range(a.layers))
+    layers = [sum(sum(part) for part in [layer_parameters(a, n)]) for n in range(a.layers)]
+    told = sum(layer.dense for layer in from_catalogue(model, own).layers)
+    assert told == pytest.approx(2 * mixers + (sum(layers) - mixers) * 4.25 / 8, rel=1e-6)
+    assert told > 1.5 * sum(layer.dense for layer in from_catalogue(model, others).layers)
 
 
 def test_experts_and_the_rest(models: Mapping[str, Model]) -> None:

@@ -124,4 +124,5 @@ def work(metrics: str) -> Work:
         prompt_seconds=counters.get("prompt_seconds_total", 0.0),
         tokens=int(counters.get("tokens_predicted_total", 0)),
         seconds=counters.get("tokens_predicted_seconds_total", 0.0),
+        steps=int(counters.get("n_decode_total", 0)),
     )

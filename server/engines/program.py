@@ -104,6 +104,9 @@ class Work:
     tokens: int
     """Generated."""
     seconds: float
+    steps: int = 0
+    """Batches, where it tells: they go on in the midst of a long prompt, whose tokens are counted
+    only when it has been read."""
 
     @property
     def prefill(self) -> float | None:

@@ -158,6 +158,32 @@ async def test_a_request_that_no_target_takes_ends_with_the_most_hopeful_error(
     member.queue.open()
 
 
+async def test_an_engine_tells_of_its_progress_in_the_midst_of_a_long_prompt(
+    program: Path, tmp_path: Path
+) -> None:
+    """That is what a long prefill is known by to be in good health."""
+    one = berth("demo", 3, context=4096, slots=1)
+    async with Harbour(program, tmp_path).fleet(one) as fleet:
+        await fleet.load("demo")
+        engine = fleet.get("demo").engine
+        body = {"prompt": "word and more of it, again and again; " * 330, "max_tokens": 1}
+
+        async def ask() -> None:
+            async with engine.session.post("/v1/completions", json=body) as response:
+                assert response.status == 200
+                await response.read()
+
+        asking = asyncio.create_task(ask())
+        steps = set()
+        while not asking.done():
+            work = await engine.work()
+            assert work is not None
+            if not asking.done():
+                steps.add(work.steps)
+        await asking
+        assert len(steps) > 1, "it went on before it had an answer"
+
+
 # ---- What may not leave ----
 
 

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 
 from server.errors import RequestError
 
+INT31 = 2**31 - 1
+
 Checked = TypeVar("Checked")
 Check = Callable[[Any, str], Checked]
 

@@ -14,6 +14,7 @@ from server.catalogue import EngineName, Model, Sampling
 from server.chat.checks import invalid
 from server.chat.messages import Message
 from server.chat.request import ChatRequest, CompletionRequest
+from server.chat.schema import for_engines
 from server.chat.tools import Tool
 from server.errors import RequestError
 
@@ -145,16 +146,17 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
 
 def _tool(tool: Tool) -> Tool:
     function = tool["function"]
-    if "strict" not in function:
-        return tool
     kept = {key: value for key, value in function.items() if key != "strict"}
+    if "parameters" in kept:
+        kept["parameters"] = for_engines(kept["parameters"])
     return {"type": "function", "function": kept}
 
 
 def _response_format(form: Mapping[str, Any]) -> dict[str, Any]:
     if "json_schema" not in form:
         return dict(form)
-    return {"type": "json_schema", "json_schema": {"schema": form["json_schema"]["schema"]}}
+    schema = for_engines(form["json_schema"]["schema"])
+    return {"type": "json_schema", "json_schema": {"schema": schema}}
 
 
 def _completion(request: CompletionRequest, model: Model, has_mmproj: bool) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from server.chat.checks import (
+    INT31,
     Check,
     array,
     boolean,
@@ -34,7 +35,6 @@ MAX_N = 16
 MAX_STOPS = 16
 MAX_STOP_CHARACTERS = 1024
 MAX_LOGIT_BIASES = 1024
-INT31 = 2**31 - 1
 
 EFFORTS: Mapping[str, bool] = {
     "none": False,

@@ -3,7 +3,9 @@
 llama-server compiles a schema (`response_format`, a tool's parameters) into grammar rules, and
 walks them for every token of the vocabulary in the one thread that serves all its slots: measured,
 the pattern `(((a?b?c?){10}){10}){10}` stopped everyone for a minute. So size and repetition are
-bounded here. Whether a schema makes sense is left to the engine, whose complaint is passed on.
+bounded here. Counts beyond the bound, as agents have them (a script of up to 524,288 characters),
+are for clouds: engines are not told of them (`for_engines`), and no answer comes near them.
+Whether a schema makes sense is left to the engine, whose complaint is passed on.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from server.chat.checks import boolean, choice, invalid, mapping, string
+from server.chat.checks import INT31, boolean, choice, invalid, mapping, string
 
 MAX_NODES = 20_000
 """Objects and arrays in all schemas of a request together."""
@@ -26,11 +28,12 @@ MAX_VALUES = 20_000
 """Characters of an `enum` or a `const`."""
 MAX_PATTERN = 512
 MAX_REPETITIONS = 1000
-"""Of a character, or of an array's items or a string's characters."""
+"""Of a character; and of an array's items or a string's characters, for engines."""
 MAX_UNROLLED = 2000
 """Characters of a pattern once its repeated groups are written out."""
 
 _COUNTS = frozenset(("minLength", "maxLength", "minItems", "maxItems"))
+_VALUES = frozenset(("enum", "const", "default", "examples"))
 _LISTS = frozenset(("enum", "anyOf", "oneOf", "allOf"))
 _REPETITION = re.compile(r"(.)\{\s*(\d*)\s*,?\s*(\d*)\s*\}", re.DOTALL)
 _COMPOUND = frozenset(")?*+}")  # what ends a group, or what is repeated already
@@ -62,6 +65,22 @@ def bound_schemas(schemas: Iterable[tuple[dict[str, Any], str]]) -> None:
                 for key, child in node.items()
                 if type(child) in (dict, list)
             ]
+
+
+def for_engines(schema: Any) -> Any:
+    """The schema without counts beyond MAX_REPETITIONS; the same object where it has none."""
+    if type(schema) is list:
+        items = [for_engines(one) for one in schema]
+        return items if any(a is not b for a, b in zip(items, schema, strict=True)) else schema
+    if type(schema) is not dict:
+        return schema
+    kept = {
+        key: value if key in _VALUES else for_engines(value)
+        for key, value in schema.items()
+        if not (key in _COUNTS and type(value) in (int, float) and value > MAX_REPETITIONS)
+    }
+    same = len(kept) == len(schema) and all(kept[key] is schema[key] for key in kept)
+    return schema if same else kept
 
 
 def parse_response_format(value: Any, name: str) -> dict[str, Any] | None:
@@ -105,8 +124,8 @@ def _bound_keyword(key: str, value: Any, place: str) -> None:
         if not value.startswith("#/") or len(value) > MAX_NAME:
             raise invalid(place, "only references into the schema itself ('#/...') are followed")
     elif key in _COUNTS and type(value) in (int, float):
-        if not 0 <= value <= MAX_REPETITIONS:
-            raise invalid(place, f"expected 0 to {MAX_REPETITIONS}, but got {value:g} instead")
+        if not 0 <= value <= INT31:
+            raise invalid(place, f"expected 0 to {INT31}, but got {value:g} instead")
     elif key in ("enum", "const"):
         values = value if type(value) is list else [value]
         if sum(len(one) for one in values if type(one) is str) > MAX_VALUES:

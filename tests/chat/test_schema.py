@@ -11,8 +11,8 @@ from server.chat.schema import (
     MAX_NODES,
     MAX_PATTERN,
     MAX_PROPERTIES,
-    MAX_REPETITIONS,
     bound_schemas,
+    for_engines,
     parse_response_format,
 )
 from server.errors import RequestError
@@ -66,9 +66,9 @@ def test_ordinary_schemas_pass() -> None:
         ({"pattern": "^((a?){30}){30}$"}, "written out"),
         ({"pattern": "^(((a?b?c?){10}){10}){10}$"}, "written out"),
         ({"items": {"pattern": "^(a?b?c?d?){250}$"}}, "written out"),
-        ({"maxLength": MAX_REPETITIONS + 1}, "0 to 1000"),
-        ({"minItems": -1}, "0 to 1000"),
-        ({"maxItems": 1e9}, "0 to 1000"),
+        ({"maxLength": 2**31}, "0 to 2147483647"),
+        ({"minItems": -1}, "0 to 2147483647"),
+        ({"maxItems": 1e19}, "0 to 2147483647"),
         ({"$ref": "https://example.org/schema.json"}, "only references"),
         ({"$ref": "file:///etc/passwd"}, "only references"),
         ({"$ref": "#"}, "only references"),
@@ -144,3 +144,23 @@ def test_broken_response_formats_are_named(given: Any, param: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_response_format(given, "r")
     assert caught.value.param == param
+
+
+def test_engines_are_not_told_of_counts_that_no_grammar_can_hold() -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "script": {"type": "string", "maxLength": 524_288, "minLength": 1},
+            "maxLength": {"type": "array", "items": {"maxItems": 1001}, "maxItems": 1000},
+            "kept": {"const": {"maxLength": 5000}},
+        },
+    }
+    assert for_engines(schema) == {
+        "type": "object",
+        "properties": {
+            "script": {"type": "string", "minLength": 1},
+            "maxLength": {"type": "array", "items": {}, "maxItems": 1000},
+            "kept": {"const": {"maxLength": 5000}},
+        },
+    }
+    assert for_engines(PERSON) is PERSON

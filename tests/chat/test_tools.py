@@ -51,9 +51,9 @@ def test_description_and_parameters_may_be_null_or_absent() -> None:
             "type 'object'",
         ),
         (
-            [tool("b"), tool("a", parameters={"properties": {"x": {"maxLength": 10**9}}})],
+            [tool("b"), tool("a", parameters={"properties": {"x": {"maxLength": 10**10}}})],
             "tools[1].function.parameters.properties.x.maxLength",
-            "0 to 1000",
+            "0 to 2147483647",
         ),
         ([tool("a"), tool("b"), tool("a")], "tools", "two tools are called 'a'"),
         ([tool(f"t{i}") for i in range(MAX_TOOLS + 1)], "tools", "513"),

@@ -32,8 +32,8 @@ key = {{ env = "TEST_GEMINI_KEY" }}
 [[cloud]]
 id = "openai/gpt-5"
 title = "OpenAI's, played"
-context = 100000
-max_output = 4096
+context = 400000
+max_output = 64000
 image = true
 features = {features}
 price = {{ input = "1 USD/1M", output = "10 USD/1M", cached_input = "0.1 USD/1M" }}
@@ -41,8 +41,8 @@ price = {{ input = "1 USD/1M", output = "10 USD/1M", cached_input = "0.1 USD/1M"
 [[cloud]]
 id = "anthropic/claude-sonnet-4-5"
 title = "Anthropic's, played"
-context = 100000
-max_output = 4096
+context = 400000
+max_output = 64000
 image = true
 features = {features}
 price = {{ input = "3 USD/1M", output = "15 USD/1M", cached_input = "0.3 USD/1M" }}
@@ -50,8 +50,8 @@ price = {{ input = "3 USD/1M", output = "15 USD/1M", cached_input = "0.3 USD/1M"
 [[cloud]]
 id = "gemini/gemini-2.5-flash"
 title = "Google's, played"
-context = 100000
-max_output = 4096
+context = 400000
+max_output = 64000
 image = true
 features = {features}
 price = {{ input = "2 USD/1M", output = "12 USD/1M", cached_input = "0.2 USD/1M" }}

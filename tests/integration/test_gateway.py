@@ -179,7 +179,7 @@ def test_errors_have_the_shape_that_their_client_knows(
 def test_the_models_say_what_they_can_do(client: openai.OpenAI) -> None:
     listed = {model.id: model.model_dump() for model in client.models.list()}
     assert set(MODELS) <= set(listed)
-    assert listed["openai/gpt-5"]["context_length"] == 100_000
+    assert listed["openai/gpt-5"]["context_length"] == 400_000
     assert "tools" in listed["openai/gpt-5"]["features"]
     assert listed["auto"]["stands_for"]
 

@@ -8,6 +8,7 @@ from typing import Any
 from server.chat.anthropic.messages import parse_system, parse_turns
 from server.chat.anthropic.tools import parse_choice, parse_tools
 from server.chat.checks import (
+    INT31,
     array,
     boolean,
     choice,
@@ -18,7 +19,7 @@ from server.chat.checks import (
     only,
     string,
 )
-from server.chat.fields import INT31, MAX_STOP_CHARACTERS, MAX_STOPS, Field
+from server.chat.fields import MAX_STOP_CHARACTERS, MAX_STOPS, Field
 from server.chat.schema import parse_response_format
 from server.errors import NoThreads
 

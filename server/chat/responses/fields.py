@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from server.chat.checks import (
+    INT31,
     array,
     boolean,
     choice,
@@ -17,10 +18,10 @@ from server.chat.checks import (
     only,
     string,
 )
-from server.chat.fields import EFFORTS, INT31, Field, accepted, ignored, refused
+from server.chat.fields import EFFORTS, Field, accepted, ignored, refused
 from server.chat.messages import MAX_MESSAGES
 from server.chat.schema import parse_response_format
-from server.chat.tools import MAX_TOOLS, Tool, parse_tools
+from server.chat.tools import MAX_TOOLS, Tool, parse_tools, tool_name
 from server.errors import RequestError
 
 MAX_METADATA = 16
@@ -65,20 +66,59 @@ def _tools(value: Any, name: str) -> tuple[Tool, ...]:
         kind = given.get("type")
         if kind == "web_search" and given.get("external_web_access") is False:
             continue  # Codex offers it so, for what OpenAI has kept of the web: there is none here
+        if kind == "namespace":
+            functions += _namespace(given, place)
+            continue
         if kind != "function":
             raise invalid(
                 f"{place}.type",
                 f"tools of type '{str(kind)[:64]}' are not run or known here",
                 "Offer a function of your own",
             )
-        if "name" not in given:
-            raise missing(f"{place}.name")
-        function = {key: given[key] for key in given if key != "type"}
-        functions.append({"type": "function", "function": function})
+        functions.append(_function(given, place))
     try:
         return parse_tools(functions, name)
     except RequestError as error:
         raise as_here(error) from None
+
+
+def _function(given: dict[str, Any], place: str) -> dict[str, Any]:
+    if "name" not in given:
+        raise missing(f"{place}.name")
+    function = {key: given[key] for key in given if key != "type"}
+    return {"type": "function", "function": function}
+
+
+def _namespace(given: dict[str, Any], place: str) -> list[dict[str, Any]]:
+    """Functions under a common name: each is offered under both names; see `spaced`."""
+    space = tool_name(given.get("name"), f"{place}.name")
+    functions = []
+    for index, one in enumerate(array(given.get("tools"), f"{place}.tools", longest=MAX_TOOLS)):
+        inner = f"{place}.tools[{index}]"
+        if mapping(one, inner).get("type") != "function":
+            why = "a namespace holds functions, and nothing else"
+            raise invalid(f"{inner}.type", why)
+        function = _function(one, inner)
+        name = tool_name(one["name"], f"{inner}.name")
+        function["function"]["name"] = spaced(space, name)
+        functions.append(function)
+    return functions
+
+
+def spaced(space: str, name: str) -> str:
+    """What a function of a namespace is called towards models, which know no namespaces."""
+    return f"{space}__{name}"
+
+
+def spaces_of(tools: Any) -> dict[str, tuple[str, str]]:
+    """Of the tools as they were given, which have been checked: by what a model calls it, the
+    namespace and the name of each function that is in one."""
+    return {
+        spaced(one["name"], inner["name"]): (one["name"], inner["name"])
+        for one in tools or ()
+        if one.get("type") == "namespace"
+        for inner in one["tools"]
+    }
 
 
 def _text(value: Any, name: str) -> dict[str, Any] | None:

@@ -26,6 +26,7 @@ from server.chat.messages import (
     parse_arguments,
 )
 from server.chat.opaque import is_ours, unwrapped
+from server.chat.responses.fields import spaced
 from server.chat.tools import tool_name
 from server.errors import RequestError
 
@@ -131,8 +132,11 @@ class Conversing:
         identifier = _identifier(item.get("call_id"), f"{name}.call_id")
         if identifier in self._open:
             raise invalid(f"{name}.call_id", "two calls have the same one", "Give each its own")
+        called = tool_name(item.get("name"), f"{name}.name")
+        if item.get("namespace") is not None:
+            called = spaced(tool_name(item["namespace"], f"{name}.namespace"), called)
         function = {
-            "name": tool_name(item.get("name"), f"{name}.name"),
+            "name": called,
             "arguments": parse_arguments(item.get("arguments"), f"{name}.arguments"),
         }
         self._answering(name).call({"type": "function", "function": function, "id": identifier})

@@ -156,7 +156,10 @@ class Output:
     def _call_began(self, event: CallBegan) -> Iterator[Json]:
         yield from self._item_done()
         yield from self._begin()
-        about = {"call_id": event.id, "name": event.name, "arguments": "", "status": "in_progress"}
+        space, name = self._request.spaces.get(event.name, (None, event.name))
+        about = {"call_id": event.id, "name": name, "arguments": "", "status": "in_progress"}
+        if space is not None:
+            about["namespace"] = space
         item = {"id": f"fc_{self._tail()}", "type": "function_call", **about}
         self._calls[event.index] = (self._count, item, [])
         yield self._event("response.output_item.added", output_index=self._count, item=_copy(item))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from server.chat.checks import invalid, missing
 from server.chat.fields import EFFORTS, Reader
 from server.chat.messages import Conversation
 from server.chat.request import ChatRequest
-from server.chat.responses.fields import RESPONSES, as_here
+from server.chat.responses.fields import RESPONSES, as_here, spaces_of
 from server.chat.responses.items import Item, read_items
 from server.chat.tools import Tool, ToolUse, parse_tool_choice
 from server.errors import RequestError
@@ -32,6 +32,8 @@ class ResponsesRequest:
     """Whether thinking is to be given as a summary; else it is given as the reasoning's text."""
     echo: Mapping[str, Any]
     """What the answer repeats of the request."""
+    spaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """By what models call it, the namespace and the name of a function; see fields.spaced."""
 
 
 def parse_response(body: Mapping[str, Any], recall: Recall) -> ResponsesRequest:
@@ -69,7 +71,12 @@ def parse_response(body: Mapping[str, Any], recall: Recall) -> ResponsesRequest:
     reasoning = given.get("reasoning", {})
     summary = reasoning.get("summary") or reasoning.get("generate_summary")
     return ResponsesRequest(
-        chat, tuple(items), given.get("store", True), summary is not None, _echo(given, body)
+        chat,
+        tuple(items),
+        given.get("store", True),
+        summary is not None,
+        _echo(given, body),
+        spaces_of(body.get("tools")),
     )
 
 

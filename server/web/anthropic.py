@@ -18,6 +18,7 @@ class Anthropic:
 
     async def messages(self, exchange: Exchange, client: Client) -> None:
         """POST /v1/messages"""
+        exchange.answer_headers.append((b"request-id", exchange.request_id))
         await self._inference.answer(exchange, client, Messages)
 
     async def count_tokens(self, exchange: Exchange, client: Client) -> None:

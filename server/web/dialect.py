@@ -60,6 +60,8 @@ class Speech(abc.ABC):
     def __init__(self, request: Request) -> None:
         self.request = request
         self._encoder: Encoder | None = None
+        self.prompt_tokens = 0
+        """An estimate, for answers that tell it before it was counted."""
 
     @staticmethod
     def form(request_id: str) -> ErrorForm:
@@ -156,7 +158,7 @@ class Messages(Speech):
         return (self._encoder or self.encoder()).error(error)
 
     def encoder(self) -> Encoder:
-        return MessagesEncoder(self._chat, self._id)
+        return MessagesEncoder(self._chat, self._id, self.prompt_tokens)
 
     def folder(self) -> Folder:
         return WholeMessage(self._chat, self._id)

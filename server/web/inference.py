@@ -59,6 +59,7 @@ class Inference:
         said = manner(values, Turn(request_id, client.id, self._kept))
         exchange.broken = said.broken
         needs = router.needs(said.request, said.endpoint, exchange.headers, client)
+        said.prompt_tokens = needs.prompt_tokens
         account = router.account(client)
         place = router.admit(account, needs.prompt_tokens + (needs.max_tokens or 0))
         try:

@@ -1,4 +1,7 @@
-"""The endpoints in OpenAI's shape: models, chat completions, completions."""
+"""The endpoints in OpenAI's shape: models, chat completions, completions, responses.
+
+The list of models has what Anthropic's clients read beside what OpenAI's do.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import Any
 
 from server.catalogue.cloud import CloudModel
 from server.catalogue.router import Alias
+from server.chat.anthropic import model_fields, page_fields
 from server.errors import ModelNotFound
 from server.routing.router import Router
 from server.routing.targets import Target, Targets
@@ -40,7 +44,8 @@ class OpenAI:
     async def models(self, exchange: Exchange, client: Client) -> None:
         """GET /v1/models: all that the client may ask for."""
         entries = [entry for entry in self._entries() if _may(client, entry["id"])]
-        await exchange.answer_json({"object": "list", "data": entries})
+        names = [entry["id"] for entry in entries]
+        await exchange.answer_json({"object": "list", "data": entries, **page_fields(names)})
 
     async def model(self, exchange: Exchange, client: Client, name: str) -> None:
         """GET /v1/models/{name}"""
@@ -73,6 +78,7 @@ def describe_model(name: str, target: Target) -> dict[str, Any]:
         "context_length": target.context,
         "input_modalities": ["text", "image"] if target.sees else ["text"],
         "thinking_default": target.model.thinking_default,
+        **model_fields(target.model.title, target.created, context=target.context),
     }
 
 
@@ -86,6 +92,7 @@ def _describe_cloud(model: CloudModel) -> dict[str, Any]:
         "max_output_tokens": model.max_output,
         "input_modalities": ["text", "image"] if model.image else ["text"],
         "features": sorted(model.features),
+        **model_fields(model.title, 0, context=model.context, max_output=model.max_output),
     }
 
 
@@ -96,6 +103,8 @@ def _describe_alias(alias: Alias) -> dict[str, Any]:
         "created": 0,
         "owned_by": "holdfast",
         "stands_for": list(alias.candidates),
+        "type": "model",
+        "display_name": alias.name,
     }
 
 

@@ -184,6 +184,16 @@ def test_the_models_say_what_they_can_do(client: openai.OpenAI) -> None:
     assert listed["auto"]["stands_for"]
 
 
+def test_anthropics_clients_read_the_same_list(claude: anthropic.Anthropic) -> None:
+    listed = {model.id: model for model in claude.models.list()}
+    assert set(MODELS) <= set(listed)
+    assert listed["openai/gpt-5"].display_name == "OpenAI's, played"
+    raw = claude.messages.with_raw_response.create(
+        model="demo", max_tokens=9, messages=asked("Hello")
+    )
+    assert raw.headers["request-id"] == raw.headers["x-request-id"]
+
+
 def test_no_key_of_a_cloud_is_anywhere_but_in_its_requests(
     node: Holdfast, client: openai.OpenAI, played: Clouds
 ) -> None:

@@ -23,9 +23,9 @@ from server.planning.worth import Mode, coverage, pace
 _LEAST = 0.5
 """What each goal gets at least, whatever those before it took."""
 _LEAST_GAP = 1e-6
-_FEW = 8
+_FEW = 20
 """Choices for each wish that are tried before all others."""
-_TRIAL = 0.5
+_TRIAL = 1.0
 """Of the solver's work."""
 _WALL_FACTOR = 6.0
 """A machine so much slower than the solver's own clock assumes still gives the same plan."""

@@ -46,7 +46,7 @@ class Needs:
     task: str
     task_from: TaskFrom
     prompt_tokens: int
-    """An estimate, from above: nine prompts in ten have fewer (tokens.py)."""
+    """An estimate, from above: most prompts have fewer (tokens.py)."""
     max_tokens: int | None
     """Of the answer; None: the client set no limit."""
     images: int = 0

@@ -87,6 +87,7 @@ class Router:
         self._targets: Sequence[Target] = ()
         self._capable: dict[str, tuple[CloudModel, ...]] = {}
         """By task, the clouds that are up to it."""
+        self._retries = RetryBudget(catalogue.router.retry_budget)
         self._dispatch = Dispatch(self._means())
         self._logger = RequestLogger(lambda: self._dispatch.means)
         self.serve(())
@@ -163,7 +164,8 @@ class Router:
         now = datetime.datetime.now()
         needs = question.needs(router, now)
         there = self.candidates.of(needs)
-        return explanation(needs, there, router, absent=self.candidates.absent)
+        spare = self.book.left(account_of(needs.key, None, router))
+        return explanation(needs, there, router, spare=spare, absent=self.candidates.absent)
 
     def deliver(
         self, course: Course, request: Request, request_id: str, relay_for: RelayFor
@@ -220,6 +222,7 @@ class Router:
 
     def _means(self) -> Means:
         serve, router = self._catalogue.serve, self._catalogue.router
+        self._retries.share = router.retry_budget
         self.breakers.rule = Rule(router.breaker_failures, router.breaker_pause)
         return Means(
             router=router,
@@ -228,7 +231,7 @@ class Router:
             egress=self._egress,
             book=self.book,
             breakers=self.breakers,
-            budget=RetryBudget(router.retry_budget),
+            budget=self._retries,
             admission=self.admission,
             patience=Patience(
                 serve.queue_timeout,

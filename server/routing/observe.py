@@ -13,7 +13,7 @@ from server.chat.usage import Usage
 from server.routing.affinity import NOTHING, Cached
 from server.routing.candidate import Forecast
 from server.routing.learning import Lengths, Line, Recent
-from server.routing.predict import Rates, Standing, Work, forecast
+from server.routing.predict import Rates, Standing, Work, at_once, forecast
 from server.routing.tokens import ABOVE
 
 _TYPICAL_PROMPT = 1000.0
@@ -189,6 +189,17 @@ class Observer:
         self, now: float, guess: int, cached: int, load: float = 0.0, ahead: int | None = None
     ) -> Forecast:
         """For a newcomer. See `begin` and `standing`."""
+        busy = sum([flight.slots for flight in self._running])
+        if busy < self.slots and not self._waiting:  # the rest of the answers does not matter
+            rates = self.rates
+            reading = sum(
+                [
+                    flight.prompt * self._unread_part(flight, now, rates.prefill)
+                    for flight in self._running
+                    if flight.first_at is None
+                ]
+            )
+            return at_once(load, busy, reading, rates, self.unread(guess, cached))
         return forecast(self.standing(now, load, ahead), self.rates, self.unread(guess, cached))
 
     def _rests(self, now: float, prefill: float) -> list[Work]:
@@ -206,7 +217,7 @@ class Observer:
         for index, flight in enumerate(ordered):
             part = (index + 0.5) / len(ordered)
             if flight.first_at is None:
-                left = min(1.0, max(_OVERDUE, (flight.due - now) * prefill / flight.prompt))
+                left = self._unread_part(flight, now, prefill)
                 rest = self._lengths.rest(0, flight.limit, part)
                 found.append(Work(flight.prompt * left, rest, flight.slots))
             else:
@@ -214,6 +225,10 @@ class Observer:
                 rest = self._lengths.rest(come, flight.limit, part)
                 found.append(Work(0.0, rest, flight.slots))
         return found
+
+    def _unread_part(self, flight: Flight, now: float, prefill: float) -> float:
+        """Of a prompt that is being read, the part that should be left."""
+        return min(1.0, max(_OVERDUE, (flight.due - now) * prefill / flight.prompt))
 
     # ---- Learning ----
 

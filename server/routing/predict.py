@@ -69,18 +69,24 @@ def forecast(standing: Standing, rates: Rates, prompt: float) -> Forecast:
     busy = sum(work.slots for work in standing.running)
     reading = sum(work.prompt for work in standing.running)
     if busy < standing.slots and not standing.waiting:
-        return Forecast(
-            load=standing.load,
-            queue=reading / rates.prefill,
-            prefill=rates.reading(prompt),
-            speed=1 / rates.token(busy + 1),
-            measured=rates.measured,
-        )
+        return at_once(standing.load, busy, reading, rates, prompt)
     return Forecast(
         load=standing.load,
         queue=_wait(standing, rates, reading / rates.prefill),
         prefill=rates.reading(prompt),
         speed=1 / rates.token(standing.slots),
+        measured=rates.measured,
+    )
+
+
+def at_once(load: float, busy: int, reading: float, rates: Rates, prompt: float) -> Forecast:
+    """The same where a slot is free and nobody waits. `busy`: slots in use; `reading`: tokens of
+    the prompts that are being read."""
+    return Forecast(
+        load=load,
+        queue=reading / rates.prefill,
+        prefill=rates.reading(prompt),
+        speed=1 / rates.token(busy + 1),
         measured=rates.measured,
     )
 

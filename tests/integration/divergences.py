@@ -14,7 +14,6 @@ Name = Literal[
     "call forced once begun",
     "spelt tag stays",
     "pattern with length",
-    "refuses a schema in the stream",
     "counts until it is too much",
     "cached tokens untold",
     "one token to read",
@@ -46,11 +45,6 @@ DIVERGENCES: dict[Name, Divergence] = {
         "a JSON schema whose string has both a pattern and bounds of its length is refused",
         "xgrammar enforces either alone (mlc-ai/xgrammar issue 966). vLLM could fall back to "
         "guidance, which then serves all requests of that engine, and fails on forced tool calls",
-    ),
-    "refuses a schema in the stream": Divergence(
-        "vllm",
-        "a stream whose JSON schema cannot be enforced begins with status 200 and an error event",
-        "it compiles the schema after it has begun the stream; llama-server before",
     ),
     "counts until it is too much": Divergence(
         "vllm",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import orjson
 from supervised import CONTEXT, QUICK
 
 from server.demo import GGUF
@@ -23,6 +24,7 @@ from server.engines.member import Member
 from server.engines.slots import SlotQueue
 from server.engines.yard import Yard
 from server.planning.deployment import Deployment
+from server.routing.attempt import Attempt, Patience
 
 CHAT = {"prompt": "canary-prompt tell me something", "ignore_eos": True}
 
@@ -79,11 +81,14 @@ class Harbour:
 
 
 async def ask(member: Member, tokens: int = 4, client: str = "client") -> int:
-    """The tokens of an answer, had as requests have it: by a slot of the member's queue."""
-    async with member.request(client):
-        body = CHAT | {"n_predict": tokens}
-        async with member.engine.session.post("/completion", json=body) as response:
-            return int((await response.json())["tokens_predicted"])
+    """The tokens of an answer, had as requests have it: by a slot of the member's queue, and once
+    more where the engine ended before a byte of it."""
+    body = CHAT | {"n_predict": tokens}
+    patience = Patience(120, 120)
+    async with Attempt(
+        member, "/completion", body, client=client, slots=1, patience=patience
+    ) as attempt:
+        return int(orjson.loads(await attempt.whole())["tokens_predicted"])
 
 
 @contextlib.contextmanager

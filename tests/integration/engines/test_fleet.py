@@ -265,10 +265,9 @@ async def test_out_of_memory_leads_down_the_ladder_and_who_waits_is_served(
 async def test_without_memory_for_requests_it_goes_down_the_ladder_too(
     harbour: Harbour, script: Script, stream: bool
 ) -> None:
-    # One heap for all threads, which grows with each request: nothing of it is held in reserve.
-    harbour.programs["tight:f16"] = script(
-        f'export MALLOC_ARENA_MAX=1; exec {harbour.program} "$@"'
-    )
+    # Whatever has a page is mapped anew and given back at once: nothing is held in reserve.
+    eager = "MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=4096 MALLOC_TRIM_THRESHOLD_=0"
+    harbour.programs["tight:f16"] = script(f'export {eager}; exec {harbour.program} "$@"')
     body = {"prompt": "word " * 3000, "n_predict": 4, "ignore_eos": True, "stream": stream}
 
     async def attempt(member: Member) -> bytes:

@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from fleets import Harbour, ask, berth, until
+from fleets import Harbour, berth, until
 
 from server.engines.berth import Berth
 from server.engines.fleet import Fleet
@@ -119,4 +119,4 @@ async def test_whatever_happens(program: Path, tmp_path: Path, seed: int) -> Non
         fleet.apply([berth("a", 3)])
         if fleet.get("a").engine.state is State.FAILED:
             await fleet.load("a")
-        assert await asyncio.wait_for(ask(fleet.get("a")), 60) == 4
+        assert await asyncio.wait_for(answered(fleet.get("a"), 4, "last"), 60)

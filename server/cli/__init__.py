@@ -41,7 +41,7 @@ app = typer.Typer(
 )
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _holdfast(
     version: bool = typer.Option(
         False, "--version", help="Print the version and exit.", is_eager=True, callback=None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from server import catalogue
+from server import __version__, catalogue
 from server import settings as configured
 from server.catalogue import Serve
 from server.cli.serve import banner
@@ -74,3 +76,10 @@ def test_where_nothing_fits_no_command_is_told(tmp_path: Path) -> None:
     settings = configured.load({}, home=tmp_path, system_config=Path(os.devnull))
     lines = told(settings, "cpu+1G")
     assert "No real model of the catalogue fits this machine." in lines[-2]
+
+
+def test_the_version_is_told_and_nothing_else_needed() -> None:
+    done = subprocess.run(
+        [Path(sys.executable).with_name("holdfast"), "--version"], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, f"holdfast {__version__}\n")

@@ -78,7 +78,9 @@ _REBUILD = "Run scripts/setup to build the engine for this machine"
 _RULES = rules((
     (r"failed to create MTP context|doesn't contain MTP layers",
      "unsupported", "This build has no layer that drafts tokens: serve it without drafting"),
-    (r"out of memory|unable to allocate|failed to allocate|insufficient memory|bad_alloc",
+    # The assertion follows "insufficient memory", which is lost where the logger's thread is slow.
+    (r"out of memory|unable to allocate|failed to allocate|insufficient memory|bad_alloc"
+     r"|GGML_ASSERT\(ctx->mem_buffer != NULL\)",
      "memory", FREE_MEMORY),
     (r"unknown model architecture|unknown pre-tokenizer|unsupported model",
      "unsupported", "This build needs a newer llama-server: run scripts/setup"),

@@ -65,6 +65,7 @@ OUT_OF_MEMORY = [
     "I load_tensors: loading model tensors, this can take a while... (load_mode = mmap)",
     "E ggml_backend_cuda_buffer_type_alloc_buffer: allocating 15317.08 MiB on device 0: "
     "cudaMalloc failed: out of memory",
+    "ggml/src/ggml.c:1644: GGML_ASSERT(ctx->mem_buffer != NULL) failed",
     "E alloc_tensor_range: failed to allocate CUDA0 buffer of size 16061122478",
     "E llama_model_load: error loading model: unable to allocate CUDA0 buffer",
     "E srv  llama_server: exiting due to model loading error",

@@ -138,7 +138,6 @@ class Copy:
         if signature is not None:
             self.place.write(f"{folder}/{SIGNATURE}", signature)
         self.place.write(f"{folder}/{RECEIPT}", encode(receipt))
-        self.place.tidy(folder)
 
     def note_verified(self, receipts: Iterable[Receipt], when: datetime.datetime) -> None:
         """Remember that all files of these revisions were read back at `when` or later."""

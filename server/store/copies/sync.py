@@ -206,5 +206,7 @@ def _carry_out(copy: Copy, errand: Errand, step: Step, on_bytes: OnBytes) -> boo
 def _finish(copy: Copy, errand: Errand, begun: datetime.datetime) -> None:
     if errand.seal:
         copy.seal(errand.receipt, errand.signature)
+    # Even where nothing was to be done: the run that finished it may have been killed just then.
+    copy.place.tidy(folder_of(errand.receipt))
     if errand.complete:
         copy.note_verified((errand.receipt,), begun)

@@ -141,6 +141,19 @@ def test_sync(home: Path, tmp_path: Path) -> None:
     assert not list(root.glob(".incoming/**/*"))
 
 
+def test_what_a_run_left_that_was_killed_at_its_end_goes_with_the_next(
+    home: Path, tmp_path: Path
+) -> None:
+    copy, root = copy_at(tmp_path / "copy"), tmp_path / "copy"
+    synced(home, copy)
+    (receipt, *_) = copy.receipts()
+    left = root / ".incoming" / receipt.repository / receipt.revision
+    left.mkdir(parents=True)
+    (left / "config.json.part").write_bytes(b"{}")
+    synced(home, copy)
+    assert not list(root.glob(".incoming/**/*"))
+
+
 def test_restore(home: Path, tmp_path: Path) -> None:
     wanted = tree(home / "models")
     copy = copy_at(tmp_path / "copy")

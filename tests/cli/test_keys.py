@@ -22,7 +22,7 @@ def holdfast(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def run(*arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", ["holdfast", "keys", *arguments, "--home", str(tmp_path)])
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            cli.run()
         return int(ended.value.code or 0)
 
     return run

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from server import settings
-from server.cli import app
+from server.cli.app import app
 from server.cli.route import lines
 from server.errors import ConfigError
 from server.routing.explain import explanation

@@ -60,7 +60,7 @@ async def holdfast(
     before, sys.argv = sys.argv, ["holdfast", *arguments, "--home", str(home)]
     try:
         with pytest.raises(SystemExit) as ended:
-            await asyncio.to_thread(cli.main)
+            await asyncio.to_thread(cli.run)
     finally:
         sys.argv = before
     assert ended.value.code == code, capsys.readouterr()

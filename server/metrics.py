@@ -127,7 +127,6 @@ class Metrics:
         self.ledger_lost = gauge("holdfast_ledger_lost_entries", "Entries that were dropped")
         self.overruns = gauge("holdfast_ledger_overruns", "Requests dearer than was reserved")
         self.egress = counter("holdfast_egress_bytes", "Bodies sent to clouds, bytes", "provider")
-        self.attempts = counter("holdfast_attempts", "Attempts at targets", "target", "outcome")
         self.refused = counter("holdfast_refused_requests", "Requests refused, by code", "code")
 
     def served(

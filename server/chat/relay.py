@@ -60,7 +60,7 @@ class Translation:
         self.spoke = False
         """Whether anything but ceremony has come: from then on there is no other attempt."""
         self._decoder = decoder
-        self._encoder = encoder
+        self.encoder = encoder
 
     def feed(self, chunk: bytes) -> bytes:
         events = self._decoder.feed(chunk)
@@ -71,4 +71,4 @@ class Translation:
                 self.done = True
             elif not self.spoke:
                 self.spoke = not isinstance(event, _SAYS_NOTHING)
-        return self._encoder.feed(events) if events else b""
+        return self.encoder.feed(events) if events else b""

@@ -231,8 +231,9 @@ class Candidates:
 
     # ---- What happens ----
 
-    def begin(self, candidate: Candidate, needs: Needs) -> Watched:
-        """An attempt at `candidate` begins; what becomes of it is to be told to the Watched."""
+    def begin(self, candidate: Candidate, needs: Needs) -> Watched | None:
+        """An attempt at `candidate` begins; what becomes of it is to be told to the Watched. None:
+        it was decided on before the configuration changed, and is no longer among them."""
         now = self._clock()
         local = self._local.get(candidate.name)
         if local is not None:
@@ -241,7 +242,9 @@ class Candidates:
                 needs.prompt_tokens, thought, needs.max_tokens, needs.n
             )
             return Watched(flight, self._sessions, needs, candidate.name, local.prefixes)
-        cloud = self._clouds[candidate.name]
+        cloud = self._clouds.get(candidate.name)
+        if cloud is None:
+            return None
         flight = cloud.observer.begin(needs.prompt_tokens)
         return Watched(flight, self._sessions, needs, candidate.name, cloud.prefixes)
 

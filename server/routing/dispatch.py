@@ -23,6 +23,7 @@ from itertools import count
 from types import TracebackType
 from typing import Final
 
+from server.chat.relay import Relay
 from server.chat.usage import Usage
 from server.errors import ContextExceeded, HoldfastError, NoRoute, RequestError
 from server.ledger.entry import Outcome
@@ -112,6 +113,11 @@ class Delivery:
     def usage(self) -> Usage | None:
         """Known at the end."""
         return None if self._leg is None else self._leg.usage
+
+    @property
+    def relay(self) -> Relay | None:
+        """That of the one who answers; each attempt, hedge and shadow copy has its own."""
+        return None if self._leg is None else self._leg.relay
 
     def describe(self) -> str:
         """What the request is waiting for, in words for people."""

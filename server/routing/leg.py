@@ -72,6 +72,11 @@ class Leg(abc.ABC):
         self._pieces = 0
 
     @property
+    def relay(self) -> Relay | None:
+        """Known once the target has accepted."""
+        return self._relay
+
+    @property
     def usage(self) -> Usage | None:
         return None if self._relay is None else self._relay.usage
 

@@ -24,7 +24,6 @@ class Anthropic:
     async def count_tokens(self, exchange: Exchange, client: Client) -> None:
         """POST /v1/messages/count_tokens: as whoever would answer counts, by what it counted of
         earlier prompts; an estimate, a little from above."""
-        exchange.form = Messages.form(exchange.request_id.decode())
         request = parse_count(parse_json(await exchange.body(self._inference.bounds.body)))
         needs = self._router.needs(request, "messages", exchange.headers, client)
         account = self._router.account(client)

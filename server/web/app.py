@@ -15,6 +15,7 @@ from server.ledger.keys import KeyBook
 from server.web.admin import Admin, livez
 from server.web.anthropic import Anthropic
 from server.web.auth import Client, authenticate
+from server.web.dialect import anthropic_form
 from server.web.exchange import ErrorForm, Exchange, Receive, Scope, Send, openai_form
 from server.web.mirror import Mirror, hub_form
 from server.web.mirror_path import PREFIX
@@ -56,6 +57,8 @@ class Routes:
     """Likewise, by prefix."""
     owner: Mapping[str, Mapping[str, Open]] = field(default_factory=dict)
     """On the admin socket."""
+    forms: Mapping[str, Callable[[str], ErrorForm]] = field(default_factory=dict)
+    """How errors are told on a path, for the request of an id; elsewhere as OpenAI does."""
 
 
 def node_routes(openai: OpenAI, anthropic: Anthropic, admin: Admin, mirror: Mirror) -> Routes:
@@ -71,6 +74,7 @@ def node_routes(openai: OpenAI, anthropic: Anthropic, admin: Admin, mirror: Mirr
             "/v1/messages/count_tokens": {"POST": anthropic.count_tokens},
             "/metrics": {"GET": admin.metrics},
         },
+        forms=dict.fromkeys(("/v1/messages", "/v1/messages/count_tokens"), anthropic_form),
         below={"/v1/models/": Branch({"GET": openai.model}), PREFIX: _hub(mirror)},
         owner={
             "/admin/ps": {"GET": admin.ps},
@@ -156,6 +160,8 @@ class App:
     async def _handle(self, exchange: Exchange) -> None:
         path = exchange.scope["path"]
         routes = self._routes
+        if (form := routes.forms.get(path)) is not None:
+            exchange.form = form(exchange.request_id.decode())
         if (guarded := routes.guarded.get(path)) is not None:
             handler = _method(guarded, exchange)
             await handler(exchange, authenticate(self._book, exchange.headers, exchange.peer))

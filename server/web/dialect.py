@@ -9,9 +9,9 @@ from __future__ import annotations
 import abc
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import orjson
 
@@ -32,7 +32,7 @@ from server.chat.responses import Kept, ResponsesEncoder, parse_response, whole_
 from server.errors import HoldfastError
 from server.routing.leg import Request
 from server.routing.needs import Endpoint
-from server.web.exchange import ErrorForm, Header, openai_form
+from server.web.exchange import ErrorForm, Header
 from server.web.whole import Folder, Folding, Whole
 
 
@@ -59,14 +59,8 @@ class Speech(abc.ABC):
 
     def __init__(self, request: Request) -> None:
         self.request = request
-        self._encoder: Encoder | None = None
         self.prompt_tokens = 0
         """An estimate, for answers that tell it before it was counted."""
-
-    @staticmethod
-    def form(request_id: str) -> ErrorForm:
-        """How an error is told before the answer has begun."""
-        return openai_form
 
     @property
     def asked(self) -> Request:
@@ -83,15 +77,14 @@ class Speech(abc.ABC):
             decoder = ChunkDecoder()
         if not self.request.stream:
             return Folding(decoder, self.folder())
-        self._encoder = self.encoder()
-        return Translation(decoder, self._encoder)
+        return Translation(decoder, self.encoder())
 
-    def broken(self, error: HoldfastError) -> bytes:
-        """The event that ends a stream that broke."""
-        return sse_error(error) if self._encoder is None else self._encoder.error(error)
+    def broken(self, error: HoldfastError, relay: Relay | None) -> bytes:
+        """The event that ends a stream that broke, which `relay` wrote as far as it came."""
+        return relay.encoder.error(error) if isinstance(relay, Translation) else sse_error(error)
 
-    def answered(self) -> None:
-        """The answer has been delivered, to its end."""
+    def answered(self, relay: Relay) -> None:
+        """The answer has been delivered to its end; `relay` wrote it."""
         return
 
     @abc.abstractmethod
@@ -103,12 +96,8 @@ class Speech(abc.ABC):
         """For one that is not."""
 
 
-class Manner(Protocol):
-    """A kind of Speech."""
-
-    def __call__(self, body: Mapping[str, Any], turn: Turn, /) -> Speech: ...
-
-    def form(self, request_id: str, /) -> ErrorForm: ...
+Manner = Callable[[Mapping[str, Any], Turn], Speech]
+"""A kind of Speech."""
 
 
 class Chat(Speech):
@@ -150,12 +139,9 @@ class Messages(Speech):
         self._id = turn.request_id
         super().__init__(self._chat)
 
-    @staticmethod
-    def form(request_id: str) -> ErrorForm:
-        return anthropic_form(request_id)
-
-    def broken(self, error: HoldfastError) -> bytes:
-        return (self._encoder or self.encoder()).error(error)
+    def broken(self, error: HoldfastError, relay: Relay | None) -> bytes:
+        encoder = relay.encoder if isinstance(relay, Translation) else self.encoder()
+        return encoder.error(error)
 
     def encoder(self) -> Encoder:
         return MessagesEncoder(self._chat, self._id, self.prompt_tokens)
@@ -176,31 +162,34 @@ class Responses(Speech):
         )
         self._name = f"resp_{secrets.token_hex(24)}"
         self._created = int(time.time())
-        self._folder = _WholeResponse(self)
-        self._writer = ResponsesEncoder(self._asked, self._name, self._created)
         super().__init__(self._asked.chat)
 
-    def encoder(self) -> Encoder:
-        self._writer = ResponsesEncoder(self._asked, self._name, self._created)
-        return self._writer
+    def broken(self, error: HoldfastError, relay: Relay | None) -> bytes:
+        encoder = relay.encoder if isinstance(relay, Translation) else self.encoder()
+        return encoder.error(error)
 
-    def folder(self) -> Folder:
-        self._folder = _WholeResponse(self)
-        return self._folder
+    def encoder(self) -> ResponsesEncoder:
+        return ResponsesEncoder(self._asked, self._name, self._created)
 
-    def broken(self, error: HoldfastError) -> bytes:
-        return self._writer.error(error)
+    def folder(self) -> _WholeResponse:
+        return _WholeResponse(self)
 
     def whole(self, events: list[Event]) -> dict[str, Any]:
         return whole_response(events, self._asked, self._name, self._created)
 
-    def answered(self) -> None:
+    def answered(self, relay: Relay) -> None:
         if not self._asked.store:
             return
-        items = self._writer.items if self.request.stream else self._folder.items
-        conversation = [*self._asked.items, *items]
+        writer = relay.encoder if isinstance(relay, Translation) else _folder_of(relay)
+        assert isinstance(writer, ResponsesEncoder | _WholeResponse)
+        conversation = [*self._asked.items, *writer.items]
         turn = self._turn
         turn.kept.keep(self._name, turn.owner, conversation, time.monotonic())
+
+
+def _folder_of(relay: Relay) -> Folder:
+    assert isinstance(relay, Folding)
+    return relay.folder
 
 
 class _WholeChat:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from server.chat import parse_json
 from server.chat.responses import Kept
 from server.errors import HoldfastError
 from server.ledger.admission import Pass
+from server.ledger.rows import Text
 from server.routing.dispatch import Delivery
 from server.routing.router import Course, Router
 from server.routing.targets import Target
@@ -26,6 +28,16 @@ class Bounds:
     """Bytes of a request."""
 
 
+@dataclass(frozen=True, slots=True)
+class _UnderWay:
+    """A request that was read, let in and decided on."""
+
+    said: Speech
+    place: Pass
+    course: Course
+    delivery: Delivery
+
+
 class Inference:
     """Handles all dialects; `bounds` may be replaced at any time. `refused` hears the code of each
     error that a request is refused with."""
@@ -38,30 +50,32 @@ class Inference:
 
     async def answer(self, exchange: Exchange, client: Client, manner: Manner) -> None:
         """Raises HoldfastError for what keeps it from being answered, or breaks it off."""
-        exchange.form = manner.form(exchange.request_id.decode())
         try:
-            said, place, course, delivery = await self._begun(exchange, client, manner)
+            body = await exchange.body(self.bounds.body)
+            under_way = self._begun(exchange, client, manner, body)
         except HoldfastError as error:
             self._refused(error.code or error.type)
             raise
+        delivery, place = under_way.delivery, under_way.place
+        kept: list[bytes] | None = [] if client.key and client.key.keep_text else None
         with place:
-            await _deliver(exchange, delivery, course, said)
+            try:
+                await _deliver(exchange, under_way, kept)
+            finally:
+                if kept is not None:
+                    self._keep_text(exchange, client, body, kept)
             if delivery.usage is not None:
                 place.used(delivery.usage.total_tokens)
 
-    async def _begun(
-        self, exchange: Exchange, client: Client, manner: Manner
-    ) -> tuple[Speech, Pass, Course, Delivery]:
+    def _begun(self, exchange: Exchange, client: Client, manner: Manner, body: bytes) -> _UnderWay:
         """Read, let in and decided on."""
         request_id = exchange.request_id.decode()
         router = self._router
-        values = parse_json(await exchange.body(self.bounds.body))
-        said = manner(values, Turn(request_id, client.id, self._kept))
-        exchange.broken = said.broken
+        said = manner(parse_json(body), Turn(request_id, client.id, self._kept))
         needs = router.needs(said.request, said.endpoint, exchange.headers, client)
         said.prompt_tokens = needs.prompt_tokens
         account = router.account(client)
-        place = router.admit(account, needs.prompt_tokens + (needs.max_tokens or 0))
+        place = router.admit(account, needs.prompt_tokens + needs.n * (needs.max_tokens or 0))
         try:
             exchange.answer_headers += place.rates.headers()
             course = router.decide(needs, account, request_id)
@@ -71,10 +85,21 @@ class Inference:
         except BaseException:
             place.release()
             raise
-        return said, place, course, delivery
+        exchange.broken = lambda error: said.broken(error, delivery.relay)
+        return _UnderWay(said, place, course, delivery)
+
+    def _keep_text(
+        self, exchange: Exchange, client: Client, body: bytes, answer: list[bytes]
+    ) -> None:
+        """What was said, for a key that wants it kept, as far as the answer came."""
+        told = b"".join(answer).decode("utf-8", "replace")
+        request_id = exchange.request_id.decode()
+        self._router.book.keep_text(Text(time.time(), request_id, client.id, body, told))
 
 
-async def _deliver(exchange: Exchange, delivery: Delivery, course: Course, said: Speech) -> None:
+async def _deliver(exchange: Exchange, under_way: _UnderWay, kept: list[bytes] | None) -> None:
+    """`kept`: where what is told is written down as well."""
+    said, delivery, course = under_way.said, under_way.delivery, under_way.course
     task = asyncio.current_task()
     assert task is not None
     departure = asyncio.create_task(exchange.cancel_on_disconnect(task))
@@ -82,15 +107,18 @@ async def _deliver(exchange: Exchange, delivery: Delivery, course: Course, said:
     stream = said.request.stream
     try:
         if stream:
-            await _stream(exchange, delivery, course)
+            await _stream(exchange, delivery, course, kept)
         else:
             async with delivery:
                 whole = b"".join([piece async for piece in delivery.pieces()])
+            if kept is not None:
+                kept.append(whole)
     finally:
         # Before the last byte is sent: the server reports the end of an answer, too, as a
         # disconnect, and that must not cancel what is done by then.
         departure.cancel()
-    said.answered()
+    if delivery.relay is not None:
+        said.answered(delivery.relay)
     if stream:
         await exchange.end_stream()
     else:
@@ -101,7 +129,9 @@ async def _deliver(exchange: Exchange, delivery: Delivery, course: Course, said:
         await exchange.answer(200, whole, (*_told(delivery, course), cost))
 
 
-async def _stream(exchange: Exchange, delivery: Delivery, course: Course) -> None:
+async def _stream(
+    exchange: Exchange, delivery: Delivery, course: Course, kept: list[bytes] | None
+) -> None:
     """Relay a streamed answer to its end, or to the error that its target ended it with."""
 
     async def comment(text: str) -> None:
@@ -117,6 +147,8 @@ async def _stream(exchange: Exchange, delivery: Delivery, course: Course) -> Non
                 exchange.answer_headers += _told(delivery, course)
             await exchange.begin_stream()
             async for piece in delivery.pieces():
+                if kept is not None:
+                    kept.append(piece)
                 await exchange.write(piece)
     finally:
         await ticker.stop()

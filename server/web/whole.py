@@ -33,17 +33,17 @@ class Folding:
         self.done = False
         self.error: HoldfastError | None = None
         self._decoder = decoder
-        self._folder = folder
+        self.folder = folder
 
     def feed(self, chunk: bytes) -> bytes:
         events = self._decoder.feed(chunk)
-        self._folder.feed(events)
+        self.folder.feed(events)
         for event in events:
             if isinstance(event, Used):
                 self.usage = event.usage
             elif isinstance(event, Ended):
                 self.done = True
-                return self._folder.body()
+                return self.folder.body()
         return b""
 
 

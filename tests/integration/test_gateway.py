@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
@@ -245,3 +248,62 @@ def test_a_local_only_request_never_leaves(client: openai.OpenAI, played: Clouds
     )
     assert answer.headers["x-holdfast-route"] == "local"
     assert played.sent() == before
+
+
+def test_a_shadow_copy_writes_no_part_of_the_answer(tmp_path: Path, played: Clouds) -> None:
+    """Each attempt has a writer of its own: what is kept and told is the answer's alone."""
+    route = """
+[[route]]
+id = "trial"
+when = { models = ["demo"] }
+shadow = { model = "openai/gpt-5", percent = 100, day = "1 USD" }
+"""
+    with gateway(tmp_path, played, route) as running:
+        client = running.client(timeout=60)
+        before = len(played.openai.requests())
+        for stream in (False, True):
+            said = client.responses.create(model="demo", input=WHAT.messages[-1]["content"])
+            assert said.output_text == words("demo")
+            asked_again = client.responses.create(
+                model="openai/gpt-5",
+                input="#fake text second",
+                previous_response_id=said.id,
+                stream=stream,
+            )
+            assert list(asked_again) if stream else asked_again
+            sent = json.dumps(played.openai.requests()[-1])
+            assert words("demo") in sent, "the conversation goes on from what was answered"
+        assert len(played.openai.requests()) == before + 4
+
+
+def test_a_key_may_have_its_text_kept_and_no_other_has(tmp_path: Path, played: Clouds) -> None:
+    with gateway(tmp_path, played) as running:
+        made = {
+            name: run("keys", "create", name, *flags, home=running.home).stdout.strip()
+            for name, flags in (("kept", ("--keep-text",)), ("other", ()))
+        }
+        with pytest.raises(anthropic.AuthenticationError) as refused:
+            anthropic.Anthropic(base_url=running.root, api_key="none").models.list()
+        with pytest.raises(anthropic.AuthenticationError) as told:
+            anthropic.Anthropic(base_url=running.root, api_key="none").messages.create(
+                model="demo", max_tokens=9, messages=asked("x")
+            )
+        assert refused.value.status_code == 401
+        body: Any = told.value.body
+        assert body["error"]["type"] == "authentication_error"
+        for name, key in made.items():
+            for stream in (False, True):
+                answer = running.client(api_key=key).chat.completions.create(
+                    model="demo", messages=asked(f"canary {name} {stream}"), stream=stream
+                )
+                assert list(answer) if stream else answer
+
+        def kept() -> list[tuple[bytes, str]]:
+            path = running.home / "ledger" / "book.db"
+            with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as book:
+                return book.execute("SELECT request, answer FROM text").fetchall()
+
+        wait_for(lambda: len(kept()) == 2, 20)
+        for request, answer_text in kept():
+            assert b"canary kept" in request
+            assert "choices" in answer_text

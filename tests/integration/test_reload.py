@@ -79,7 +79,7 @@ def test_what_is_served_follows_the_file_and_no_request_is_dropped(
     wait_for(lambda: names(served) == {"demo:f16", "demo:second"}, 20)
     answer = served.client(timeout=60).chat.completions.create(model="demo:second", **ASK)
     assert answer.choices[0].message.content
-    config.write_text(SECOND + ONE)
+    config.write_text(ONE)
     reload(served)
     wait_for(lambda: names(served) == {"demo:f16"}, 20)
     ended.set()

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from server.catalogue.router import PolicyName
 from server.chat.usage import Usage
 from server.ledger.cost import cost
 from server.routing.candidate import Candidate
@@ -47,25 +48,35 @@ class Order:
         self._usage = Usage(self._prompt, self._answer)
         self._room = needs.max_tokens or 0
         self._by_name = False
-        policy = case.choice.policy
-        if case.floor < case.choice.floor:
-            policy = "most-capable"  # its floor was given up: then the best that there is
-        keys: dict[str, Callable[[Candidate], Key] | None] = {
-            "fastest": self._fastest,
-            "most-capable": self._most_capable,
-            "weighted": None,
-        }
-        self.key = keys.get(policy, self._cheapest)
-        """What is sorted by, the least first; None: nothing is."""
+        # What lost its floor gets the best that there is.
+        lowered = case.floor < case.choice.floor
+        self._policy: PolicyName = "most-capable" if lowered else case.choice.policy
+
+    @property
+    def key(self) -> Callable[[Candidate], Key] | None:
+        """What is sorted by, the least first; None: nothing is.
+
+        Not kept: with its own method in it an order would be a cycle, and the whole request with
+        it, until the collector of garbage comes by.
+        """
+        match self._policy:
+            case "weighted":
+                return None
+            case "fastest":
+                return self._fastest
+            case "most-capable":
+                return self._most_capable
+        return self._cheapest
 
     def ranked(self, fit: Sequence[Candidate]) -> list[Candidate]:
         """Those that fit, the first to be tried first."""
-        if self.key is None:
+        key = self.key
+        if key is None:
             return self._weighted(fit)
-        if self.key == self._most_capable:
+        if self._policy == "most-capable":
             task = self._case.needs.task
             self._by_name = any(task not in c.capability and self._is_named(c) for c in fit)
-        return sorted(fit, key=self.key)
+        return sorted(fit, key=key)
 
     def late(self, c: Candidate) -> bool:
         forecast = c.forecast

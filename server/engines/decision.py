@@ -30,7 +30,8 @@ class Action:
     """Whether it makes room for another."""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.name}: {self.reason}"
+        doing = {"start": "starts", "wake": "wakes", "stop": "stops", "sleep": "goes to sleep"}
+        return f"{self.name} {doing[self.kind]}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)

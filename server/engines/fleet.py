@@ -190,7 +190,7 @@ class Fleet:
     def _begin(self, action: Action) -> None:
         member = self._roster.acting(action)
         tenure = member.former if action.leaving and member.former else member.tenure
-        log.debug("%s", action)
+        log.log(logging.DEBUG if action.kind in ("start", "wake") else logging.INFO, "%s", action)
         if tenure.phase == "ready":
             member.vacate()
         tenure.begin(action.kind, self._clock())

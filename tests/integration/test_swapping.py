@@ -69,6 +69,7 @@ def test_two_models_move_under_load_and_no_request_fails(swapping: Holdfast) -> 
     assert [engine["requests"] for engine in told] == [15, 15]
     assert all(engine["restarts"] == 0 for engine in told)
     assert sorted(states(swapping).values()) in (["ready", "stopped"], ["draining", "ready"])
+    assert "demo:f16 stops: demo:second needs its memory\n" in swapping.log.read_text()
 
 
 @pytest.fixture

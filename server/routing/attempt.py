@@ -45,6 +45,27 @@ class Patience:
     """The same between two tokens, where no other request keeps the engine busy."""
 
 
+class _EngineAnswer(Answer):
+    """Its progress is every byte, and what the engine says it has computed."""
+
+    def __init__(self, member: Member, slots: int, patience: Patience) -> None:
+        super().__init__(min(patience.first_token, patience.token))
+        self._member = member
+        self._slots = slots
+        self._patience = patience
+
+    def mark(self) -> int:
+        return 0 if self.response is None else self.response.content.total_bytes
+
+    def limit(self) -> float:
+        """Between two tokens the engine may be reading the prompts of others, in one batch."""
+        alone = self._member.queue.running <= self._slots
+        return self._patience.token if self.mark() and alone else self._patience.first_token
+
+    async def look(self) -> object | None:
+        return await self._member.engine.work()
+
+
 class Attempt:
     """An asynchronous context: entered, the engine has accepted the request and begun to answer.
 
@@ -73,7 +94,7 @@ class Attempt:
         self._slots = slots
         self._on_slot = on_slot
         self._lease: Lease | None = None
-        self._answer = self._new_answer()
+        self._answer = _EngineAnswer(member, slots, patience)
         self._asked = False
 
     def describe(self) -> str:
@@ -96,7 +117,7 @@ class Attempt:
                     raise self._broken(error) from error
                 # No byte of an answer was seen: to ask once more repeats nothing for the client.
                 again = False
-                self._answer = self._new_answer()
+                self._answer = _EngineAnswer(self._member, self._slots, self._patience)
                 # If it does not come back, what follows is the fleet's to say: in the queue.
                 with contextlib.suppress(HoldfastError):
                     await self._member.engine.recovered(self._patience.load)
@@ -171,22 +192,9 @@ class Attempt:
         except TimeoutError:
             raise self._hangs() from None
 
-    def _new_answer(self) -> Answer:
-        shortest = min(self._patience.first_token, self._patience.token)
-        return Answer(self._mark, self._limit, shortest, lambda: self._member.engine.work())
-
-    def _mark(self) -> int:
-        response = self._answer.response
-        return 0 if response is None else response.content.total_bytes
-
-    def _limit(self) -> float:
-        """Between two tokens the engine may be reading the prompts of others, in one batch."""
-        alone = self._member.queue.running <= self._slots
-        return self._patience.token if self._mark() and alone else self._patience.first_token
-
     def _hangs(self) -> EngineError:
         """The engine computes for nobody any more: whoever else waits for it had better know."""
-        why = f"it computed nothing for {format_duration(self._limit())}"
+        why = f"it computed nothing for {format_duration(self._answer.limit())}"
         self._member.engine.replace(why)
         return EngineError(
             f"the engine of {self._member.name} hangs",

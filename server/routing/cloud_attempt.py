@@ -40,6 +40,24 @@ class Limits:
     """Between two tokens."""
 
 
+class _CloudAnswer(Answer):
+    """Its progress is what it says; of one that comes whole, every byte."""
+
+    def __init__(self, limits: Limits, tally: Tally) -> None:
+        super().__init__(min(limits.first_token, limits.token))
+        self.tally = tally
+        self.whole = False
+        self._limits = limits
+
+    def mark(self) -> int:
+        if self.whole and self.response is not None:
+            return self.response.content.total_bytes
+        return self.tally.steps
+
+    def limit(self) -> float:
+        return self._limits.token if self.tally.spoke else self._limits.first_token
+
+
 class CloudAttempt:
     """An asynchronous context: entered, the cloud has accepted the request.
 
@@ -63,14 +81,15 @@ class CloudAttempt:
         self._request = request
         self._call = call
         self._permit = permit
-        self._limits = limits
-        self._answer = Answer(self._mark, self._limit, min(limits.first_token, limits.token))
-        self._whole = False
+        self._answer = _CloudAnswer(limits, Tally(protocol.decoder(request)))
         self.reached: Reached = "nothing"
         self.limited = False
         """Whether it was declined because we ask too much (429)."""
-        self.tally = Tally(protocol.decoder(request))
+
+    @property
+    def tally(self) -> Tally:
         """Decodes the answer, and counts. Once the context is entered it is the right one."""
+        return self._answer.tally
 
     def describe(self) -> str:
         """What the request is waiting for, in words for people."""
@@ -97,7 +116,7 @@ class CloudAttempt:
         whole. Raises ProviderError when it breaks off, stalls, or has no end."""
         size = 0
         try:
-            if self._whole:
+            if self._answer.whole:
                 yield await self._answer.body(_LARGEST_ANSWER)
                 return
             async for chunk in self._answer.chunks():
@@ -142,8 +161,8 @@ class CloudAttempt:
         if response.headers.get("content-encoding", "identity") != "identity":
             raise self._failed("it sends a compressed answer that was not asked for")
         if response.content_type == "application/json":
-            self._whole = True
-            self.tally = Tally(_Whole(self._protocol, self._request))
+            self._answer.whole = True
+            self._answer.tally = Tally(_Whole(self._protocol, self._request))
 
     async def _failure(self) -> bytes:
         """What it says about a failure; less, where that does not come."""
@@ -153,16 +172,8 @@ class CloudAttempt:
         except (aiohttp.ClientError, OSError):  # a TimeoutError is an OSError
             return b""
 
-    def _mark(self) -> int:
-        if self._whole and self._answer.response is not None:
-            return self._answer.response.content.total_bytes
-        return self.tally.steps
-
-    def _limit(self) -> float:
-        return self._limits.token if self.tally.spoke else self._limits.first_token
-
     def _stalled(self) -> ProviderError:
-        return self._failed(f"it made no progress for {format_duration(self._limit())}")
+        return self._failed(f"it made no progress for {format_duration(self._answer.limit())}")
 
     def _failed(self, why: str) -> ProviderError:
         return ProviderError(

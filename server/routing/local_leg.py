@@ -49,7 +49,7 @@ class LocalLeg(Leg):
             raise cannot(self.candidate, error) from error
         tokens = ledgering.local_tokens(needs, self.candidate)
         self._hold = self._means.book.claim(job.account, tokens)
-        self._flight = self._means.begin(self.candidate, needs)
+        flight = self._flight = self._means.begin(self.candidate, needs)
         attempt = Attempt(
             target.member,
             job.request.path,
@@ -57,7 +57,7 @@ class LocalLeg(Leg):
             client=needs.key,
             slots=job.request.n,
             patience=self._means.patience,
-            on_slot=self._started,
+            on_slot=None if flight is None else lambda: flight.started(time.monotonic()),
         )
         self._attempt = attempt
         await attempt.__aenter__()
@@ -95,10 +95,6 @@ class LocalLeg(Leg):
             self._unheard = True
         else:
             self._hear(time.monotonic() - float(told[1]) / 1000)
-
-    def _started(self) -> None:
-        if self._flight is not None:
-            self._flight.started(time.monotonic())
 
     def _saw(self, error: HoldfastError | None, *, seen_out: bool, tokens: int) -> None:
         self._means.breakers.end(self.candidate.name, error, seen_out=seen_out)

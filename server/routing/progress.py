@@ -8,6 +8,7 @@ engine says it has computed.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -17,28 +18,18 @@ _LOOKS = 4
 """Within the shortest limit. A look costs nothing per chunk: it is a timer that compares marks."""
 
 
-class Answer:
+class Answer(abc.ABC):
     """One answer: `open` sends for it, `chunks` reads it, `close` ends it.
 
-    `mark` gives what changes with progress, `limit` the seconds for which it may now stand still,
-    and `shortest` the least that it ever gives. `look`, asked only while the mark stands still,
-    gives what else may change; None: it cannot tell. Waiting and reading raise TimeoutError once
-    nothing has changed for that long, at the most a quarter of the shortest later. Time that the
-    reader takes between two chunks does not count.
+    Waiting and reading raise TimeoutError once nothing has changed for `limit` seconds, at the most
+    a quarter of `shortest`, the least that it ever gives, later. Time that the reader takes between
+    two chunks does not count. Whoever asks says what progress is in a class of its own, which does
+    not know who holds it: only what is no cycle leaves the memory when its request does.
     """
 
-    def __init__(
-        self,
-        mark: Callable[[], int],
-        limit: Callable[[], float],
-        shortest: float,
-        look: Callable[[], Awaitable[object | None]] | None = None,
-    ) -> None:
+    def __init__(self, shortest: float) -> None:
         self.response: aiohttp.ClientResponse | None = None
-        self._mark = mark
-        self._limit = limit
         self._every = shortest / _LOOKS
-        self._look = look
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -47,6 +38,18 @@ class Answer:
         self._since = 0.0
         self._marked = 0
         self._seen: object | None = None
+
+    @abc.abstractmethod
+    def mark(self) -> int:
+        """What changes with progress."""
+
+    @abc.abstractmethod
+    def limit(self) -> float:
+        """The seconds for which it may now stand still."""
+
+    async def look(self) -> object | None:
+        """What else may change, asked only while the mark stands still; None: it cannot tell."""
+        return None
 
     async def open(self, sending: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
         """The head of the answer, which `sending` waits for."""
@@ -101,17 +104,17 @@ class Answer:
         self._timer = self._loop.call_later(self._every, self._tick)
 
     def _tick(self) -> None:
-        mark = self._mark()
+        mark = self.mark()
         if self._interrupt is None or mark != self._marked:
             self._marked = mark
             self._progressed()
-        elif self._look is not None:
-            self._looking = self._loop.create_task(self._look_around(self._look))
+        else:
+            self._looking = self._loop.create_task(self._look_around())
             return
         self._judge()
 
-    async def _look_around(self, look: Callable[[], Awaitable[object | None]]) -> None:
-        seen = await look()
+    async def _look_around(self) -> None:
+        seen = await self.look()
         if seen is not None and seen != self._seen:
             self._seen = seen
             self._progressed()
@@ -119,7 +122,7 @@ class Answer:
 
     def _judge(self) -> None:
         still = self._loop.time() - self._since
-        if still < self._limit() or self._interrupt is None:
+        if still < self.limit() or self._interrupt is None:
             self._watch()
         else:
             self._interrupt()

@@ -16,22 +16,36 @@ from tests.fakes.raw_http import CLOSE, END, STREAM, RawServer, Step, chunk, raw
 LIMIT = 0.4
 
 
+class Marked(Answer):
+    """Its progress is what the test says."""
+
+    def __init__(self, limit: float) -> None:
+        super().__init__(limit)
+        self.marked = 0
+        self.looks = 0
+        self.work: Callable[[int], object | None] = lambda looks: None
+        self._given = limit
+
+    def mark(self) -> int:
+        return self.marked
+
+    def limit(self) -> float:
+        return self._given
+
+    async def look(self) -> object | None:
+        self.looks += 1
+        return self.work(self.looks)
+
+
 class Reading:
-    """An `Answer`, and the marks of its progress."""
+    """An `Answer` from that server."""
 
     def __init__(
         self, server: RawServer, session: aiohttp.ClientSession, limit: float = LIMIT
     ) -> None:
-        self.mark = 0
-        self.looks = 0
-        self.work: Callable[[int], object | None] = lambda looks: None
         self._server = server
         self._session = session
-        self.answer = Answer(lambda: self.mark, lambda: limit, limit, self._look)
-
-    async def _look(self) -> object | None:
-        self.looks += 1
-        return self.work(self.looks)
+        self.answer = Marked(limit)
 
     async def open(self) -> None:
         await self.answer.open(self._session.post(self._server.url))
@@ -63,7 +77,7 @@ async def test_a_head_that_never_comes_is_given_up() -> None:
     async with reading(asyncio.Event()) as one:
         with pytest.raises(TimeoutError):
             await one.open()
-        assert one.looks >= 3
+        assert one.answer.looks >= 3
 
 
 @pytest.mark.parametrize("ping", [b": ping\n\n", b"data: {}\n\n"])
@@ -80,7 +94,7 @@ async def test_what_makes_progress_may_take_any_time() -> None:
     async with reading(STREAM, *tokens, END, limit=2.0) as one:
         await one.open()
         async for _ in one.answer.chunks():
-            one.mark += 1
+            one.answer.marked += 1
 
 
 async def test_a_long_prefill_is_not_cut_off() -> None:
@@ -93,16 +107,16 @@ async def test_a_long_prefill_is_not_cut_off() -> None:
         return looks
 
     async with reading(computed, STREAM, chunk(b"a"), END) as one:
-        one.work = work
+        one.answer.work = work
         await one.open()
         assert await one.answer.body() == b"a"
-        assert one.looks >= 20, "five limits, in quarters"
+        assert one.answer.looks >= 20, "five limits, in quarters"
 
 
 @pytest.mark.parametrize("said", [None, "always the same"])
 async def test_an_engine_that_computes_nothing_is_given_up(said: object | None) -> None:
     async with reading(STREAM, chunk(b"a"), asyncio.Event()) as one:
-        one.work = lambda looks: said
+        one.answer.work = lambda looks: said
         await one.open()
         with pytest.raises(TimeoutError):
             await one.answer.body()
@@ -112,9 +126,9 @@ async def test_the_readers_own_time_does_not_count() -> None:
     async with reading(STREAM, chunk(b"a"), asyncio.Event()) as one:
         await one.open()
         async for _ in one.answer.chunks():
-            before = one.looks
+            before = one.answer.looks
             await asyncio.sleep(3 * LIMIT)  # a client that is slow to read
-            assert one.looks == before
+            assert one.answer.looks == before
             break
 
 

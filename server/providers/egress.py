@@ -87,7 +87,7 @@ class Egress:
         key = self._key_of(provider)
         headers = {
             **call.headers,
-            "content-type": "application/json",
+            "content-type": call.content_type,
             "accept-encoding": "identity",
             "user-agent": "holdfast",
             **({} if key is None else authentication(key)),

@@ -25,6 +25,7 @@ class Call:
     body: bytes
     headers: Mapping[str, str]
     """Beside content-type, authentication and what HTTP itself needs."""
+    content_type: str = "application/json"
 
 
 class CloudProtocol(Protocol):

@@ -196,6 +196,7 @@ class Router:
     async def close(self) -> None:
         """End what goes on without a client, and the connections to clouds."""
         await self._dispatch.close()
+        await self._logger.close()
         await self._egress.close()
 
     def _heard(self, entry: Entry) -> None:

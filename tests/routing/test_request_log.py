@@ -135,6 +135,25 @@ async def test_what_cannot_be_delivered_is_tried_again_in_its_order(tmp_path: Pa
         assert [one["request_id"] for one in last] == ["first", "second"]
 
 
+async def test_a_batch_that_is_never_taken_is_dropped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world(tmp_path, [[reply(b"", "400 Bad Request")], FINE]) as (there, server):
+        there.logger(entry(name="wrong"))
+        assert await there.logger.deliver()
+        assert "answers 400 to a batch, which is dropped" in caplog.text
+        there.logger(entry(name="right"))
+        assert await there.logger.deliver()
+        assert [one["request_id"] for one in posted(server)[-1]] == ["right"]
+
+
+async def test_what_waits_at_the_end_is_delivered(tmp_path: Path) -> None:
+    async with world(tmp_path) as (there, server):
+        there.logger(entry(name="last"))
+        await there.logger.close()
+        assert [[one["request_id"] for one in batch] for batch in posted(server)] == [["last"]]
+
+
 async def test_where_nobody_listens_the_newest_are_kept_up_to_a_bound(tmp_path: Path) -> None:
     with contextlib.closing(socket.socket()) as closed:
         closed.bind(("127.0.0.1", 0))

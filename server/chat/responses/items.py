@@ -26,7 +26,7 @@ from server.chat.messages import (
     parse_arguments,
 )
 from server.chat.opaque import is_ours, unwrapped
-from server.chat.responses.fields import spaced
+from server.chat.responses.toolbox import SEARCH, spaced, wrapped_input
 from server.chat.tools import tool_name
 from server.errors import RequestError
 
@@ -128,25 +128,39 @@ class Conversing:
             image["detail"] = detail
         return {"type": "image_url", "image_url": image}
 
-    def _call(self, item: Item, name: str) -> None:
+    def _function_call(self, item: Item, name: str) -> None:
+        arguments = parse_arguments(item.get("arguments"), f"{name}.arguments")
+        self._call(item, name, _called(item, name), arguments)
+
+    def _custom_call(self, item: Item, name: str) -> None:
+        self._call(item, name, _called(item, name), wrapped_input(_text(item, "input", name)))
+
+    def _search_call(self, item: Item, name: str) -> None:
+        arguments = parse_arguments(item.get("arguments"), f"{name}.arguments")
+        self._call(item, name, SEARCH, arguments)
+
+    def _call(self, item: Item, name: str, called: str, arguments: str) -> None:
         identifier = _identifier(item.get("call_id"), f"{name}.call_id")
         if identifier in self._open:
             raise invalid(f"{name}.call_id", "two calls have the same one", "Give each its own")
-        called = tool_name(item.get("name"), f"{name}.name")
-        if item.get("namespace") is not None:
-            called = spaced(tool_name(item["namespace"], f"{name}.namespace"), called)
-        function = {
-            "name": called,
-            "arguments": parse_arguments(item.get("arguments"), f"{name}.arguments"),
-        }
+        function = {"name": called, "arguments": arguments}
         self._answering(name).call({"type": "function", "function": function, "id": identifier})
         self._open.add(identifier)
+
+    def _search_output(self, item: Item, name: str) -> None:
+        """The tools that were found are offered (toolbox.py); the model is told which they are."""
+        found = [one.get("name") for one in item.get("tools") or () if isinstance(one, dict)]
+        told = f"Found: {', '.join(map(str, found))}" if found else "Nothing was found"
+        self._output({**item, "output": told}, name)
+
+    def _more_tools(self, item: Item, name: str) -> None:
+        """They are offered (toolbox.py), and nothing is said."""
 
     def _output(self, item: Item, name: str) -> None:
         identifier = _identifier(item.get("call_id"), f"{name}.call_id")
         if identifier not in self._open:
             why = f"no call {identifier[:64]!r} before it waits for it"
-            raise invalid(f"{name}.call_id", why, "Send the 'function_call' as well")
+            raise invalid(f"{name}.call_id", why, "Send the call as well")
         if "output" not in item:
             raise missing(f"{name}.output")
         self._open.remove(identifier)
@@ -192,7 +206,7 @@ class Conversing:
         """Before anyone else speaks: the answer is whole, and its calls are answered."""
         if self._open:
             call = min(self._open)[:64]
-            raise invalid(name, f"no 'function_call_output' answers the call {call!r}", "Send it")
+            raise invalid(name, f"no output of its tool answers the call {call!r}", "Send it")
         self._end_answer()
         if self._shown:
             self._turns.append({"role": "user", "content": self._shown})
@@ -201,10 +215,23 @@ class Conversing:
 
 _KINDS: dict[str, Callable[[Conversing, Item, str], None]] = {
     "message": Conversing._message,
-    "function_call": Conversing._call,
+    "function_call": Conversing._function_call,
     "function_call_output": Conversing._output,
+    "custom_tool_call": Conversing._custom_call,
+    "custom_tool_call_output": Conversing._output,
+    "tool_search_call": Conversing._search_call,
+    "tool_search_output": Conversing._search_output,
+    "additional_tools": Conversing._more_tools,
     "reasoning": Conversing._reasoning,
 }
+
+
+def _called(item: Item, name: str) -> str:
+    """What the tool of a call is called towards models."""
+    called = tool_name(item.get("name"), f"{name}.name")
+    if item.get("namespace") is None:
+        return called
+    return spaced(tool_name(item["namespace"], f"{name}.namespace"), called)
 
 
 class _Answer:

@@ -27,8 +27,10 @@ from server.chat.events import (
     Used,
 )
 from server.chat.opaque import wrapped
+from server.chat.responses import calls
 from server.chat.responses.items import Item
 from server.chat.responses.request import ResponsesRequest
+from server.chat.responses.toolbox import Offer
 from server.chat.usage import Usage
 from server.errors import HoldfastError
 
@@ -77,8 +79,9 @@ class Output:
             case Arguments():
                 place, item, pieces = self._calls[event.index]
                 pieces.append(event.text)
-                kind = "response.function_call_arguments.delta"
-                yield self._event(kind, **_at(place, item), delta=event.text)
+                if calls.streams(item):
+                    kind = "response.function_call_arguments.delta"
+                    yield self._event(kind, **_at(place, item), delta=event.text)
             case CallBegan():
                 yield from self._call_began(event)
             case Refusal():
@@ -156,11 +159,8 @@ class Output:
     def _call_began(self, event: CallBegan) -> Iterator[Json]:
         yield from self._item_done()
         yield from self._begin()
-        space, name = self._request.spaces.get(event.name, (None, event.name))
-        about = {"call_id": event.id, "name": name, "arguments": "", "status": "in_progress"}
-        if space is not None:
-            about["namespace"] = space
-        item = {"id": f"fc_{self._tail()}", "type": "function_call", **about}
+        offer = self._request.offers.get(event.name) or Offer("function", event.name)
+        item = calls.begun(offer, event.id, self._tail())
         self._calls[event.index] = (self._count, item, [])
         yield self._event("response.output_item.added", output_index=self._count, item=_copy(item))
         self._count += 1
@@ -209,11 +209,8 @@ class Output:
         """Ends all that is open."""
         yield from self._item_done()
         for place, item, pieces in self._calls.values():
-            item["arguments"] = "".join(pieces) or "{}"
-            item["status"] = "completed"
-            kind = "response.function_call_arguments.done"
-            said = {"name": item["name"], "arguments": item["arguments"]}
-            yield self._event(kind, **_at(place, item), **said)
+            for kind, said in calls.filled(item, "".join(pieces)):
+                yield self._event(kind, **_at(place, item), **said)
             self.items.append(item)
             yield self._event("response.output_item.done", output_index=place, item=_copy(item))
         self._calls = {}

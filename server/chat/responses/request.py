@@ -10,8 +10,9 @@ from server.chat.checks import invalid, missing
 from server.chat.fields import EFFORTS, Reader
 from server.chat.messages import Conversation
 from server.chat.request import ChatRequest
-from server.chat.responses.fields import RESPONSES, as_here, spaces_of
+from server.chat.responses.fields import RESPONSES, as_here
 from server.chat.responses.items import Item, read_items
+from server.chat.responses.toolbox import Offer, Toolbox
 from server.chat.tools import Tool, ToolUse, parse_tool_choice
 from server.errors import RequestError
 
@@ -32,8 +33,8 @@ class ResponsesRequest:
     """Whether thinking is to be given as a summary; else it is given as the reasoning's text."""
     echo: Mapping[str, Any]
     """What the answer repeats of the request."""
-    spaces: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """By what models call it, the namespace and the name of a function; see fields.spaced."""
+    offers: Mapping[str, Offer] = field(default_factory=dict)
+    """The tools, by what models call them."""
 
 
 def parse_response(body: Mapping[str, Any], recall: Recall) -> ResponsesRequest:
@@ -45,7 +46,8 @@ def parse_response(body: Mapping[str, Any], recall: Recall) -> ResponsesRequest:
     earlier = _earlier(given.get("previous_response_id"), recall)
     items = [*earlier, *given["input"]]
     conversation = _conversation(items, len(earlier), given.get("instructions", ""))
-    tool_use = _tool_use(given)
+    toolbox = _toolbox(given, items, len(earlier))
+    tool_use = _tool_use(given.get("tool_choice"), toolbox.tools())
     response_format = given.get("text")
     effort = given.get("reasoning", {}).get("effort")
     chat = ChatRequest(
@@ -75,8 +77,8 @@ def parse_response(body: Mapping[str, Any], recall: Recall) -> ResponsesRequest:
         tuple(items),
         given.get("store", True),
         summary is not None,
-        _echo(given, body),
-        spaces_of(body.get("tools")),
+        _echo(given, body, toolbox),
+        toolbox.offers,
     )
 
 
@@ -95,29 +97,41 @@ def _earlier(identifier: str | None, recall: Recall) -> Sequence[Item]:
 
 
 def _conversation(items: Sequence[Any], earlier: int, instructions: str) -> Conversation:
-    """Errors are told with places in the `input` of this request."""
     try:
         return read_items(items, "input", instructions)
     except RequestError as error:
-        if not earlier:
-            raise
-        param = error.param or ""
-        if not param.startswith("input["):
-            raise
-        there = param.partition("]")[0] + "]"
-        here = f"input[{int(there[6:-1]) - earlier}]"
-        raise type(error)(
-            error.what.replace(there, here),
-            why=error.why,
-            next_step=error.next_step,
-            param=param.replace(there, here),
-        ) from None
+        raise _placed(error, earlier) from None
 
 
-def _tool_use(given: Mapping[str, Any]) -> ToolUse:
-    tools: tuple[Tool, ...] = given.get("tools", ())
+def _toolbox(given: Mapping[str, Any], items: Sequence[Any], earlier: int) -> Toolbox:
+    toolbox = Toolbox()
+    toolbox.offer(given.get("tools", []), "tools")
     try:
-        return parse_tool_choice(_as_chat(given.get("tool_choice")), tools, "tool_choice")
+        toolbox.find(items, "input")
+    except RequestError as error:
+        raise _placed(error, earlier) from None
+    return toolbox
+
+
+def _placed(error: RequestError, earlier: int) -> RequestError:
+    """An error about items, told with places in the `input` of this request, before which there
+    were `earlier` ones."""
+    param = error.param or ""
+    if not earlier or not param.startswith("input["):
+        return error
+    there = param.partition("]")[0] + "]"
+    here = f"input[{int(there[6:-1]) - earlier}]"
+    return type(error)(
+        error.what.replace(there, here),
+        why=error.why,
+        next_step=error.next_step,
+        param=param.replace(there, here),
+    )
+
+
+def _tool_use(chosen: Any, tools: tuple[Tool, ...]) -> ToolUse:
+    try:
+        return parse_tool_choice(_as_chat(chosen), tools, "tool_choice")
     except RequestError as error:
         raise as_here(error) from None
 
@@ -126,7 +140,7 @@ def _as_chat(choice: Any) -> Any:
     """`tool_choice` as chat completions have it."""
     if type(choice) is not dict:
         return choice
-    if choice.get("type") == "function":
+    if choice.get("type") in ("function", "custom"):
         return {"type": "function", "function": {"name": choice.get("name")}}
     if choice.get("type") == "allowed_tools" and type(choice.get("tools")) is list:
         tools = [_as_chat(one) for one in choice["tools"]]
@@ -144,7 +158,7 @@ def _top_logprobs(given: Mapping[str, Any]) -> int | None:
     return int(given.get("top_logprobs", 0))
 
 
-def _echo(given: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
+def _echo(given: Mapping[str, Any], body: Mapping[str, Any], toolbox: Toolbox) -> dict[str, Any]:
     reasoning = {"effort": None, "summary": None, **given.get("reasoning", {})}
     text = body.get("text") or {}
     return {
@@ -158,12 +172,8 @@ def _echo(given: Mapping[str, Any], body: Mapping[str, Any]) -> dict[str, Any]:
         "temperature": given.get("temperature"),
         "text": {**text, "format": text.get("format") or {"type": "text"}},
         "tool_choice": body.get("tool_choice") or "auto",
-        "tools": [_echoed(tool) for tool in given.get("tools", ())],
+        "tools": toolbox.echo,
         "top_logprobs": given.get("top_logprobs", 0),
         "top_p": given.get("top_p"),
         "truncation": "disabled",
     }
-
-
-def _echoed(tool: Tool) -> dict[str, Any]:
-    return {"type": "function", "parameters": None, "strict": None, **tool["function"]}

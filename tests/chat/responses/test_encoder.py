@@ -282,7 +282,7 @@ def test_what_is_encoded_is_decoded(answer: list[Event], summary: bool) -> None:
     assert decoded == [Began("resp_1", "model"), *answer[1:]]
 
 
-@settings(max_examples=25, deadline=None)  # its types take their time
+@settings(max_examples=25)  # its types take their time
 @given(answer=answers())
 def test_the_openai_client_puts_it_together(answer: list[Event]) -> None:
     encoder = ResponsesEncoder(PLAIN, "resp_1", CREATED)

@@ -54,7 +54,7 @@ items = st.fixed_dictionaries(
 given_input = st.just("hi") | st.lists(items, max_size=6) | values
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     body=st.dictionaries(st.sampled_from(sorted(RESPONSES)) | keys, values, max_size=5),
     said=given_input,

@@ -8,8 +8,7 @@ from openai.types.responses.response_create_params import (
     ResponseCreateParamsStreaming,
 )
 
-from server.chat.events import Arguments, Began, CallBegan, Ended, Finished
-from server.chat.responses import ResponsesRequest, parse_response, whole_response
+from server.chat.responses import ResponsesRequest, parse_response
 from server.chat.responses.fields import RESPONSES
 from server.errors import RequestError
 
@@ -19,6 +18,8 @@ AS_CHAT = {
     "function": {"name": "f", "parameters": {"type": "object"}, "strict": True},
 }
 OTHER = {"type": "function", "name": "g"}
+CUSTOM = {"type": "custom", "name": "c"}
+SPACE = {"type": "namespace", "name": "agents", "tools": [TOOL, OTHER]}
 SCHEMA = {"type": "json_schema", "name": "n", "schema": {"type": "object"}, "strict": True}
 
 
@@ -111,7 +112,18 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"tools": [{"type": "web_search"}]}, "tools[0].type", "'web_search'"),
     ({"tools": [{"type": "web_search", "external_web_access": True}]}, "tools[0].type",
      "'web_search'"),
-    ({"tools": [{"type": "custom", "name": "x"}]}, "tools[0].type", "'custom'"),
+    ({"tools": [{"type": "code_interpreter"}]}, "tools[0].type", "'code_interpreter'"),
+    ({"tools": [{"type": "tool_search"}]}, "tools[0].execution", "'server'"),
+    ({"tools": [{"type": "custom"}]}, "tools[0].name", "Missing"),
+    ({"tools": [{**CUSTOM, "format": {"type": "xml"}}]}, "tools[0].format.type", "'xml'"),
+    ({"tools": [{**CUSTOM, "format": {"type": "grammar", "syntax": "ebnf"}}]},
+     "tools[0].format.syntax", "'ebnf'"),
+    ({"tools": [SPACE, {**TOOL, "parameters": 1}]}, "tools[1].parameters", "an object"),
+    ({"tools": [CUSTOM], "tool_choice": {"type": "custom", "name": "x"}}, "tool_choice.name",
+     "no tool 'x'"),
+    ({"input": [{"role": "user", "content": "hi"},
+                {"type": "additional_tools", "tools": [{"type": "mcp"}]}]},
+     "input[1].tools[0].type", "'mcp'"),
     ({"tools": [{"type": "function"}]}, "tools[0].name", "Missing"),
     ({"tools": [{**TOOL, "parameters": 1}]}, "tools[0].parameters", "an object"),
     ({"tools": [{**TOOL, "name": "a b"}]}, "tools[0].name", "pattern"),
@@ -239,52 +251,3 @@ def test_what_the_answer_repeats() -> None:
     echo = dict(request.echo)
     assert echo.pop("text") == {"verbosity": "low", "format": {"type": "text"}}
     assert echo == echo | {key: value for key, value in given.items() if key != "text"}
-
-
-SPACE = {"type": "namespace", "name": "agents", "description": "d", "tools": [TOOL, OTHER]}
-
-
-def test_functions_of_a_namespace_are_offered_under_both_names() -> None:
-    request = parse(tools=[OTHER, SPACE])
-    names = [tool["function"]["name"] for tool in request.chat.tool_use.tools]
-    assert names == ["g", "agents__f", "agents__g"]
-    assert request.spaces == {"agents__f": ("agents", "f"), "agents__g": ("agents", "g")}
-    call = {"type": "function_call", "call_id": "c", "arguments": "{}"}
-    items = [
-        {"role": "user", "content": "hi"},
-        call | {"namespace": "agents", "name": "f"},
-        {"type": "function_call_output", "call_id": "c", "output": "done"},
-    ]
-    said = parse(tools=[SPACE], input=items).chat.messages[1]
-    assert said["tool_calls"][0]["function"]["name"] == "agents__f"
-
-
-def test_a_call_into_a_namespace_is_told_as_one() -> None:
-    request = parse(tools=[SPACE])
-    events = [
-        Began("r", "m"),
-        CallBegan(0, "c1", "agents__f"),
-        Arguments(0, "{}"),
-        CallBegan(1, "c2", "g"),
-        Arguments(1, "{}"),
-        Finished("tool_calls"),
-        Ended(),
-    ]
-    calls = whole_response(events, request, "resp_1", 0)["output"]
-    told = [(call.get("namespace"), call["name"]) for call in calls]
-    assert told == [("agents", "f"), (None, "g")]
-
-
-@pytest.mark.parametrize(
-    ("space", "param"),
-    [
-        ({"name": "a b"}, "tools[0].name"),
-        ({"tools": "x"}, "tools[0].tools"),
-        ({"tools": [{"type": "custom", "name": "x"}]}, "tools[0].tools[0].type"),
-        ({"tools": [{"type": "function"}]}, "tools[0].tools[0].name"),
-    ],
-)
-def test_what_is_no_namespace_is_named(space: dict[str, Any], param: str) -> None:
-    with pytest.raises(RequestError) as caught:
-        parse(tools=[SPACE | space])
-    assert caught.value.param == param

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.catalogue import Catalogue, builtin, load, routing_schema
@@ -117,9 +117,7 @@ def mutations(draw: st.DrawFn, whole: str) -> str:
 
 
 @given(data=st.data())
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300)
 def test_a_changed_file_gives_a_catalogue_or_a_config_error(
     data: st.DataObject, whole: str, tmp_path: Path
 ) -> None:
@@ -180,9 +178,7 @@ def test_any_value_at_any_key_of_the_router_is_taken_or_told(section: str, tmp_p
 
 
 @given(noise=st.binary(max_size=200))
-@settings(
-    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=200)
 def test_noise_gives_a_catalogue_or_a_config_error(noise: bytes, tmp_path: Path) -> None:
     source = tmp_path / "noise.toml"
     source.write_bytes(noise)

@@ -275,7 +275,7 @@ def test_what_is_encoded_is_decoded(answer: list[Event], cuts: list[int]) -> Non
     assert again.choices == said.choices
 
 
-@settings(max_examples=40, deadline=None)  # its types take their time
+@settings(max_examples=40)  # its types take their time
 @given(answer=answers())
 def test_the_openai_client_puts_it_together(answer: list[Event]) -> None:
     state = ChatCompletionStreamState()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.catalogue import Model
@@ -58,9 +58,7 @@ def plausible(fields: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
 
 
 anything = st.dictionaries(st.sampled_from(sorted({*CHAT, *COMPLETIONS})) | keys, values)
-many = settings(
-    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+many = settings(max_examples=100)
 
 
 def check(body: dict[str, Any], parse: Any, model: Model) -> None:

@@ -283,7 +283,7 @@ def overdrawn(world: Sequence[Occupant], capacity: dict[str, int]) -> bool:
     return any(size < 0 for size in Room.beside(world, capacity).free.values())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(occupants(), max_size=6), capacities, st.randoms(use_true_random=False))
 def test_in_every_order_of_events_the_rules_hold(
     world: list[Occupant], capacity: dict[str, int], random: Random
@@ -331,7 +331,7 @@ def happens(one: Occupant, decision: Decision, random: Random) -> Occupant:
     return replace(one, waiting=one.waiting + (random.random() < 0.2), served=served)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(occupants(), max_size=6), capacities)
 def test_a_transition_ends_and_fits_and_touches_nothing_in_vain(
     world: list[Occupant], capacity: dict[str, int]
@@ -346,7 +346,7 @@ def test_a_transition_ends_and_fits_and_touches_nothing_in_vain(
         assert done == ()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(occupants(), max_size=5), capacities)
 def test_who_is_asked_for_alone_gets_its_room(
     world: list[Occupant], capacity: dict[str, int]

@@ -48,7 +48,7 @@ def test_many_candidates_are_decided_by_price_and_none_goes_in_vain() -> None:
 sizes = st.dictionaries(st.sampled_from(["g", "h"]), st.integers(1, 6), min_size=1)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     st.lists(st.tuples(sizes, st.booleans(), st.floats(0, 9)), max_size=5),
     sizes,

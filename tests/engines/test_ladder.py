@@ -44,6 +44,12 @@ def way(first: Deployment, footing: Footing) -> list[str]:
             id="llama-server on a GPU",
         ),
         pytest.param(
+            replace(LLAMA, slots=2, context=4096, gpus=(), embeddings=True),
+            Footing(layers=32, experts=False, smaller=("m:q4_k_m",)),
+            ["1 slots instead of 2 slots"],
+            id="what makes embeddings stays the build that it is",
+        ),
+        pytest.param(
             replace(LLAMA, slots=1, context=4096),
             Footing(layers=6, experts=True),
             [
@@ -96,7 +102,7 @@ def test_a_split_over_gpus_keeps_its_proportions() -> None:
     assert (lower.gpu_layers, lower.layer_split) == (24, (16, 8))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(
     slots=st.integers(1, 64),
     context=st.integers(256, 262_144),

@@ -111,7 +111,7 @@ def crowds(draw: st.DrawFn) -> tuple[list[tuple[float, int]], list[Client]]:
     return models, clients
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(crowds())
 def test_nobody_starves(crowd: tuple[list[tuple[float, int]], list[Client]]) -> None:
     models, clients = crowd
@@ -122,7 +122,7 @@ def test_nobody_starves(crowd: tuple[list[tuple[float, int]], list[Client]]) -> 
     assert found.longest_wait <= bound
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(crowds())
 def test_no_more_of_the_time_goes_into_loading(
     crowd: tuple[list[tuple[float, int]], list[Client]],
@@ -132,7 +132,7 @@ def test_no_more_of_the_time_goes_into_loading(
     assert now.loading <= before.loading + sum(load for load, _ in models)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(loads, min_size=2, max_size=4), thinks, services)
 def test_never_fewer_are_served_where_each_model_has_its_client(
     times: list[float], think: float, service: float

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.errors import ConfigError
@@ -147,7 +147,6 @@ def test_a_file_that_is_no_machine(
         imagined(str(tmp_path / name))
 
 
-@settings(deadline=None)
 @given(st.text(max_size=40) | st.from_regex(r"([0-9]x?[0-9A-Z]{0,6}\+?){1,4}", fullmatch=True))
 def test_whatever_is_written_is_understood_or_told(text: str) -> None:
     try:

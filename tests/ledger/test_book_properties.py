@@ -166,4 +166,4 @@ def in_december(day: int) -> bool:
 
 
 TestLedger = Ledger.TestCase
-TestLedger.settings = settings(max_examples=15, stateful_step_count=12, deadline=None)
+TestLedger.settings = settings(max_examples=15, stateful_step_count=12)

@@ -61,6 +61,8 @@ def test_a_key_is_short() -> None:
         ({"engine": "vllm", "kv_type": "q8_0"}, "a KV cache of q8_0"),
         ({"engine": "ollama"}, "unknown engine"),
         ({"gpus": ("A", "A")}, "twice"),
+        ({"engine": "vllm", "embeddings": True}, "vllm: embeddings"),
+        ({"draft_tokens": 2, "embeddings": True}, "embeddings beside drafts"),
         ({"gpus": ("A", "B"), "layer_split": (1, 2, 3)}, "split"),
         ({"engine": "vllm", "gpus": ("A", "B")}, "1 ranks on 1 x 2 GPUs"),
         ({"engine": "vllm", "tensor_parallel": 2}, "2 ranks on 1 x 0 GPUs"),

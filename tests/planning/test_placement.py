@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import DoesNotFit
@@ -22,7 +22,7 @@ from server.units import GIB
 from tests.planning.machines import CASES, Case
 from tests.planning.puzzles import Puzzle, option, puzzles, rig, wish
 
-calm = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+calm = settings(max_examples=30)
 
 
 def seats_of(plan: Plan, demand: Demand, offered: tuple[Option, ...]) -> list[Seat]:

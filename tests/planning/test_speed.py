@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.catalogue import Build, Model
@@ -230,7 +230,6 @@ def test_a_mixture_reads_its_active_experts_only_until_many_requests_touch_all()
     assert 4 * one.decode < many.decode_all < 32 * one.decode
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["qwen3.5-0.8b:q4_k_m", "qwen3.5-9b:q4_k_m", "qwen3.5-35b-a3b:q4_k_m"]),
     st.sampled_from(["cpu+64G", "3060-12G+64G", "4090+64G", "unified+128G", "2x3090+64G"]),

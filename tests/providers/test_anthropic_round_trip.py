@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import RawMessageStreamEvent
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -22,7 +22,7 @@ TYPED: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 MODEL = model(efforts=("none", "minimal", "low", "medium", "high", "xhigh", "max"))
 TOOLS = [{"name": "weather", "description": "Says it.", "input_schema": {"type": "object"}}]
 
-calm = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+calm = settings(max_examples=100)
 words = st.text(min_size=1, max_size=8)
 thoughts = st.builds(
     lambda said, signature: {"type": "thinking", "thinking": said, "signature": signature},

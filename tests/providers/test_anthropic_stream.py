@@ -6,7 +6,7 @@ import orjson
 import pytest
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -264,7 +264,7 @@ def test_a_whole_answer_says_what_its_stream_says() -> None:
     assert plain(PROTOCOL.decode(body, ask())) == plain(SAID)
 
 
-calm = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+calm = settings(max_examples=60)
 words = st.text(max_size=12)
 blocks = st.lists(
     st.one_of(

@@ -4,7 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.providers.anthropic_turns import system_and_turns
@@ -205,7 +205,6 @@ def test_arguments_are_passed_on_as_they_were_written() -> None:
 roles = st.lists(st.sampled_from(["user", "assistant", "call", "empty"]), max_size=8)
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(roles=roles, content=st.sampled_from(["", "x"]))
 def test_whatever_is_said_turns_alternate_and_say_something(roles: list[str], content: str) -> None:
     messages = [user("a")]

@@ -123,7 +123,7 @@ BEGUN: dict[CloudProtocol, Any] = {
 
 
 @both
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(one=chunk | event | values)
 def test_any_event(protocol: CloudProtocol, one: Any) -> None:
     decoder = protocol.decoder(ask())
@@ -137,7 +137,7 @@ def test_any_event(protocol: CloudProtocol, one: Any) -> None:
 
 
 @both
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(body=values.map(orjson.dumps) | st.binary(max_size=20), status=st.integers(201, 599))
 def test_any_answer(protocol: CloudProtocol, body: bytes, status: int) -> None:
     failed = protocol.failure(status, {"retry-after": "x"}, body)

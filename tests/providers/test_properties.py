@@ -148,7 +148,7 @@ def _check_call(protocol: Any, request: ChatRequest, of: CloudModel) -> None:
     return None
 
 
-lenient = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+lenient = settings(max_examples=30, suppress_health_check=list(HealthCheck))
 
 
 @lenient

@@ -96,7 +96,7 @@ def outcome(
         return error
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(requests(local_only=True), worlds(), routers(), spares, draws)
 def test_what_is_local_only_never_has_a_cloud(
     needs: Needs, world: tuple[Candidate, ...], router: Router, spare: int | None, draw: float
@@ -110,7 +110,7 @@ def test_what_is_local_only_never_has_a_cloud(
         assert found.load is None or found.load.side == "local"
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(requests(), worlds(), routers(), spares, draws)
 def test_whatever_is_tried_meets_the_hard_constraints(
     needs: Needs, world: tuple[Candidate, ...], router: Router, spare: int | None, draw: float
@@ -146,7 +146,7 @@ def test_whatever_is_tried_meets_the_hard_constraints(
     assert all(v.reason for v in found.verdicts)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(requests(), worlds(), routers(), spares, draws)
 def test_the_same_again_is_decided_the_same(
     needs: Needs, world: tuple[Candidate, ...], router: Router, spare: int | None, draw: float
@@ -161,7 +161,7 @@ def test_the_same_again_is_decided_the_same(
         assert str(first) == str(again)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(requests(), worlds(), routers(), spares, draws, st.integers(0, 5))
 def test_who_leaves_makes_nobody_fit(
     needs: Needs,
@@ -182,7 +182,7 @@ def test_who_leaves_makes_nobody_fit(
     assert {c.name for c in after.attempts} <= {c.name for c in found.attempts}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(requests(), worlds(), draws)
 def test_who_is_tried_does_not_depend_on_the_order_told(
     needs: Needs, world: tuple[Candidate, ...], draw: float

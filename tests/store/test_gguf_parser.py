@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import StoreError
@@ -121,9 +121,7 @@ def test_odd_but_sound(tmp_path: Path, content: bytes) -> None:
     assert isinstance(read_header(path), GgufHeader)
 
 
-@settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=400)
 @given(data=st.data())
 def test_damage_gives_a_header_or_a_store_error(
     write_gguf: Writer, tmp_path: Path, data: st.DataObject

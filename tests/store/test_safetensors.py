@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save_file
 
@@ -117,9 +117,7 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
         read_safetensors_header(tmp_path / "none")
 
 
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300)
 @given(cut=st.integers(0, 400), flips=st.lists(st.integers(0, 8 * 300), max_size=4))
 def test_no_damage_breaks_the_reader(tmp_path: Path, cut: int, flips: list[int]) -> None:
     data = bytearray(whole(tmp_path).read_bytes())

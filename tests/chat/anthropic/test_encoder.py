@@ -8,7 +8,7 @@ import pytest
 from anthropic.lib.streaming._messages import accumulate_event
 from anthropic.types import Message, RawMessageStreamEvent
 from anthropic.types.shared import ErrorResponse
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
@@ -224,7 +224,7 @@ def test_a_ping_is_one_event() -> None:
 
 
 words = st.text(max_size=10)
-calm = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+calm = settings(max_examples=60)
 pieces = st.lists(
     st.one_of(
         st.builds(Text, words),

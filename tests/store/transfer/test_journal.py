@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.store.transfer.journal import Journal, Recorded
@@ -38,9 +38,7 @@ def test_that_of_another_file_does_not_count(tmp_path: Path, key: str) -> None:
     assert Journal(tmp_path / "a.part", {**ABOUT, key: 9}).read() is None
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
+@settings(max_examples=60)
 @given(cut=st.integers(0, 200))
 def test_a_torn_end_costs_the_last_record_only(tmp_path: Path, cut: int) -> None:
     part = tmp_path / "a.part"
@@ -55,9 +53,7 @@ def test_a_torn_end_costs_the_last_record_only(tmp_path: Path, cut: int) -> None
         assert recorded == Recorded(10, there, clean=content.endswith(b"\n"))
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
-)
+@settings(max_examples=60)
 @given(noise=st.binary(max_size=400))
 def test_noise_is_survived(tmp_path: Path, noise: bytes) -> None:
     part = tmp_path / "a.part"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.errors import StoreError
@@ -75,9 +75,7 @@ def test_git_oids_are_computed_where_there_is_no_sha256(tmp_path: Path) -> None:
     part.close()
 
 
-@settings(
-    suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None
-)
+@settings(max_examples=150)
 @given(
     size=st.integers(0, 12 * SEGMENT),
     steps=st.lists(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from server.store.transfer.segments import Run, Segments
@@ -37,7 +37,6 @@ def test_the_first_free_ones_are_given_out() -> None:
     assert segments.take(9) == Run(6, 9)
 
 
-@settings(deadline=None)
 @given(
     length=st.integers(0, 300),
     size=st.integers(1, 40),

@@ -1,0 +1,19 @@
+"""What all tests share: how hypothesis chooses examples, and when it may complain.
+
+A run says something about the code, never about chance or the machine: examples are the same every
+time, and however long one takes is not held against it. `--hypothesis-profile=search` looks for
+new ones.
+"""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+
+# A fixture that examples share is a folder, and each example overwrites what it finds there.
+_CALM = settings(
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.register_profile("same", _CALM, derandomize=True)
+settings.register_profile("search", _CALM, max_examples=500)
+settings.load_profile("same")

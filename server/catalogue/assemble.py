@@ -107,6 +107,7 @@ def _serve_problems(serve: Tree, models: Tree, builds: Tree) -> Iterator[str]:
         yield from _context_problems(name, table.get("context", context), models)
         yield from rule.broken(rule.SERVED_MODEL, table)
         yield from _engine_problems(name, table.get("engines"), builds)
+        yield from _embedding_problems(name, table.get("embeddings"), builds)
 
 
 def _name_problems(name: str, leaf: Leaf, models: Tree, builds: Tree) -> Iterator[str]:
@@ -133,14 +134,32 @@ def _engine_problems(name: str, engines: Leaf | Tree | None, builds: Tree) -> It
     """Some build of what is named must be for one of the engines."""
     if not isinstance(engines, Leaf) or engines.value is WRONG or not engines.value:
         return
-    own = [build for key, build in builds.items() if f"{key}:".startswith(f"{name}:")]
-    made_for = {value_of(build, "engine") for build in own if isinstance(build, dict)}
-    if own and not made_for & set(engines.value):
-        others = ", ".join(sorted(engine for engine in made_for if isinstance(engine, str)))
+    made_for = _engines_of(name, builds)
+    if made_for and not made_for & set(engines.value):
+        others = ", ".join(sorted(made_for))
         yield (
             f"{engines.where} = {shown(list(engines.value))}: {name} has no build for that, "
             f"only for {others}"
         )
+
+
+def _embedding_problems(name: str, embeddings: Leaf | Tree | None, builds: Tree) -> Iterator[str]:
+    """Only llama-server makes embeddings beside its answers."""
+    if not isinstance(embeddings, Leaf) or embeddings.value is not True:
+        return
+    made_for = _engines_of(name, builds)
+    if made_for and "llama-server" not in made_for:
+        yield (
+            f"{embeddings.where} = true: {name} has no build for llama-server, and a vLLM that "
+            "makes embeddings does nothing else, and is not launched so"
+        )
+
+
+def _engines_of(name: str, builds: Tree) -> set[str]:
+    """What the builds that `name` stands for are made for."""
+    own = [build for key, build in builds.items() if f"{key}:".startswith(f"{name}:")]
+    engines = (value_of(build, "engine") for build in own if isinstance(build, dict))
+    return {engine for engine in engines if isinstance(engine, str)}
 
 
 def _serve(tree: Tree) -> Serve:

@@ -111,6 +111,12 @@ SERVED_MODEL: tuple[Rule | Implies, ...] = (
         lambda v: 0 < len(v["engines"]) == len(set(v["engines"])),
         "must name at least one engine, and none twice",
     ),
+    Rule(
+        ("engines", "embeddings"),
+        lambda v: not v["embeddings"] or "llama-server" in v["engines"],
+        "must have llama-server for embeddings: a vLLM that makes them does nothing else, and is "
+        "not launched so",
+    ),
 )
 STORE: tuple[Rule | Implies, ...] = (
     Rule(("copies",), lambda v: len(set(v["copies"])) == len(v["copies"]), "names a place twice"),

@@ -152,6 +152,7 @@ SERVED_MODEL = Table(
         "pin": field.boolean,
         "ttl": _IDLE,
         "engines": field.list_of(field.choice("llama-server", "vllm"), "engines"),
+        "embeddings": field.boolean,
     },
     ("name",),
 )

@@ -30,6 +30,8 @@ class ServedModel:
     file does not say, `[serve] keep_alive`."""
     engines: tuple[EngineName, ...] | None = None
     """Engines that may run it; None: any."""
+    embeddings: bool = False
+    """Whether it makes embeddings as well, which only llama-server does beside chats."""
 
 
 @dataclass(frozen=True, slots=True)

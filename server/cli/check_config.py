@@ -140,6 +140,7 @@ def _wanted(table: ServedModel) -> str:
     parts += [f"{table.speed:g} tokens/s or more"] if table.speed else []
     parts += [f"on {' or '.join(table.engines)}"] if table.engines else []
     parts += ["always resident"] if table.pin else []
+    parts += ["makes embeddings"] if table.embeddings else []
     parts += (
         [f"unloaded when idle for {format_duration(table.ttl)}"] if table.ttl is not None else []
     )

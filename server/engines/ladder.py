@@ -70,7 +70,8 @@ def _steps(d: Deployment, footing: Footing) -> Iterator[Deployment]:
     context = d.context // 2 // _CONTEXT_STEP * _CONTEXT_STEP
     if context >= max(_CONTEXT_STEP, footing.context):
         yield replace(d, context=context, kv_cache_bytes=None)
-    known = footing.smaller
+    # Another build's vectors could not be compared with those that were made before.
+    known = () if d.embeddings else footing.smaller
     for build in known[known.index(d.build) + 1 :] if d.build in known else known:
         yield replace(d, build=build)
     if d.engine == "llama-server" and d.gpus:

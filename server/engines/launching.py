@@ -70,6 +70,7 @@ def _llama_server(
         draft_tokens=d.draft_tokens,
         checkpoints=d.checkpoints,
         prompt_cache=d.prompt_cache,
+        embeddings=d.embeddings,
         version=binary.version,
     )
 

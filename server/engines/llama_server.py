@@ -70,6 +70,8 @@ class Launch:
     earlier one is resumed (llama.cpp pull request 15293; its own default is 32)."""
     prompt_cache: int = PROMPT_CACHE
     """Bytes of RAM for prompts that lost their slot (its own default is 8 GiB)."""
+    embeddings: bool = False
+    """Whether it makes embeddings as well as answers."""
     version: str = ""
     """Of the binary, where it is known."""
 
@@ -139,6 +141,8 @@ def argv(launch: Launch) -> list[str]:
         *_capacity(launch),
         *_placement(launch),
         *_drafting(launch),
+        # With another pooling it refuses inputs longer than its physical batch.
+        *(("--embeddings", "--pooling", "last") if launch.embeddings else ()),
         *(("--mmproj", str(launch.mmproj)) if launch.mmproj else ("--no-mmproj",)),
         *("--jinja", "--reasoning-format", "deepseek"),
         # A trailing assistant message is answered, as OpenAI does, and not continued.

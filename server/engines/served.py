@@ -11,7 +11,7 @@ from server.engines.berth import Berth, berths, by_pool
 from server.engines.inventory import Inventory
 from server.engines.yard import Replan
 from server.errors import EngineMissing, StoreError
-from server.planning.demand import DEMO, Demand, Wish, demand
+from server.planning.demand import DEMO, Demand, Wish, demand, table_of
 from server.planning.deployment import Deployment
 from server.planning.footprint import footprint
 from server.planning.placement import place
@@ -132,6 +132,7 @@ def _demo(catalogue: Catalogue, found: Inventory, reason: str) -> Served:
         context=min(serve.context or model.context, model.context),
         slots=serve.slots or _DEMO_SLOTS,
         vision=False,
+        embeddings=table_of(serve, DEMO).embeddings,
     )
     needs = by_pool(footprint(deployment, model.architecture, found.exact[build.name]), rig)
     berth = Berth(build.name, deployment, needs)

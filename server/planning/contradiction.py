@@ -26,7 +26,7 @@ def _of(wish: Wish, catalogue: Catalogue) -> Iterator[str]:
     builds = [b for b in model.builds if wish.build in (None, b.id)]
     if not any(build.engine in wish.engines for build in builds):
         needed = " or ".join(sorted({build.engine for build in builds})) or "none"
-        allowed = ", ".join(wish.engines)
+        allowed = ", ".join(wish.engines) + (" (embeddings)" if wish.embeddings else "")
         yield f"{wish.name}: engines: allows {allowed} only, and its builds run in {needed}"
     if wish.context > model.context:
         yield f"{wish.name}: context: {wish.context} is more than the model's {model.context}"

@@ -40,6 +40,8 @@ class Wish:
     """Tokens that a slot gets at most; None: what the model takes and the memory holds."""
     slots_limit: int | None = None
     """Slots at most; None: as many as suit the memory."""
+    embeddings: bool = False
+    """Whether it is to make embeddings as well."""
 
     @property
     def name(self) -> str:
@@ -77,7 +79,7 @@ def _considered(catalogue: Catalogue) -> Iterator[str]:
 
 def _wish(catalogue: Catalogue, name: str, serve: Serve, *, auto: bool) -> Wish:
     model, build = catalogue.resolve(name)
-    table = _table(serve, name)
+    table = table_of(serve, name)
     context, context_limit = _context(model, table, serve)
     slots = table.slots or serve.slots
     least_speed = READABLE if auto and not table.pin else 0.0
@@ -90,13 +92,14 @@ def _wish(catalogue: Catalogue, name: str, serve: Serve, *, auto: bool) -> Wish:
         speed=least_speed if table.speed is None else table.speed,
         pin=table.pin,
         ttl=table.ttl,
-        engines=table.engines or ENGINES,
+        engines=("llama-server",) if table.embeddings else table.engines or ENGINES,
         context_limit=context_limit,
         slots_limit=slots,
+        embeddings=table.embeddings,
     )
 
 
-def _table(serve: Serve, name: str) -> ServedModel:
+def table_of(serve: Serve, name: str) -> ServedModel:
     """The table of this name, else that of its model, else the defaults."""
     tables = {table.name: table for table in serve.model}
     default = ServedModel(name, ttl=serve.keep_alive)

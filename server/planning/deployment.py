@@ -62,6 +62,8 @@ class Deployment:
     """vLLM: bytes for KV cache and state on each GPU, or in RAM; None: what the slots need."""
     nodes: int = 1
     """vLLM: machines of a Ray cluster; `gpus` are those of each."""
+    embeddings: bool = False
+    """llama-server: whether it makes embeddings beside its answers."""
 
     def __post_init__(self) -> None:
         wrong = next((text for text, is_wrong in self._contradictions() if is_wrong), None)
@@ -111,6 +113,8 @@ class Deployment:
                 "no context, slot, rank or node",
                 min(self.context, self.slots, ranks, self.nodes) < 1,
             ),
+            ("embeddings", self.embeddings and self.engine == "vllm"),
+            ("embeddings beside drafts", self.embeddings and self.draft_tokens > 0),
             ("a GPU named twice", len(set(self.gpus)) < len(self.gpus)),
             (
                 "layers split over other GPUs than it has",

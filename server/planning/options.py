@@ -127,9 +127,10 @@ def _sketched(
     usable: list[Sketch] = []
     slow: Sketch | None = None
     large: Sketch | None = None
-    for shape in shapes(
+    for found in shapes(
         a.model.architecture, a.build, a.weights.total, ground.rig, ground.alike, cuda=cuda
     ):
+        shape = replace(found, embeddings=True) if wish.embeddings else found
         for sketch in _drawn(a, shape, book, ground.rig, wanted_sizes, must=must):
             short = sketch.short(ground.rig)
             if sketch.decode < wish.speed:

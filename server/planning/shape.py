@@ -43,6 +43,7 @@ class Shape:
     cpu_experts: int = 0
     kv_type: KvType = "f16"
     draft_tokens: int = 0
+    embeddings: bool = False
 
     def deployment(
         self, build: Build, context: int, slots: int, *, vision: bool = True
@@ -62,6 +63,7 @@ class Shape:
             kv_type=self.kv_type,
             draft_tokens=self.draft_tokens,
             vision=vision,
+            embeddings=self.embeddings,
         )
 
 

@@ -241,8 +241,9 @@ class Sketchbook:
 
     def drafts(self, a: Available, shape: Shape) -> int:
         """How many tokens of multi-token prediction make one answer fastest; 0: none by enough, or
-        the build cannot. vLLM drafts on GPUs only: its build for processors never was tried."""
-        if not a.weights.mtp or (shape.engine == "vllm" and not shape.gpus):
+        the build cannot. vLLM drafts on GPUs only: its build for processors never was tried, nor
+        was drafting beside embeddings."""
+        if not a.weights.mtp or shape.embeddings or (shape.engine == "vllm" and not shape.gpus):
             return 0
         decode = {
             ahead: self._ground.speed(a, replace(shape, draft_tokens=ahead), TYPICAL_CONTEXT, 1)

@@ -194,6 +194,7 @@ def serves(option: Option, wish: Wish) -> bool:
         d.model == wish.model
         and (wish.build is None or d.build == wish.name)
         and d.engine in wish.engines
+        and d.embeddings == wish.embeddings
         and wish.context <= d.context <= (wish.context_limit or d.context)
         and wish.slots <= d.slots <= (wish.slots_limit or d.slots)
         and option.speed.decode >= wish.speed

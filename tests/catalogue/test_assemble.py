@@ -96,6 +96,17 @@ def test_a_table_of_a_later_file_is_laid_over_that_of_its_name(
             "[[serve.model]]\nname = 'tiny:q4'\nengines = ['vllm']",
             'engines = ["vllm"]: tiny:q4 has no build for that, only for llama-server',
         ),
+        (
+            "embeddings = true\nengines = ['vllm']\n[[build]]\nmodel = 'tiny'\nid = 'bf16'\n"
+            "engine = 'vllm'\nformat = 'safetensors'\nquant = 'BF16'\nrepository = 'o/t'",
+            "engines must have llama-server for embeddings",
+        ),
+        (
+            "[[serve.model]]\nname = 'tiny:bf16'\nembeddings = true\n[[build]]\nmodel = 'tiny'\n"
+            "id = 'bf16'\nengine = 'vllm'\nformat = 'safetensors'\nquant = 'BF16'\n"
+            "repository = 'o/t'",
+            "serve.model[tiny:bf16].embeddings = true: tiny:bf16 has no build for llama-server",
+        ),
     ],
 )
 def test_problems_of_what_is_served(

@@ -68,6 +68,9 @@ def test_every_choice_reaches_llama_server() -> None:
         version="0.5.0",
     )
     assert launch(replace(GGUF, vision=False)).mmproj is None
+    embeds = launch(replace(GGUF, embeddings=True))
+    assert isinstance(embeds, llama_server.Launch)
+    assert embeds.embeddings
 
 
 def test_every_choice_reaches_vllm() -> None:

@@ -86,6 +86,13 @@ def test_drafting() -> None:
     assert value(arguments, "--spec-draft-n-max") == "2"
 
 
+def test_embeddings() -> None:
+    assert "--embeddings" not in argv(LAUNCH)
+    arguments = argv(replace(LAUNCH, embeddings=True))
+    assert "--embeddings" in arguments
+    assert value(arguments, "--pooling") == "last"
+
+
 @pytest.mark.parametrize(
     "change",
     [

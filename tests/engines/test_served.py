@@ -97,6 +97,14 @@ def test_the_demo_is_served_when_asked_for_whatever_is_there() -> None:
     assert (sized.berths[0].deployment.context, sized.berths[0].deployment.slots) == (512, 2)
 
 
+def test_tables_say_what_makes_embeddings() -> None:
+    tables = (ServedModel("qwen3.5-9b", embeddings=True), ServedModel("qwen3.5-4b"))
+    chosen = choose([SMALL, MIDDLE, LARGE], "1x4090+64G", Serve(model=tables))
+    assert {b.name: b.deployment.embeddings for b in chosen.berths} == {LARGE: True, MIDDLE: False}
+    demo = choose([], "cpu+64G", Serve(model=(ServedModel("demo", embeddings=True),)), demo=True)
+    assert demo.berths[0].deployment.embeddings
+
+
 def test_what_is_asked_for_is_served_with_the_context_and_slots_of_the_configuration() -> None:
     serve = Serve(models=(LARGE, "qwen3.5-0.8b"), context=8192, slots=2, preload=(LARGE,))
     chosen = choose([SMALL, MIDDLE, LARGE], "1x4090+64G", serve)

@@ -101,6 +101,12 @@ def test_the_table_of_a_model_holds_for_its_builds_without_one() -> None:
     assert [wish.weight for wish in of(serve).wishes] == [3, 5]
 
 
+def test_what_makes_embeddings_runs_in_llama_server() -> None:
+    serve = Serve(models=("qwen3.5-9b",), model=(ServedModel("qwen3.5-9b", embeddings=True),))
+    (wish,) = of(serve).wishes
+    assert (wish.embeddings, wish.engines) == (True, ("llama-server",))
+
+
 def test_keep_alive_is_the_ttl_of_models_without_a_table() -> None:
     serve = Serve(
         models=("qwen3.5-9b", "qwen3.5-4b"), keep_alive=60.0, model=(ServedModel("qwen3.5-4b"),)

@@ -191,6 +191,23 @@ def test_drafts_are_options_where_the_build_can_and_they_help() -> None:
     assert drafted("qwen3.5-122b-a10b:ud-q4_k_xl-mtp", "2x4090+256G") >= {0}
 
 
+def test_what_makes_embeddings_drafts_nothing_and_takes_more() -> None:
+    known = replace(KNOWN, serve=Serve(models=("qwen3.5-122b-a10b:ud-q4_k_xl-mtp",)))
+    plain = demand(known).wishes[0]
+    embeds = replace(plain, embeddings=True)
+    at = rig(imagined("2x4090+256G"))
+    without, _ = weighed(wanted=Demand((plain,), auto=False), at=at)
+    found, _ = weighed(wanted=Demand((embeds,), auto=False), at=at)
+    assert found
+    assert all(o.deployment.embeddings and not o.deployment.draft_tokens for o in found)
+    of = {o.deployment: o for o in without}
+    pairs = [(o, of.get(replace(o.deployment, embeddings=False))) for o in found]
+    more = [o.footprint.total - plain.footprint.total for o, plain in pairs if plain is not None]
+    logits = 512 * 248_320 * 4
+    assert min(more) >= 0
+    assert max(more) > 0.8 * logits
+
+
 def test_drafting_makes_one_answer_faster_and_takes_memory() -> None:
     found, _ = weighed("qwen3.5-9b:bf16", at=rig(imagined("1x4090+64G")))
     by_size: dict[tuple[int, int, bool], dict[int, Option]] = {}

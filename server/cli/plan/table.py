@@ -105,8 +105,9 @@ def where(deployment: Deployment, rig: Rig) -> str:
 
 def extras(deployment: Deployment) -> list[str]:
     """What is not as usual: `2 drafted`, `KV q8_0`."""
-    drafted = [f"{deployment.draft_tokens} drafted"] if deployment.draft_tokens else []
-    return drafted + ([f"KV {deployment.kv_type}"] if deployment.quantized_cache else [])
+    found = [f"{deployment.draft_tokens} drafted"] if deployment.draft_tokens else []
+    found += ["embeddings"] if deployment.embeddings else []
+    return found + ([f"KV {deployment.kv_type}"] if deployment.quantized_cache else [])
 
 
 def ranges(numbers: list[int]) -> str:

@@ -26,6 +26,8 @@ class Batch:
     """Of each input: four where several GPUs take turns."""
     micro_batch: int = MICRO_BATCH
     """Tokens computed at a time."""
+    embeds: bool = False
+    """Whether embeddings are made: then every token is an output, and has logits."""
 
     @property
     def rotated(self) -> bool:

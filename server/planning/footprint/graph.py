@@ -113,11 +113,22 @@ class _Builder:
         """Adds the end of the graph; the result is what the logits are computed from."""
         last = self._norm(current)
         last.output = True
+        if self.batch.embeds:
+            return self._pooled(last)
         picked = Tensor((self.a.hidden, outputs), (last, self.graph.input((outputs,))))
         logits = Tensor((self.a.vocab, outputs), (picked,))
         logits.output = True
         self.graph.expand(logits)
         return picked
+
+    def _pooled(self, last: Tensor) -> Tensor:
+        """Every token is an output; of each sequence one is picked (`build_pooling`)."""
+        tokens = self.batch.tokens
+        self.graph.expand(Tensor(last.shape, (last, self.graph.input((tokens,)))))
+        logits = Tensor((self.a.vocab, tokens), (last,))
+        logits.output = True
+        self.graph.expand(logits)
+        return last
 
     def _norm(self, current: Tensor) -> Tensor:
         normed = Tensor(current.shape, (current,), inplace=True)

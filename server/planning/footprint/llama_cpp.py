@@ -123,7 +123,9 @@ def _caches(d: Deployment, a: Architecture) -> Iterator[Part]:
 
 def _batch(d: Deployment, *, offloaded: bool, copies: int = 1) -> Batch:
     context = padded_context(d.context)
-    return Batch(d.slots, context, d.kv_type, d.draft_tokens, offloaded, copies)
+    return Batch(
+        d.slots, context, d.kv_type, d.draft_tokens, offloaded, copies, embeds=d.embeddings
+    )
 
 
 def _scratch(d: Deployment, a: Architecture, weights: WeightMap) -> Iterator[Part]:

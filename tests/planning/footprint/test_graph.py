@@ -58,6 +58,17 @@ QUANTIZED = [
 ]
 """The same with a KV cache of q8_0."""
 
+EMBEDDING = [
+    (1, 512, 5.27),
+    (4, 512, 5.27),
+    (1, 1024, 5.77),
+    (4, 2048, 6.77),
+    (2, 4096, 8.77),
+    (8, 4096, 8.77),
+    (8, 8192, 12.24),
+]
+"""Slots and tokens of each, MiB of the demo with `--embeddings --pooling last`."""
+
 DRAFTING = [
     ("0.8b", 1, 2, 46.16, 27.02),
     ("0.8b", 4, 3, 66.58, 27.02),
@@ -90,6 +101,15 @@ def test_a_quantized_cache_is_rotated(
     shapes: Mapping[str, Architecture], size: str, slots: int, context: int, logged: float
 ) -> None:
     assert mib(model_bytes(shapes[size], Batch(slots, context, "q8_0"))) == logged
+
+
+@pytest.mark.parametrize(("slots", "context", "logged"), EMBEDDING)
+def test_embeddings_make_every_token_an_output(
+    shapes: Mapping[str, Architecture], slots: int, context: int, logged: float
+) -> None:
+    assert mib(model_bytes(shapes["demo"], Batch(slots, context, embeds=True))) == logged
+    quantized = Batch(2, 32_768, "q8_0", embeds=True)
+    assert mib(model_bytes(shapes["demo"], quantized)) == 36.2
 
 
 @pytest.mark.parametrize(("size", "slots", "drafted", "model", "block"), DRAFTING)

@@ -24,6 +24,10 @@ log = logging.getLogger("holdfast")
 
 _ABORT_GRACE = 5.0
 """Seconds for clients to be told that their request was given up."""
+_KEEP_ALIVE = 120
+"""Seconds that a connection is kept for a client's next request: longer than clients keep theirs
+(httpx 5, aiohttp 15, nginx 60, Go 90), since a request that meets the close is lost, and a POST is
+not sent again by itself."""
 
 
 class Endpoint:
@@ -90,6 +94,7 @@ def _config(app: App) -> uvicorn.Config:
         http="httptools",
         ws="none",
         lifespan="off",
+        timeout_keep_alive=_KEEP_ALIVE,
         access_log=False,
         log_config=None,
         server_header=False,

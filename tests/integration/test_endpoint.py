@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
+import time
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -289,6 +292,20 @@ def test_routes(demo: Holdfast, method: str, path: str, status: int) -> None:
     assert response.status_code == status
     if status == 405:
         assert response.headers["allow"]
+
+
+def test_a_connection_that_was_idle_is_still_there(demo: Holdfast) -> None:
+    """Clients keep theirs for five seconds and more, and their request must not meet the close."""
+    address = urlsplit(demo.url)
+    connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+    sockets = []
+    for pause in (6, 0):
+        connection.request("GET", "/livez")
+        sockets.append(connection.sock)
+        assert connection.getresponse().read()
+        time.sleep(pause)
+    connection.close()
+    assert sockets[0] is sockets[1], "the server closed it"
 
 
 def test_a_web_page_elsewhere_cannot_use_the_server(demo: Holdfast) -> None:

@@ -1,16 +1,19 @@
-"""Figures that are learnt as requests go by: a line, a distribution of lengths, a median. Each
-costs microseconds and a bounded amount of memory, and forgets what is long past."""
+"""Figures that are learnt as requests go by: a line, a median. Each costs microseconds and a
+bounded amount of memory, and forgets what is long past."""
 
 from __future__ import annotations
 
 import statistics
-from bisect import bisect_right, insort
 from collections import deque
 
 _FORGET = 0.96
 """What the weight of everything before a new point is multiplied by: the last 25 count most."""
 _PRIOR = 0.5
-"""Weight of each of the two points that stand for what was expected; it does not fade."""
+"""Weight of each of the two points that stand for what was expected, at first."""
+_PRIOR_FADES = 0.8
+"""What that weight is multiplied by with each point that was taken in,"""
+_PRIOR_LEAST = 0.02
+"""and what is left of it: enough to decide where the points leave it open."""
 _OUTLIER = 3.0
 """A point that is off by more than this factor counts as if it were off by no more than this."""
 _LEAST = 0.05
@@ -66,8 +69,9 @@ class Line:
 
     def _fit(self) -> None:
         sums = self._seen
+        prior = max(_PRIOR_LEAST, _PRIOR * _PRIOR_FADES**self.points)
         for x in (0.0, self._at):
-            sums = self._with(sums, x, self._expected(x) * self._scale.value, _PRIOR)
+            sums = self._with(sums, x, self._expected(x) * self._scale.value, prior)
         w, wx, wy, wxx, wxy = sums
         b = (w * wxy - wx * wy) / (w * wxx - wx * wx)
         if b <= 0:
@@ -90,42 +94,6 @@ class Line:
             wxx + part * x * x,
             wxy + part * x * y,
         )
-
-
-class Lengths:
-    """How long answers are, in tokens: the latest of them, and at first what is usual."""
-
-    _USUAL = (8, 32, 80, 150, 250, 400, 700, 1400)
-    _KEPT = 128
-
-    def __init__(self) -> None:
-        self._latest: deque[int] = deque(self._USUAL)
-        self._sorted: list[int] = list(self._USUAL)
-        self._usual = len(self._USUAL)
-
-    def add(self, tokens: int) -> None:
-        if self._usual or len(self._latest) >= self._KEPT:
-            self._usual = max(0, self._usual - 1)
-            self._sorted.remove(self._latest.popleft())
-        self._latest.append(tokens)
-        insort(self._sorted, tokens)
-
-    def rest(self, come: float, limit: int | None, part: float = 0.5) -> float:
-        """Tokens that are still to come of an answer of which `come` have, `limit` at most.
-
-        Of the answers that were longer than that, `part` (0 to 1) have no more; the longest of all
-        is taken to be half way.
-        """
-        longer = bisect_right(self._sorted, come)
-        left = len(self._sorted) - longer
-        rest = self._sorted[longer + int(part * left)] - come if left else come
-        return rest if limit is None else max(1.0, min(rest, limit - come))
-
-    def mean(self, limit: int | None) -> float:
-        """Tokens of an answer that has not begun, `limit` at most."""
-        if limit is None:
-            return statistics.fmean(self._sorted)
-        return statistics.fmean([min(one, limit) for one in self._sorted])
 
 
 class Recent:

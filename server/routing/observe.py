@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from server.chat.usage import Usage
 from server.routing.affinity import NOTHING, Cached
 from server.routing.candidate import Forecast
-from server.routing.learning import Lengths, Line, Recent
+from server.routing.learning import Line, Recent
+from server.routing.lengths import Lengths
 from server.routing.predict import Rates, Standing, Work, at_once, forecast
 from server.routing.tokens import ABOVE
 
@@ -38,7 +39,7 @@ class Expected:
 class Flight:
     """One request at one target. Made by `begin` of an observer."""
 
-    __slots__ = ("_of", "ahead", "busy", "due", "first_at", "guess", "limit",
+    __slots__ = ("_of", "ahead", "busy", "due", "first_at", "guess", "last", "limit",
                  "prompt", "read", "slots", "started_at", "thought")  # fmt: skip
 
     def __init__(
@@ -65,6 +66,8 @@ class Flight:
         self.ahead = 0.0
         self.busy = 0.0
         self.read = 0.0
+        self.last = False
+        """Whether no prompt came after it into the batches in which it was read."""
 
     def started(self, now: float) -> None:
         """It has got its slot."""
@@ -135,7 +138,8 @@ class Observer:
         flight.first_at = now
         self._read += max(0.0, now - flight.started_at - flight.ahead)
         flight.busy, flight.read = self._busy, self._read
-        if self._due <= flight.due:  # it was the last to be read
+        flight.last = self._due <= flight.due
+        if flight.last:
             self._due = now
 
     def finish(self, flight: Flight, now: float, usage: Usage | None) -> None:
@@ -221,7 +225,8 @@ class Observer:
                 rest = self._lengths.rest(0, flight.limit, part)
                 found.append(Work(flight.prompt * left, rest, flight.slots))
             else:
-                come = (now - flight.first_at) / token
+                stalled = self._read - flight.read  # while others were read
+                come = max(0.0, now - flight.first_at - stalled) / token
                 rest = self._lengths.rest(come, flight.limit, part)
                 found.append(Work(0.0, rest, flight.slots))
         return found
@@ -241,7 +246,8 @@ class Observer:
     def _learn(self, flight: Flight, now: float, usage: Usage) -> None:
         if usage.prompt_tokens > 0:
             self._counted.add(usage.prompt_tokens / flight.guess)
-        self._lengths.add(max(1, usage.completion_tokens))
+        tokens = max(1, usage.completion_tokens // flight.slots)
+        self._lengths.add(tokens, cut=flight.limit is not None and tokens >= flight.limit)
         if flight.thought.tokens:
             thought = flight.thought.tokens * ABOVE * self._counted.value
             self._kept[flight.thought.continues].add(min(1.0, usage.cached_tokens / thought))
@@ -249,7 +255,7 @@ class Observer:
             return
         unread = max(1, usage.prompt_tokens - usage.cached_tokens)
         took = flight.first_at - flight.started_at - flight.ahead
-        if took > 0 and flight.ahead <= took:
+        if flight.last and took > 0 and flight.ahead <= took:
             self._reading.add(unread, took)
         decoded, seconds = usage.completion_tokens - 1, now - flight.first_at
         if decoded >= LEAST_DECODED and flight.slots == 1 and seconds > 0:

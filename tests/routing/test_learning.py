@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from server.routing.learning import Lengths, Line, Recent
+from server.routing.learning import Line, Recent
 
 
 @pytest.mark.parametrize("expected", [(0.02, 0.001), (1.0, 0.1), (0.0, 0.00001)])
@@ -66,36 +66,6 @@ def test_a_line_is_measured_after_a_few_points() -> None:
     for _ in range(3):
         line.add(10, 0.2)
     assert line.measured
-
-
-def test_lengths_give_way_from_what_is_usual_to_what_was_seen() -> None:
-    lengths = Lengths()
-    assert 50 < lengths.rest(0, None) < 400
-    for _ in range(20):
-        lengths.add(1000)
-    assert lengths.rest(0, None) == 1000
-    assert lengths.rest(900, None) == 100
-    assert lengths.mean(None) == 1000
-
-
-def test_the_rest_of_an_answer() -> None:
-    lengths = Lengths()
-    for tokens in range(10, 110, 10):
-        lengths.add(tokens)
-    assert lengths.rest(0, None, part=0.05) == 10
-    assert lengths.rest(0, None, part=0.95) == 100
-    assert lengths.rest(55, None) == 25
-    assert lengths.rest(200, None) == 200  # longer than any: half way
-    assert lengths.rest(0, 16) == 16
-    assert lengths.rest(16, 16) == 1
-    assert lengths.mean(20) == pytest.approx((10 + 9 * 20) / 10)
-
-
-def test_lengths_are_bounded() -> None:
-    lengths = Lengths()
-    for tokens in range(1000):
-        lengths.add(tokens)
-    assert lengths.rest(0, None, part=0) == 1000 - 128
 
 
 def test_the_median_of_the_latest() -> None:

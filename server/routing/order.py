@@ -1,7 +1,8 @@
 """The order in which candidates that fit are tried, by policy. Pure.
 
-- `cheapest` and `local-only`: what should keep the SLO, the cheapest first; of equally cheap ones
-  what is loaded, then what should be done first. After them what is late, by its first token.
+- `cheapest` and `local-only`: what should keep the SLO even if things go rather badly, the cheapest
+  first; of equally cheap ones what is loaded, then what should be done first. After them what may
+  be late, by its first token.
 - `fastest`: what should be done with the whole answer first.
 - `most-capable`: by capability for the task, to the point; then in the order in which the alias or
   route names them, then as `cheapest`. Where it is not known of one that is named there, the order
@@ -20,12 +21,17 @@ from collections.abc import Callable, Sequence
 from server.catalogue.router import PolicyName
 from server.chat.usage import Usage
 from server.ledger.cost import cost
-from server.routing.candidate import Candidate
+from server.routing.candidate import Candidate, Forecast
 from server.routing.fit import Case
 from server.routing.match import is_name, rank
 
 HABIT = 0.2
 """Part of the expected time by which another target must be better for a session to move."""
+QUEUE = 1.5
+"""Times the forecast that waiting may take: how long the answers before it get nobody knows."""
+PREFILL = 1.1
+"""Times the forecast that reading may take. What would keep the SLO only if all goes as expected
+breaks it half of the time: the forecasts that are believed are rather those that are too early."""
 ANSWER = 400
 """Tokens of an answer whose length nobody knows, for comparing costs and times."""
 
@@ -79,8 +85,9 @@ class Order:
         return sorted(fit, key=key)
 
     def late(self, c: Candidate) -> bool:
+        """Whether its first token may come after the SLO."""
         forecast = c.forecast
-        return forecast.ttft - (0.0 if self._bridge else forecast.load) > self.slo
+        return latest(forecast) - (0.0 if self._bridge else forecast.load) > self.slo
 
     def cost(self, c: Candidate) -> int:
         """Nano-USD that it should cost there."""
@@ -95,12 +102,14 @@ class Order:
         """Laid out for speed, as every candidate of most requests comes here: it says what `late`,
         `_seconds` and `_short` say."""
         forecast, load = c.forecast, c.forecast.load
-        seconds = ttft = load + forecast.queue + forecast.prefill
+        queue, prefill = forecast.queue, forecast.prefill
+        seconds = ttft = load + queue + prefill
+        worst = load + queue * QUEUE + prefill * PREFILL
         if forecast.speed:
             seconds += self._answer / forecast.speed
         short = (c.prompt_tokens or self._prompt) + self._room > c.context
         habit = 1 - HABIT if c.sticky else 1.0
-        if ttft > self.slo and (self._bridge or ttft - load > self.slo):
+        if worst > self.slo and (self._bridge or worst - load > self.slo):
             return (1, short, ttft * habit)
         price = c.price
         if price is None:
@@ -152,3 +161,8 @@ class Order:
     def _short(self, c: Candidate) -> bool:
         """Whether there may be too little room for the whole answer."""
         return (c.prompt_tokens or self._prompt) + self._room > c.context
+
+
+def latest(forecast: Forecast) -> float:
+    """Seconds within which the first token should come if things go rather badly."""
+    return forecast.load + forecast.queue * QUEUE + forecast.prefill * PREFILL

@@ -16,7 +16,7 @@ from server.routing.decision import Decision
 from server.routing.fit import Case, Constraints, Stage
 from server.routing.match import choice_of, rank
 from server.routing.needs import Needs
-from server.routing.order import Order
+from server.routing.order import Order, latest
 from server.routing.refusal import empty, refusal, unknown
 from server.routing.verdicts import Verdicts
 from server.units import format_duration
@@ -193,10 +193,17 @@ def _reason(
         local = [c for c, step in staged if step is Stage.FIT and c.side == "local"]
         if late := [c for c in local if order.late(c)]:
             soonest = min(late, key=lambda c: c.forecast.ttft)
-            return f"overflow: {soonest.name} would take {format_duration(soonest.forecast.ttft)}"
+            return f"overflow: {soonest.name} {_would_take(soonest, order)}"
     if len(attempts) == 1:
         return "asked for by name" if choice.named else "the only one that fits"
     if choice.named:
         return f"asked for by name, the first of {len(attempts)} builds"
     late_too = ", though late" if order.late(first) else ""
     return f"{choice.policy} of {len(attempts)} that fit{late_too}"
+
+
+def _would_take(c: Candidate, order: Order) -> str:
+    """Until its first token, which may come too late."""
+    if c.forecast.ttft > order.slo:
+        return f"would take {format_duration(c.forecast.ttft)}"
+    return f"may take {format_duration(latest(c.forecast))}"

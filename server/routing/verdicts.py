@@ -60,7 +60,8 @@ class Verdicts(Sequence[Verdict]):
         price = "free" if c.price is None else f"about {format_money(order.cost(c))}"
         words = [price, f"first token in {_parts(c)}"]
         if order.late(c):
-            words.append(f"later than the {format_duration(order.slo)} asked for")
+            perhaps = "" if c.forecast.ttft > order.slo else "perhaps "
+            words.append(f"{perhaps}later than the {format_duration(order.slo)} asked for")
         if c.forecast.speed:
             words.append(f"{c.forecast.speed:.0f} tokens/s")
         if (capability := c.capability.get(needs.task)) is not None:

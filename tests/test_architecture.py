@@ -7,6 +7,7 @@ that a failure names the file and line.
 from __future__ import annotations
 
 import ast
+import json
 import re
 import subprocess
 import tomllib
@@ -281,6 +282,14 @@ def test_everything_locked_has_hashes(name: str) -> None:
     assert entries
     without = [entry.split()[0] for entry in entries if "--hash=sha256:" not in entry]
     assert not without
+
+
+def test_the_lock_for_node_has_hashes_and_names_no_registry() -> None:
+    lock = json.loads((ROOT / "requirements" / "node" / "package-lock.json").read_text())
+    packages = [one for place, one in lock["packages"].items() if place]
+    assert packages
+    assert all(one["integrity"].startswith("sha512-") for one in packages)
+    assert not any("resolved" in one for one in packages)
 
 
 def test_this_environment_is_the_locked_one() -> None:

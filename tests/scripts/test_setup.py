@@ -165,6 +165,17 @@ def test_neither_a_usable_uv_nor_pip(checkout: Checkout, uv: str | None) -> None
     assert "Set-up is not complete" in done.stdout
 
 
+@pytest.mark.parametrize(("node", "here"), [(None, "none"), ("echo v18.20.4", "v18.20.4")])
+def test_what_the_tests_need_without_node(checkout: Checkout, node: str | None, here: str) -> None:
+    if node:
+        write_program(checkout.bin / "node", node)
+    done = checkout.bare("--dev")
+    assert done.returncode == 3
+    assert f"with Node 20 or newer and npm; node here is {here}." in done.stdout
+    assert "then run scripts/setup --dev again" in done.stdout
+    assert not (checkout.root / ".venv").exists()
+
+
 def test_a_full_disk(checkout: Checkout) -> None:
     (checkout.bin / "python3").symlink_to(sys.executable)
     (checkout.bin / "df").unlink()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import socket
 import time
@@ -31,6 +32,7 @@ from server.metrics import Breaker, Metrics
 from server.planning.available import Look
 from server.providers.secrets import Keyring
 from server.routing.breaker import State as BreakerState
+from server.routing.otlp import receiver_of
 from server.routing.router import Router
 from server.routing.targets import Target, Targets
 from server.settings import Settings
@@ -85,7 +87,9 @@ class Node:
         self._series = Metrics()
         self._names: frozenset[str] = frozenset()
         self._counting = Counting(self._series, lambda name: name in self._names)
-        self._router = Router(catalogue, self._ledger, Keyring(), self._counting, self._left)
+        self._router = Router(
+            catalogue, self._ledger, Keyring(), self._counting, self._left, receiver_of(os.environ)
+        )
         self._fleet.on_change = self._retarget
         self._fleet.apply(berths)
         self._book = KeyBook(settings.keys_file)

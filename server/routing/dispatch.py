@@ -75,7 +75,7 @@ class Dispatch:
             return
         if isinstance(candidate.target, Target) and not candidate.target.member.ready:
             return  # nobody waits for it: nothing is loaded, or unloaded, for its sake
-        copy = replace(job, account=account, capable=())
+        copy = replace(job, account=account, capable=(), trace=None)
         task = asyncio.create_task(_drain(_leg(copy, candidate, self.means)))
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)

@@ -26,6 +26,7 @@ from server.routing.decision import Decision
 from server.routing.ledgering import Bill, Course
 from server.routing.means import Flight, Means
 from server.routing.needs import Needs
+from server.routing.trace import Trace, Tried
 
 Request = ChatRequest | CompletionRequest
 RelayFor = Callable[[Candidate, Decoder | None], Relay]
@@ -49,6 +50,8 @@ class Job:
     capable: Sequence[CloudModel] = ()
     """Clouds that could have answered: what is saved is measured by the cheapest of them."""
     shadow_account: Account | None = None
+    trace: Trace | None = None
+    """Who hears of each attempt; None: nobody."""
     time: float = field(default_factory=time.time)
     """When it came: seconds since 1970."""
 
@@ -163,7 +166,24 @@ class Leg(abc.ABC):
             self._saw(error, seen_out=seen_out, tokens=bill.usage.total_tokens)
             if self._flight is not None:
                 self._flight.end(time.monotonic(), bill.usage if outcome == "answered" else None)
+            if self.job.trace is not None:
+                self._trace(self.job.trace, outcome, error, bill)
         return bill
+
+    def _trace(
+        self, trace: Trace, outcome: Outcome, error: HoldfastError | None, bill: Bill
+    ) -> None:
+        tried = Tried(
+            candidate=self.candidate,
+            began=self._began,
+            first_at=self._first_at,
+            ended=time.monotonic(),
+            outcome=outcome,
+            error=error,
+            usage=bill.usage,
+            cost=bill.cost,
+        )
+        trace.tried.append(tried)
 
     def _settle(self, outcome: Outcome, final: bool, attempts: int) -> Bill:
         """An attempt that cost nothing, and after which the request goes on, leaves no entry."""

@@ -51,6 +51,8 @@ class Receiver:
     authentication: Callable[[str], Mapping[str, str]]
     """The headers that carry the key."""
     content_type: str = "application/json"
+    every: float = EVERY
+    """Seconds between two batches."""
 
 
 class _Metadata:
@@ -77,7 +79,7 @@ class Outbox(Generic[T]):
         encode: Callable[[Sequence[T]], bytes],
         *,
         most: int,
-        every: float = EVERY,
+        every: float,
     ) -> None:
         self._name = name
         self._title = title

@@ -6,6 +6,7 @@ builds; what it has learnt stays, and requests under way go on with what they be
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,14 +31,17 @@ from server.routing.decision import Decision
 from server.routing.dispatch import Delivery, Dispatch
 from server.routing.explain import Question, explanation
 from server.routing.leg import Job, RelayFor, Request
-from server.routing.match import draw_of, rank
+from server.routing.match import choice_of, draw_of, rank
 from server.routing.means import Means
 from server.routing.needs import Caller, Endpoint, Needs, needs_of
 from server.routing.observe import Expected
+from server.routing.outbox import Outbox, Receiver
 from server.routing.policy import decide
 from server.routing.request_log import RequestLogger
 from server.routing.retry import RetryBudget
 from server.routing.targets import Target
+from server.routing.trace import Trace
+from server.routing.tracing import Tracer
 
 
 class Asker(Protocol):
@@ -65,7 +69,8 @@ class Router:
     """`book`, `keyring` and `tell` outlive every configuration. Belongs to one event loop.
 
     `tell` hears of each entry that the ledger gets, `left` of each body that is sent to a provider:
-    its id, and the bytes.
+    its id, and the bytes. `collector` gets traces; None: there are none. Raises ConfigError where
+    there is one, and what makes them is not installed.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Router:
         keyring: Keyring,
         tell: Callable[[Entry], None],
         left: Callable[[str, int], None],
+        collector: Receiver | None = None,
     ) -> None:
         self.book = book
         self.admission = Admission()
@@ -90,6 +96,10 @@ class Router:
         self._retries = RetryBudget(catalogue.router.retry_budget)
         self._dispatch = Dispatch(self._means())
         self._logger = RequestLogger(lambda: self._dispatch.means)
+        self.tracer = (
+            None if collector is None else Tracer(lambda: self._dispatch.means, collector)
+        )
+        """Who is told of each request that is over; None: nobody."""
         self.serve(())
 
     @property
@@ -145,9 +155,13 @@ class Router:
         router = self._catalogue.router
         return needs_of(request, endpoint, headers, _caller(asker), router, now)
 
-    def decide(self, needs: Needs, account: Account, request_id: str) -> Course:
+    def decide(
+        self, needs: Needs, account: Account, request_id: str, trace: Trace | None = None
+    ) -> Course:
         """Raises what `policy.decide` does."""
         router = self._catalogue.router
+        if trace is not None:
+            trace.decide(needs, choice_of(needs, router).local_only)
         decision = decide(
             needs,
             self.candidates.of(needs),
@@ -156,6 +170,8 @@ class Router:
             draw=draw_of(needs.session or request_id),
             absent=self.candidates.absent,
         )
+        if trace is not None:
+            trace.follow(decision)
         return Course(needs, decision, account)
 
     def explain(self, question: Question) -> dict[str, Any]:
@@ -168,7 +184,12 @@ class Router:
         return explanation(needs, there, router, spare=spare, absent=self.candidates.absent)
 
     def deliver(
-        self, course: Course, request: Request, request_id: str, relay_for: RelayFor
+        self,
+        course: Course,
+        request: Request,
+        request_id: str,
+        relay_for: RelayFor,
+        trace: Trace | None = None,
     ) -> Delivery:
         """The answer: a context, see dispatch.py."""
         router, decision = self._catalogue.router, course.decision
@@ -182,22 +203,26 @@ class Router:
             relay_for=relay_for,
             capable=self._could(course.needs),
             shadow_account=None if shadowed is None else shadow_account(shadowed, router),
+            trace=trace,
         )
         return self._dispatch.deliver(job)
 
     async def run(self) -> None:
-        """Open the ledger, and deliver the request log where there is one; until cancelled.
+        """Open the ledger, and deliver the request log and traces; until cancelled.
 
         Local requests need not wait for it; clouds are closed until then.
         """
         await self.book.start()
-        await self._logger.run()
+        await asyncio.gather(*(outbox.run() for outbox in self._outboxes()))
 
     async def close(self) -> None:
         """End what goes on without a client, and the connections to clouds."""
         await self._dispatch.close()
-        await self._logger.close()
+        await asyncio.gather(*(outbox.close() for outbox in self._outboxes()))
         await self._egress.close()
+
+    def _outboxes(self) -> list[Outbox[Any]]:
+        return [self._logger] if self.tracer is None else [self._logger, self.tracer.outbox]
 
     def _heard(self, entry: Entry) -> None:
         self._tell(entry)

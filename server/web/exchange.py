@@ -18,6 +18,7 @@ import orjson
 
 from server.chat import sse_comment, sse_error
 from server.errors import BodyTooLarge, HoldfastError
+from server.routing.trace import Trace
 from server.units import format_bytes
 from server.web.sendfile import EXTENSION, SendFile
 
@@ -60,6 +61,8 @@ class Exchange:
         """How it is told after that."""
         self.abort_reason: HoldfastError | None = None
         """Why the server itself cancelled this exchange, if it did."""
+        self.trace: Trace | None = None
+        """Who hears how it goes, where traces are on."""
         self.sending_since: float | None = None
         """Monotonic time at which the write that is still under way began; None: none is."""
 

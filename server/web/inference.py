@@ -20,6 +20,7 @@ from server.web.auth import Client
 from server.web.dialect import Manner, Speech, Turn
 from server.web.exchange import Exchange, Header
 from server.web.ticker import Ticker
+from server.web.traced import traced
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,13 @@ class Inference:
 
     async def answer(self, exchange: Exchange, client: Client, manner: Manner) -> None:
         """Raises HoldfastError for what keeps it from being answered, or breaks it off."""
+        if (tracer := self._router.tracer) is None:
+            await self._answer(exchange, client, manner)
+            return
+        with traced(tracer, exchange, client):
+            await self._answer(exchange, client, manner)
+
+    async def _answer(self, exchange: Exchange, client: Client, manner: Manner) -> None:
         try:
             body = await exchange.body(self.bounds.body)
             under_way = self._begun(exchange, client, manner, body)
@@ -78,9 +86,13 @@ class Inference:
         place = router.admit(account, needs.prompt_tokens + needs.n * (needs.max_tokens or 0))
         try:
             exchange.answer_headers += place.rates.headers()
-            course = router.decide(needs, account, request_id)
+            course = router.decide(needs, account, request_id, exchange.trace)
             delivery = router.deliver(
-                course, said.asked, request_id, lambda _, decoder: said.relay(decoder)
+                course,
+                said.asked,
+                request_id,
+                lambda _, decoder: said.relay(decoder),
+                exchange.trace,
             )
         except BaseException:
             place.release()

@@ -90,20 +90,23 @@ def clouds() -> Iterator[Clouds]:
         yield Clouds(*(held.enter_context(running_cloud(name)) for name in names))
 
 
+def write_config(folder: Path, played: Clouds, more: str = "") -> Path:
+    """A configuration with `played`, and `more`."""
+    config = folder / "clouds.toml"
+    told = CONFIG.format(
+        openai=played.openai.url,
+        anthropic=played.anthropic.url,
+        gemini=played.gemini.url,
+        features=FEATURES,
+    )
+    config.write_text(told + more)
+    return config
+
+
 @contextlib.contextmanager
 def gateway(folder: Path, played: Clouds, more: str = "", *flags: str) -> Iterator[Holdfast]:
     """`holdfast serve` with the demo and `played`; `more` is added to its configuration."""
-    config = folder / "clouds.toml"
-    config.write_text(
-        CONFIG.format(
-            openai=played.openai.url,
-            anthropic=played.anthropic.url,
-            gemini=played.gemini.url,
-            features=FEATURES,
-        )
-        + more
-    )
-    arguments = ("--demo", "--config", str(config), *flags)
+    arguments = ("--demo", "--config", str(write_config(folder, played, more)), *flags)
     with holdfast(folder / "home", *arguments, extra=KEYS) as running:
         running.wait_ready(60)
         yield running

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import psutil
 from openai import OpenAI
@@ -36,6 +38,13 @@ class Holdfast:
 
     def client(self, **options: Any) -> OpenAI:
         return OpenAI(**{"base_url": self.url, "api_key": "none", "max_retries": 0} | options)
+
+    def begin(self, body: dict[str, Any]) -> http.client.HTTPConnection:
+        """Ask for a chat completion and read nothing yet; closing the connection is leaving."""
+        address = urlsplit(self.url)
+        connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=60)
+        connection.request("POST", f"{address.path}/chat/completions", json.dumps(body))
+        return connection
 
     def ps(self) -> list[dict[str, Any]]:
         """What `holdfast ps --json` prints, had from where it has it: a condition that is waited

@@ -95,7 +95,9 @@ def test_a_stream_says_the_same_as_a_whole_answer(client: openai.OpenAI) -> None
 
 
 def test_usage_is_streamed_only_when_asked_for(demo: Holdfast) -> None:
-    with httpx2.stream("POST", f"{demo.url}/chat/completions", json=ASK | {"stream": True}) as got:
+    with httpx2.stream(
+        "POST", f"{demo.url}/chat/completions", json=ASK | {"stream": True}, timeout=60
+    ) as got:
         assert got.headers["content-type"].startswith("text/event-stream")
         text = got.read().decode()
     assert '"usage"' not in text
@@ -255,7 +257,7 @@ def test_a_bad_request_is_told_what_is_wrong(
 ) -> None:
     if isinstance(body, dict):
         body = json.dumps(body | ({"stream": True} if stream else {})).encode()
-    response = httpx2.post(f"{demo.url}/chat/completions", content=body, timeout=20)
+    response = httpx2.post(f"{demo.url}/chat/completions", content=body, timeout=60)
     assert response.status_code == status, response.text
     error = response.json()["error"]
     assert set(error) == {"message", "type", "param", "code"}
@@ -267,7 +269,7 @@ def test_images_are_refused_clearly_by_a_build_that_cannot_see(demo: Holdfast) -
     for url in (f"data:image/png;base64,{PIXEL}", "http://127.0.0.1:1/x.png", "file:///etc/passwd"):
         content = [{"type": "image_url", "image_url": {"url": url}}, {"type": "text", "text": "?"}]
         body = {"model": "demo", "messages": [{"role": "user", "content": content}]}
-        response = httpx2.post(f"{demo.url}/chat/completions", json=body)
+        response = httpx2.post(f"{demo.url}/chat/completions", json=body, timeout=60)
         assert response.status_code == 400
         assert "image" in response.json()["error"]["message"].lower()
 
@@ -288,7 +290,7 @@ def test_images_are_refused_clearly_by_a_build_that_cannot_see(demo: Holdfast) -
     ],
 )
 def test_routes(demo: Holdfast, method: str, path: str, status: int) -> None:
-    response = httpx2.request(method, demo.root + path)
+    response = httpx2.request(method, demo.root + path, timeout=60)
     assert response.status_code == status
     if status == 405:
         assert response.headers["allow"]
@@ -310,5 +312,7 @@ def test_a_connection_that_was_idle_is_still_there(demo: Holdfast) -> None:
 
 def test_a_web_page_elsewhere_cannot_use_the_server(demo: Holdfast) -> None:
     for headers in ({"origin": "https://evil.example"}, {"host": "evil.example"}):
-        response = httpx2.post(f"{demo.url}/chat/completions", json=ASK, headers=headers)
+        response = httpx2.post(
+            f"{demo.url}/chat/completions", json=ASK, headers=headers, timeout=60
+        )
         assert response.status_code == 403

@@ -209,7 +209,7 @@ def test_no_key_of_a_cloud_is_anywhere_but_in_its_requests(
     for process in node.descendants():
         assert not any(secret in str(process.environ()) for secret in KEYS.values())
     said = node.log.read_text() + run("usage", "--json", home=node.home).stdout
-    said += httpx2.get(f"{node.root}/metrics").text
+    said += httpx2.get(f"{node.root}/metrics", timeout=60).text
     assert not any(secret in said for secret in KEYS.values())
     for path in node.home.rglob("*"):
         if path.is_file():
@@ -221,7 +221,7 @@ def test_what_was_spent_is_told_by_metrics_and_by_usage_alike(
     node: Holdfast, client: openai.OpenAI
 ) -> None:
     client.chat.completions.create(model="openai/gpt-5", messages=asked("x"))
-    metrics = httpx2.get(f"{node.root}/metrics").text
+    metrics = httpx2.get(f"{node.root}/metrics", timeout=60).text
     charted = sum(
         float(line.rpartition(" ")[2])
         for line in metrics.splitlines()

@@ -108,11 +108,11 @@ def test_sighup_does_the_same(served: Holdfast, config: Path) -> None:
     served.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "read again: 1 changes" in served.log.read_text(), 20)
     body = {"model": "demo", **ASK, "user": "x" * 1024}
-    assert httpx2.post(f"{served.url}/chat/completions", json=body).status_code == 413
+    assert httpx2.post(f"{served.url}/chat/completions", json=body, timeout=60).status_code == 413
     config.write_text("no toml")
     served.process.send_signal(signal.SIGHUP)
     wait_for(lambda: "the configuration stays as it was" in served.log.read_text(), 20)
-    assert httpx2.post(f"{served.url}/chat/completions", json=body).status_code == 413
+    assert httpx2.post(f"{served.url}/chat/completions", json=body, timeout=60).status_code == 413
 
 
 def test_what_needs_a_restart_is_said(served: Holdfast, config: Path) -> None:

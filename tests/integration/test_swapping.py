@@ -49,7 +49,7 @@ def states(served: Holdfast) -> dict[str, str]:
 
 def apply(served: Holdfast, values: Any, query: str = "") -> httpx2.Response:
     transport = httpx2.HTTPTransport(uds=str(settings.load(environment(served.home)).admin_socket))
-    with httpx2.Client(transport=transport) as client:
+    with httpx2.Client(transport=transport, timeout=60) as client:
         return client.post(f"http://holdfast/admin/plan/apply{query}", json=values)
 
 
@@ -165,9 +165,9 @@ def streaming(served: Holdfast, model: str) -> Iterator[tuple[Iterator[Any], psu
 def test_who_leaves_while_a_model_loads_frees_its_place(swapping: Holdfast) -> None:
     with streaming(swapping, "demo:f16") as (received, engine):
         assert swapping.ps()[0]["running"] == 1
-        body = QUESTION | {"model": "demo:second"}
-        with pytest.raises(httpx2.ReadTimeout):
-            httpx2.post(f"{swapping.url}/chat/completions", json=body, timeout=0.5)
+        connection = swapping.begin(QUESTION | {"model": "demo:second"})
+        wait_for(lambda: swapping.ps()[1]["waiting"] == 1, 60)
+        connection.close()
         wait_for(lambda: swapping.ps()[1]["waiting"] == 0, 60)
         engine.resume()
         assert list(received)[-1] == "[DONE]"
@@ -195,7 +195,7 @@ def test_a_pinned_model_is_not_moved_and_the_client_is_told(tmp_path: Path) -> N
         told = run("load", "demo:second", home=served.home)
         assert told.returncode == 3
         assert "demo:f16 is pinned there" in told.stderr
-        assert httpx2.get(f"{served.root}/readyz").status_code == 503
+        assert httpx2.get(f"{served.root}/readyz", timeout=60).status_code == 503
 
 
 def test_load_unload_and_ps_on_the_command_line(swapping: Holdfast) -> None:
@@ -203,7 +203,7 @@ def test_load_unload_and_ps_on_the_command_line(swapping: Holdfast) -> None:
     assert loaded.returncode == 0, loaded.stderr
     assert loaded.stdout.startswith("demo:second is ready; its last load took ")
     assert states(swapping) == {"demo:f16": "stopped", "demo:second": "ready"}
-    assert httpx2.get(f"{swapping.root}/readyz").status_code == 200
+    assert httpx2.get(f"{swapping.root}/readyz", timeout=60).status_code == 200
     told = run("ps", home=swapping.home).stdout.splitlines()
     assert told[0].split()[:4] == ["MODEL", "STATE", "WHERE", "PID"]
     assert told[2].split()[:3] == ["demo:second", "ready", "RAM"]

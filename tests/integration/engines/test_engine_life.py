@@ -91,7 +91,7 @@ async def test_requests_wait_for_a_loading_engine_in_the_queue(make: Make) -> No
 
 
 async def test_killed_it_breaks_streams_and_comes_back(make: Make) -> None:
-    engine = make()
+    engine = make(context=1 << 15)  # the answer does not end before it
     await engine.start()
     await engine.wait_ready(PATIENCE)
     first = engine.status().pid

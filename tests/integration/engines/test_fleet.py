@@ -300,7 +300,7 @@ async def test_where_the_ladder_ends_the_reason_stands(harbour: Harbour, script:
         assert member.engine.state is State.FAILED
         assert caught.value.sentence == str(member.error)
         with pytest.raises(EngineError):
-            await asyncio.wait_for(ask(member), 1)
+            await asyncio.wait_for(ask(member), 60)
 
 
 async def test_a_crash_loop_fails_with_its_reason_and_load_tries_again(

@@ -16,8 +16,9 @@ from server.chat.events import Ended
 from server.chat.relay import Encoder
 from server.chat.request import ChatRequest, parse_chat
 from server.chat.responses import Kept, ResponsesEncoder, parse_response, whole_response
-from server.errors import HoldfastError
-from server.providers.openai_embeddings import decode_embedding, encode_embedding
+from server.chat.vectors import Vectors
+from server.errors import HoldfastError, ProviderError
+from server.providers.openai_embeddings import encode_embedding
 from server.providers.provider import CloudProtocol
 from tests.fakes.cloud_running import FakeCloud
 from tests.integration.providers.calling import answered, events_of
@@ -79,5 +80,7 @@ class Translator(httpx2.BaseTransport):
         request = parse_embedding(body)
         call = encode_embedding(request, MODEL)
         headers = {"content-type": "application/json", **self._protocol.authentication("key")}
-        response = httpx2.post(self._cloud.url + call.path, content=call.body, headers=headers)
-        return decode_embedding(response.content, request).body
+        response = httpx2.post(
+            self._cloud.url + call.path, content=call.body, headers=headers, timeout=60
+        )
+        return Vectors(request, ProviderError).feed(response.content)

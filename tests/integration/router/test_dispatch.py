@@ -276,7 +276,7 @@ async def test_a_budget_for_ten_lets_ten_of_a_hundred_through(
     worst = 1000 * 1000 + 100 * 4000
     limits = Limits(day=10 * worst)
     account = Account((Party("key", "k", limits), Party("all", "", Limits())))
-    clouds["openai"].faults("slow seconds=0.5 times=100")
+    clouds["openai"].faults("slow seconds=3 times=100")
     async with world(tmp_path, clouds) as there:
         jobs = [there.job([at_cloud(model)], account=account) for _ in range(100)]
         told = await asyncio.gather(*(there.ask(job) for job in jobs))

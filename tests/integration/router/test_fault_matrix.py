@@ -137,17 +137,19 @@ async def test_what_makes_no_progress_is_given_up(
     assert {one["end"] for one in ends} == {"left"}
 
 
-@pytest.mark.parametrize("kind", KINDS)
 async def test_a_slow_answer_that_makes_progress_is_whole(
-    tmp_path: Path, clouds: dict[Kind, FakeCloud], kind: Kind
+    tmp_path: Path, clouds: dict[Kind, FakeCloud]
 ) -> None:
-    """It takes longer than any time-out, which is one between two tokens."""
-    router = replace(ROUTER, first_token_timeout=1.5, token_timeout=1.5)
+    """It takes longer than any time-out, which is one between two tokens. All kinds at once."""
+    router = replace(ROUTER, first_token_timeout=5.0, token_timeout=5.0)
     async with world(tmp_path, clouds, router=router) as there:
-        job = there.job([at_cloud(cloud_model(kind))], f"{ASK}\n#fake pace 0.2")
-        told = await there.ask(job)
-        assert (told.ending, told.text) == ("complete", TEXT)
-        await there.balance(told)
+        jobs = [
+            there.job([at_cloud(cloud_model(kind))], f"{ASK}\n#fake pace 0.6") for kind in KINDS
+        ]
+        everything = await asyncio.gather(*(there.ask(job) for job in jobs))
+        for told in everything:
+            assert (told.ending, told.text) == ("complete", TEXT)
+        await there.balance(*everything)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -103,7 +103,7 @@ class Field:
         return Candidate(
             what.name, what.model, "local", None, what.context, what.max_output, what.image,
             what.features, what.capability, forecast, cached,
-            prompt_tokens=observer.counted(needs.prompt_tokens),
+            prompt_tokens=int(needs.prompt_tokens * observer.scale),
         )  # fmt: skip
 
 

@@ -63,3 +63,5 @@ class Candidate:
     retry_after: int | None = None
     """Seconds after which it is worth asking, where it is down for that long only: its queue is
     full, or its provider has had enough of us."""
+    least_tokens: int = 0
+    """Of this request's prompt, those that it surely has; 0: as the estimate says (SLACK)."""

@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, get_args
 
-from server.catalogue import Catalogue
+from server.catalogue import Catalogue, Model
 from server.catalogue.capability import capabilities
 from server.catalogue.cloud import CloudModel, Feature
 from server.engines.member import Member
 from server.routing.affinity import NOTHING, Cached, Prefixes, Sessions
 from server.routing.candidate import Candidate, Forecast
+from server.routing.counts import Counts, tokenizer_of
+from server.routing.match import rank
 from server.routing.needs import Needs
 from server.routing.observe import Expected, Flight, Observer
 from server.routing.observe_cloud import CloudFlight, CloudObserver
@@ -65,6 +67,7 @@ class _Local:
     target: Target
     observer: Observer
     prefixes: Prefixes
+    counts: Counts
     engine: object = None
     """Whose cache `prefixes` is: a build's engine comes and goes."""
 
@@ -92,8 +95,12 @@ class Candidates:
         self._today = today
         self._local: dict[str, _Local] = {}
         self._clouds: dict[str, _Cloud] = {}
+        self._counts: dict[str, Counts] = {}
+        """By tokenizer."""
         self._sessions = Sessions()
         self._catalogue: Catalogue | None = None
+        self.smallest = 0
+        """Tokens of the smallest context of a local one."""
         self.absent: Mapping[str, str] = {}
         """Names that are known but not there, and why."""
 
@@ -114,6 +121,7 @@ class Candidates:
             t.build.name: self._located(t, capabilities(t.model.scores, tasks), expected or {})
             for t in targets
         }
+        self.smallest = min((t.context for t in targets), default=0)
         keyless = keyless or {}
         self._clouds = {
             m.id: self._clouded(m, capabilities(m.scores, tasks))
@@ -144,7 +152,8 @@ class Candidates:
         known = self._local.get(name)
         if known is None or known.observer.slots != slots:
             observer = Observer(slots, expected.get(name, Expected()))
-            return _Local(what, target, observer, Prefixes(prompts, slots * context, _KEPT))
+            prefixes = Prefixes(prompts, slots * context, _KEPT)
+            return _Local(what, target, observer, prefixes, self.counts(target.model))
         return replace(known, what=what, target=target)
 
     def _clouded(self, model: CloudModel, capability: Mapping[str, float]) -> _Cloud:
@@ -158,6 +167,16 @@ class Candidates:
         """All of them, as they were when one was last asked for."""
         yield from (one.what for one in self._local.values())
         yield from (one.what for one in self._clouds.values())
+
+    def counts(self, model: Model) -> Counts:
+        """What the tokenizer of `model` was seen to make of prompts."""
+        return self._counts.setdefault(tokenizer_of(model), Counts())
+
+    def local(self, patterns: tuple[str, ...]) -> Iterator[tuple[Target, Counts]]:
+        """The local ones that `patterns` stand for."""
+        for name, one in self._local.items():
+            if rank(patterns, name, "local") >= 0:
+                yield one.target, one.counts
 
     # ---- As it is now ----
 
@@ -175,7 +194,9 @@ class Candidates:
     def _local_now(self, one: _Local, needs: Needs, now: float, last: str | None) -> Candidate:
         what, member, guess = one.what, one.target.member, needs.prompt_tokens
         observer, queue = one.observer, member.queue
-        cached = observer.cached(self._thought(one, needs, now))
+        tokens, least = one.counts.of(needs, observer.scale)
+        scale = tokens / guess
+        cached = observer.cached(self._thought(one, needs, now), scale)
         down, retry_after = self._downs.down(what.name), None
         if not down and queue.full(needs.key):
             down = f"its queue is full: {queue.waiting} requests wait"
@@ -184,12 +205,12 @@ class Candidates:
             down = "" if member.error is None else member.error.what
             down = down or "its engine has failed"
         forecast = observer.forecast(
-            now, guess, cached, load_left(member, now), queue.ahead(needs.key)
+            now, guess, cached, load_left(member, now), queue.ahead(needs.key), scale
         )
         return Candidate(
             what.name, what.model, "local", None, what.context, what.max_output, what.image,
             what.features, what.capability, forecast, cached, None, down, False, what.target,
-            observer.counted(guess), what.name == last, retry_after,
+            tokens, what.name == last, retry_after, least,
         )  # fmt: skip
 
     def _cloud_now(
@@ -237,11 +258,14 @@ class Candidates:
         now = self._clock()
         local = self._local.get(candidate.name)
         if local is not None:
-            thought = self._thought(local, needs, now)
+            thought, guess = self._thought(local, needs, now), needs.prompt_tokens
+            tokens, _ = local.counts.of(needs, local.observer.scale)
             flight: Flight | CloudFlight = local.observer.begin(
-                needs.prompt_tokens, thought, needs.max_tokens, needs.n
+                guess, thought, needs.max_tokens, needs.n, tokens / guess
             )
-            return Watched(flight, self._sessions, needs, candidate.name, local.prefixes)
+            return Watched(
+                flight, self._sessions, needs, candidate.name, local.prefixes, local.counts
+            )
         cloud = self._clouds.get(candidate.name)
         if cloud is None:
             return None

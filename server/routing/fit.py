@@ -13,11 +13,8 @@ from server.ledger.cost import worst
 from server.routing.candidate import Candidate
 from server.routing.match import Choice, is_name, rank
 from server.routing.needs import Needs
+from server.routing.tokens import SLACK
 from server.units import format_money
-
-SLACK = 0.75
-"""The part of the estimated tokens that a prompt surely has. Only what cannot fit is refused for
-its length here; in between the target itself knows better."""
 
 
 class Stage(IntEnum):
@@ -92,7 +89,8 @@ class Constraints:
             return Stage.IMAGE
         if not self._features <= c.features:
             return Stage.FEATURES
-        tokens = (c.prompt_tokens or self._tokens) * SLACK
+        # Only what surely does not fit is refused here: in between the target itself knows better.
+        tokens = c.least_tokens or (c.prompt_tokens or self._tokens) * SLACK
         if cloud and self._max_tokens is not None:
             if self._max_tokens > c.max_output:
                 return Stage.OUTPUT

@@ -40,7 +40,7 @@ class Flight:
     """One request at one target. Made by `begin` of an observer."""
 
     __slots__ = ("_of", "ahead", "busy", "due", "first_at", "guess", "last", "limit",
-                 "prompt", "read", "slots", "started_at", "thought")  # fmt: skip
+                 "prompt", "read", "scale", "slots", "started_at", "thought")  # fmt: skip
 
     def __init__(
         self,
@@ -50,6 +50,7 @@ class Flight:
         prompt: float,
         limit: int | None,
         slots: int,
+        scale: float,
     ) -> None:
         self._of = of
         self.thought = thought
@@ -58,6 +59,8 @@ class Flight:
         """Tokens of the whole prompt as estimated from above."""
         self.prompt = prompt
         """Tokens that are expected to be in no cache."""
+        self.scale = scale
+        """Tokens that it should have for each of that estimate."""
         self.limit = limit
         self.slots = slots
         self.started_at: float | None = None
@@ -116,11 +119,13 @@ class Observer:
         thought: Cached = NOTHING,
         max_tokens: int | None = None,
         slots: int = 1,
+        scale: float | None = None,
     ) -> Flight:
         """A request is to be sent: a prompt of `guess` tokens as estimated from above, of which
-        `thought` should be in its cache. It waits for its slots from now on."""
-        unread = self.unread(guess, self.cached(thought))
-        flight = Flight(self, guess, thought, unread, max_tokens, slots)
+        `thought` should be in its cache. It waits for its slots from now on. `scale`: see there."""
+        scale = self.scale if scale is None else scale
+        unread = self.unread(guess, self.cached(thought, scale), scale)
+        flight = Flight(self, guess, thought, unread, max_tokens, slots, scale)
         self._waiting[flight] = None
         return flight
 
@@ -164,18 +169,20 @@ class Observer:
             measured=self._reading.measured,
         )
 
-    def counted(self, guess: int) -> int:
-        """A prompt as this target counts it, from the estimate from above."""
-        return int(guess * self._counted.value)
+    @property
+    def scale(self) -> float:
+        """Tokens, as this target counts them, for each of the estimate from above; of a prompt that
+        was counted it is known better, and is said."""
+        return self._counted.value
 
-    def cached(self, thought: Cached) -> int:
+    def cached(self, thought: Cached, scale: float | None = None) -> int:
         """Of a prompt's tokens, as this target counts them, those that should be in its cache."""
-        part = self._kept[thought.continues].value * ABOVE * self._counted.value
-        return int(thought.tokens * part)
+        scale = self.scale if scale is None else scale
+        return int(thought.tokens * ABOVE * scale * self._kept[thought.continues].value)
 
-    def unread(self, guess: int, cached: int) -> float:
+    def unread(self, guess: int, cached: int, scale: float | None = None) -> float:
         """Tokens of such a prompt that should be in no cache."""
-        return max(1.0, guess * self._counted.value - cached)
+        return max(1.0, guess * (self.scale if scale is None else scale) - cached)
 
     def standing(self, now: float, load: float = 0.0, ahead: int | None = None) -> Standing:
         """`load`: seconds until it is ready. `ahead`: of those that wait, how many are served
@@ -190,9 +197,16 @@ class Observer:
         )
 
     def forecast(
-        self, now: float, guess: int, cached: int, load: float = 0.0, ahead: int | None = None
+        self,
+        now: float,
+        guess: int,
+        cached: int,
+        load: float = 0.0,
+        ahead: int | None = None,
+        scale: float | None = None,
     ) -> Forecast:
         """For a newcomer. See `begin` and `standing`."""
+        unread = self.unread(guess, cached, scale)
         busy = sum([flight.slots for flight in self._running])
         if busy < self.slots and not self._waiting:  # the rest of the answers does not matter
             rates = self.rates
@@ -203,8 +217,8 @@ class Observer:
                     if flight.first_at is None
                 ]
             )
-            return at_once(load, busy, reading, rates, self.unread(guess, cached))
-        return forecast(self.standing(now, load, ahead), self.rates, self.unread(guess, cached))
+            return at_once(load, busy, reading, rates, unread)
+        return forecast(self.standing(now, load, ahead), self.rates, unread)
 
     def _rests(self, now: float, prefill: float) -> list[Work]:
         """What is still to be done of the requests that run. How long an answer will be nobody
@@ -249,7 +263,7 @@ class Observer:
         tokens = max(1, usage.completion_tokens // flight.slots)
         self._lengths.add(tokens, cut=flight.limit is not None and tokens >= flight.limit)
         if flight.thought.tokens:
-            thought = flight.thought.tokens * ABOVE * self._counted.value
+            thought = flight.thought.tokens * ABOVE * flight.scale
             self._kept[flight.thought.continues].add(min(1.0, usage.cached_tokens / thought))
         if flight.first_at is None or flight.started_at is None:
             return

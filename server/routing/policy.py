@@ -24,8 +24,10 @@ from server.units import format_duration
 Staged = list[tuple[Candidate, Stage]]
 _PARTS = 65_537
 _NEAR = 3
-"""Times its context, up to which an engine is asked whether a prompt fits: it counts exactly, and
-nothing is lost but a moment."""
+"""Times its context, up to which an engine is asked whether a prompt fits that was only estimated:
+it counts exactly, and nothing is lost but a moment."""
+_COUNTED = 0.9
+"""The part of its tokens that a prompt surely has which was not only estimated (counts.py)."""
 
 
 def decide(
@@ -102,7 +104,8 @@ def _hopeful(needs: Needs, c: Candidate, step: Stage) -> bool:
     that is down may be up again, and what a prompt comes to an engine knows better than we do."""
     if c.side != "local":
         return False
-    near = (c.prompt_tokens or needs.prompt_tokens) < _NEAR * c.context
+    tokens = c.prompt_tokens or needs.prompt_tokens
+    near = tokens < _NEAR * c.context and c.least_tokens < _COUNTED * tokens
     return step is Stage.DOWN or (step is Stage.CONTEXT and near)
 
 

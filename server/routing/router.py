@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,6 +16,8 @@ from server.catalogue import Catalogue
 from server.catalogue.capability import capability, reaches
 from server.catalogue.cloud import CloudModel
 from server.catalogue.router import Alias
+from server.chat import ChatRequest
+from server.errors import BudgetExceeded, ContextExceeded, Overloaded, ProviderBusy
 from server.ledger.account import Account, account_of, shadow_account
 from server.ledger.admission import Admission, Pass
 from server.ledger.book import Book
@@ -26,7 +28,9 @@ from server.providers.egress import Egress
 from server.providers.secrets import Keyring
 from server.routing.attempt import Patience
 from server.routing.breaker import Breakers, Rule
+from server.routing.candidate import Candidate
 from server.routing.candidates import Candidates
+from server.routing.counting import Counter
 from server.routing.decision import Decision
 from server.routing.dispatch import Delivery, Dispatch
 from server.routing.explain import Question, explanation
@@ -86,6 +90,7 @@ class Router:
         self.admission = Admission()
         self.breakers = Breakers(Rule())
         self.candidates = Candidates(self.breakers)
+        self._counter = Counter(self.candidates)
         self._keyring = keyring
         self._tell = tell
         self._egress = Egress(keyring.key_of, on_sent=left)
@@ -96,9 +101,7 @@ class Router:
         self._retries = RetryBudget(catalogue.router.retry_budget)
         self._dispatch = Dispatch(self._means())
         self._logger = RequestLogger(lambda: self._dispatch.means)
-        self.tracer = (
-            None if collector is None else Tracer(lambda: self._dispatch.means, collector)
-        )
+        self.tracer = None if collector is None else Tracer(lambda: self._dispatch.means, collector)
         """Who is told of each request that is over; None: nobody."""
         self.serve(())
 
@@ -154,6 +157,37 @@ class Router:
         now = datetime.datetime.now()
         router = self._catalogue.router
         return needs_of(request, endpoint, headers, _caller(asker), router, now)
+
+    def counting(self, request: Request, needs: Needs) -> Coroutine[None, None, None] | None:
+        """What is to be awaited before `decide`, for it to go by a count in place of an estimate;
+        None: nothing. It does not fail."""
+        if not self._counter.may_matter(needs):
+            return None
+        patterns = choice_of(needs, self._catalogue.router).patterns
+        return self._counter.before(request, needs, patterns)
+
+    def whose(self, needs: Needs, account: Account) -> Candidate:
+        """By whose tokenizer a prompt is to be counted: of who would answer it, else, where only
+        its length or the moment forbids that, of the first who was asked for. Raises what
+        `policy.decide` does."""
+        try:
+            return self.decide(needs, account, "").decision.attempts[0]
+        except (BudgetExceeded, ContextExceeded, Overloaded, ProviderBusy):
+            patterns = choice_of(needs, self._catalogue.router).patterns
+            places = ((rank(patterns, c.name, c.side), c) for c in self.candidates.of(needs))
+            return min((one for one in places if one[0] >= 0), key=lambda one: one[0])[1]
+
+    async def counted(
+        self, request: ChatRequest, needs: Needs, candidate: Candidate
+    ) -> tuple[int, str]:
+        """The tokens of a prompt as `candidate` would count it, and what says so: its own `engine`,
+        its `tokenizer` in another engine, or an `estimate`."""
+        target = candidate.target
+        if isinstance(target, Target):
+            told = await self._counter.exactly(request, needs, target)
+            if told is not None:
+                return told[0], "engine" if told[1] is target else "tokenizer"
+        return candidate.prompt_tokens or needs.prompt_tokens, "estimate"
 
     def decide(
         self, needs: Needs, account: Account, request_id: str, trace: Trace | None = None

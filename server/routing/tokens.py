@@ -7,7 +7,9 @@ least-squares fit, in relative error, to three public tokenizers (OpenAI's cl100
 Against these the estimate is off by 6 to 8 % in the median, and by less than 13 to 18 % in four of
 five; digits count somewhat more than there, since Qwen3.5 reads them one by one. `raised` adds
 what makes it an estimate from above; what each target really counted corrects it from then on
-(counting.py).
+(observe.py). Clouds do not publish their tokenizers, so for them there is nothing better. The
+engines here count exactly where that matters (counting.py), and what was once counted is not
+estimated again (counts.py).
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ from server.chat.images import pixels
 
 ABOVE = 1.2
 """What the estimate is raised by."""
+SLACK = 0.75
+"""The part of the estimated tokens that a prompt surely has."""
 PIXELS = 1024
 """Of a picture, in one token: patches of 16 x 16, merged 2 x 2 (Qwen3.5's image encoder)."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from server.chat.usage import Usage
 from server.routing.affinity import Prefixes, Sessions
+from server.routing.counts import Counts
 from server.routing.needs import Needs
 from server.routing.observe import Flight
 from server.routing.observe_cloud import CloudFlight
@@ -20,12 +21,14 @@ class Watched:
         needs: Needs,
         name: str,
         prefixes: Prefixes,
+        counts: Counts | None = None,
     ) -> None:
         self._flight = flight
         self._sessions = sessions
         self._needs = needs
         self._name = name
         self._prefixes = prefixes
+        self._counts = counts
 
     def started(self, now: float, /) -> None:
         self._flight.started(now)
@@ -40,3 +43,5 @@ class Watched:
 
     def end(self, now: float, usage: Usage | None = None, /) -> None:
         self._flight.end(now, usage)
+        if usage is not None and self._counts is not None:
+            self._counts.learn(self._needs, usage.prompt_tokens)

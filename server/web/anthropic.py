@@ -22,11 +22,18 @@ class Anthropic:
         await self._inference.answer(exchange, client, Messages)
 
     async def count_tokens(self, exchange: Exchange, client: Client) -> None:
-        """POST /v1/messages/count_tokens: as whoever would answer counts, by what it counted of
-        earlier prompts; an estimate, a little from above."""
+        """POST /v1/messages/count_tokens: as whoever would answer counts.
+
+        The header `x-holdfast-count` tells what says so: its own `engine`, which is exact; its
+        `tokenizer`, in the engine of another model; or an `estimate`, for models that are not
+        loaded and for clouds.
+        """
         request = parse_count(parse_json(await exchange.body(self._inference.bounds.body)))
         needs = self._router.needs(request, "messages", exchange.headers, client)
-        account = self._router.account(client)
-        course = self._router.decide(needs, account, exchange.request_id.decode())
-        first = course.decision.attempts[0]
-        await exchange.answer(200, count_answer(first.prompt_tokens or needs.prompt_tokens))
+        candidate = self._router.whose(needs, self._router.account(client))
+        tokens, source = await self._router.counted(request, needs, candidate)
+        headers = (
+            (b"x-holdfast-model", candidate.name.encode()),
+            (b"x-holdfast-count", source.encode()),
+        )
+        await exchange.answer(200, count_answer(tokens), headers)

@@ -60,7 +60,7 @@ class Inference:
     async def _answer(self, exchange: Exchange, client: Client, manner: Manner) -> None:
         try:
             body = await exchange.body(self.bounds.body)
-            under_way = self._begun(exchange, client, manner, body)
+            under_way = await self._begun(exchange, client, manner, body)
         except HoldfastError as error:
             self._refused(error.code or error.type)
             raise
@@ -75,18 +75,22 @@ class Inference:
             if delivery.usage is not None:
                 place.used(delivery.usage.total_tokens)
 
-    def _begun(self, exchange: Exchange, client: Client, manner: Manner, body: bytes) -> _UnderWay:
+    async def _begun(
+        self, exchange: Exchange, client: Client, manner: Manner, body: bytes
+    ) -> _UnderWay:
         """Read, let in and decided on."""
         request_id = exchange.request_id.decode()
         router = self._router
         said = manner(parse_json(body), Turn(request_id, client.id, self._kept))
         needs = router.needs(said.request, said.endpoint, exchange.headers, client)
-        said.prompt_tokens = needs.prompt_tokens
         account = router.account(client)
         place = router.admit(account, needs.prompt_tokens + needs.n * (needs.max_tokens or 0))
         try:
             exchange.answer_headers += place.rates.headers()
+            if counting := router.counting(said.request, needs):
+                await counting
             course = router.decide(needs, account, request_id, exchange.trace)
+            said.prompt_tokens = course.decision.attempts[0].prompt_tokens or needs.prompt_tokens
             delivery = router.deliver(
                 course,
                 said.asked,

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import aiohttp
 
+from server.engines.client import EngineClient
 from server.engines.incarnation import Incarnation
 from server.engines.life import Life, Means
 from server.engines.lifecycle import Event, State
@@ -95,6 +96,13 @@ class Engine:
         if self._run is None:
             raise self._standing.unready()
         return self._run.session
+
+    @property
+    def client(self) -> EngineClient:
+        """The same for what it is there for: answers. Raises EngineUnready."""
+        if self._run is None:
+            raise self._standing.unready()
+        return self._run.client
 
     @property
     def progress(self) -> float | None:

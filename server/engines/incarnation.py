@@ -12,6 +12,7 @@ from typing import Final
 import aiohttp
 
 from server.engines import sleeping
+from server.engines.client import KEEP_ALIVE, EngineClient
 from server.engines.log import EngineLog
 from server.engines.process import EngineProcess, spawn
 from server.engines.program import Buffer, Program, Reserved, Stage, Work
@@ -22,8 +23,6 @@ from server.units import format_duration
 _POLL: Final = 0.1  # seconds between looks at a loading engine; its log ends the wait earlier
 _HEALTH: Final = aiohttp.ClientTimeout(total=5)
 _SOCKET_PATH_LIMIT: Final = 107  # sizeof(sockaddr_un.sun_path) - 1 on Linux; unix(7)
-# cpp-httplib ends a connection that is idle for 5 s: we must be the first to let go of it.
-_KEEP_ALIVE: Final = 3.0
 
 
 class Incarnation:
@@ -41,14 +40,17 @@ class Incarnation:
         self.exited = asyncio.create_task(process.wait())
         """Done, with the exit status, when nothing of the engine is left."""
         # No limit and no timeouts: slots bound what runs, and who asks decides how long it waits.
+        self.client = EngineClient(program.socket)
+        """For what clients ask."""
         self.session = aiohttp.ClientSession(
             "http://engine",
             connector=aiohttp.UnixConnector(
-                str(program.socket), limit=0, keepalive_timeout=_KEEP_ALIVE
+                str(program.socket), limit=0, keepalive_timeout=KEEP_ALIVE
             ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=None),
             auto_decompress=False,
         )
+        """For all else."""
         self._program = program
         self._weights = weights
         self._log = log
@@ -118,12 +120,17 @@ class Incarnation:
         writer.close()
         return True
 
+    async def disconnect(self) -> None:
+        """End all connections to it, and what is read from them."""
+        self.client.close()
+        await self.session.close()
+
     async def end(self) -> int:
         """The exit status; kills what still runs."""
         self.process.kill()
         status = await self.exited
         self._log.on_line = None
-        await self.session.close()
+        await self.disconnect()
         with contextlib.suppress(OSError):
             self._program.socket.unlink(missing_ok=True)
         return status

@@ -225,7 +225,7 @@ class Life:
             await _first(drained, run.exited, patience=patience)
             drained.cancel()
         means.turn_away(EngineUnready(f"{means.name} was stopped"))
-        await run.session.close()  # llama-server would wait for idle connections to time out
+        await run.disconnect()  # llama-server would wait for idle connections to time out
         await run.process.stop(_GRACE)
 
     async def _relaunch(self, failure: Failure, ended: HoldfastError) -> bool:

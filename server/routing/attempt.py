@@ -8,27 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-import aiohttp
 import orjson
 
 from server.chat import engine_error
+from server.engines.client import EngineResponse
 from server.engines.member import Member
 from server.engines.slots import Lease
 from server.errors import EngineError, EngineUnready, HoldfastError, Overloaded
 from server.routing.progress import Answer
 from server.units import format_duration
 
-_HEADERS = {"content-type": "application/json"}
-# llama-server announces keep-alive for a streamed answer and then closes the connection: used
-# again, every other one fails (25 of 50 in a row; none with this header).
-_STREAM_HEADERS = _HEADERS | {"connection": "close"}
-_LOST = (aiohttp.ClientError, ConnectionError)
-_GONE = (*_LOST, EngineUnready)
+_GONE = (ConnectionError, EngineUnready)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +43,22 @@ class Patience:
 class _EngineAnswer(Answer):
     """Its progress is every byte, and what the engine says it has computed."""
 
-    def __init__(self, member: Member, slots: int, patience: Patience) -> None:
+    def __init__(
+        self, response: EngineResponse, member: Member, slots: int, patience: Patience
+    ) -> None:
         super().__init__(min(patience.first_token, patience.token))
+        self.response = response
         self._member = member
         self._slots = slots
         self._patience = patience
 
+    async def open(self) -> None:
+        """Wait for its head."""
+        self._watch()
+        await self._waited(self.response.head())
+
     def mark(self) -> int:
-        return 0 if self.response is None else self.response.content.total_bytes
+        return self.response.total_bytes
 
     def limit(self) -> float:
         """Between two tokens the engine may be reading the prompts of others, in one batch."""
@@ -64,6 +67,15 @@ class _EngineAnswer(Answer):
 
     async def look(self) -> object | None:
         return await self._member.engine.work()
+
+    async def _next(self) -> bytes:
+        return await self.response.read()
+
+    def _interrupt(self) -> None:
+        self.response.fail(TimeoutError("no progress"))
+
+    def _end(self) -> None:
+        self.response.close()
 
 
 class Attempt:
@@ -94,7 +106,7 @@ class Attempt:
         self._slots = slots
         self._on_slot = on_slot
         self._lease: Lease | None = None
-        self._answer = _EngineAnswer(member, slots, patience)
+        self._answer: _EngineAnswer | None = None
         self._asked = False
 
     def describe(self) -> str:
@@ -104,26 +116,23 @@ class Attempt:
     async def __aenter__(self) -> Attempt:
         again = True
         while True:
-            lease = self._lease = await self._take_slots()
+            self._lease = await self._take_slots()
             if self._on_slot is not None:
                 self._on_slot()
             try:
                 await self._ask()
                 return self
             except _GONE as error:
-                self._answer.close()
-                lease.release()
+                self._let_go()
                 if not again:
                     raise self._broken(error) from error
                 # No byte of an answer was seen: to ask once more repeats nothing for the client.
                 again = False
-                self._answer = _EngineAnswer(self._member, self._slots, self._patience)
                 # If it does not come back, what follows is the fleet's to say: in the queue.
                 with contextlib.suppress(HoldfastError):
                     await self._member.engine.recovered(self._patience.load)
             except BaseException:
-                self._answer.close()
-                lease.release()
+                self._let_go()
                 raise
 
     async def __aexit__(
@@ -132,28 +141,31 @@ class Attempt:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._answer.close()
-        if self._lease is not None:
-            self._lease.release()
+        self._let_go()
+
+    async def read(self) -> bytes:
+        """The answer's next bytes, as they come; nothing at its end. Raises EngineError when the
+        engine breaks or hangs."""
+        assert self._answer is not None
+        try:
+            return await self._answer.read()
+        except TimeoutError:
+            raise self._hangs() from None
+        except ConnectionError as error:
+            raise self._broken(error) from error
 
     async def whole(self) -> bytes:
-        """The whole answer. Raises EngineError when the engine breaks or hangs before its end."""
-        try:
-            return await self._answer.body()
-        except TimeoutError:
-            raise self._hangs() from None
-        except _LOST as error:
-            raise self._broken(error) from error
+        """All that `read` gives from here on."""
+        pieces = []
+        while piece := await self.read():
+            pieces.append(piece)
+        return b"".join(pieces)
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The answer's bytes as they come. Raises EngineError when the engine breaks or hangs."""
-        try:
-            async for chunk in self._answer.chunks():
-                yield chunk
-        except TimeoutError:
-            raise self._hangs() from None
-        except _LOST as error:
-            raise self._broken(error) from error
+    def _let_go(self) -> None:
+        if self._answer is not None:
+            self._answer.close()
+        if self._lease is not None:
+            self._lease.release()
 
     async def _take_slots(self) -> Lease:
         self._asked = False
@@ -173,19 +185,18 @@ class Attempt:
     async def _ask(self) -> None:
         self._asked = True
         engine, body = self._member.engine, self._body
+        # llama-server announces keep-alive for a streamed answer and then closes the connection:
+        # used again, every other one fails (25 of 50 in a row).
         streamed = bool(body.get("stream"))
         if streamed and engine.launch.engine == "llama-server":
             # Its pings would look like progress; clients get comments of our own.
             body = body | {"sse_ping_interval": -1}
-        sending = engine.session.post(
-            self._path,
-            data=orjson.dumps(body),
-            headers=_STREAM_HEADERS if streamed else _HEADERS,
-        )
+        response = await engine.client.post(self._path, orjson.dumps(body), once=streamed)
+        answer = self._answer = _EngineAnswer(response, self._member, self._slots, self._patience)
         try:
-            response = await self._answer.open(sending)
+            await answer.open()
             if response.status != 200:
-                error = engine_error(response.status, await self._answer.body())
+                error = engine_error(response.status, await answer.body())
                 engine.answered(error)
                 raise error
             engine.answered()
@@ -194,6 +205,7 @@ class Attempt:
 
     def _hangs(self) -> EngineError:
         """The engine computes for nobody any more: whoever else waits for it had better know."""
+        assert self._answer is not None
         why = f"it computed nothing for {format_duration(self._answer.limit())}"
         self._member.engine.replace(why)
         return EngineError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Literal
@@ -18,7 +17,7 @@ from server.errors import HoldfastError, ProviderError
 from server.providers.egress import Egress, broken
 from server.providers.permit import Permit
 from server.providers.provider import Call, CloudProtocol
-from server.routing.progress import Answer
+from server.routing.progress import WebAnswer
 from server.routing.tally import Tally
 from server.units import MIB, format_duration
 
@@ -40,7 +39,7 @@ class Limits:
     """Between two tokens."""
 
 
-class _CloudAnswer(Answer):
+class _CloudAnswer(WebAnswer):
     """Its progress is what it says; of one that comes whole, every byte."""
 
     def __init__(self, limits: Limits, tally: Tally) -> None:
@@ -82,6 +81,7 @@ class CloudAttempt:
         self._call = call
         self._permit = permit
         self._answer = _CloudAnswer(limits, Tally(protocol.decoder(request)))
+        self._size = 0
         self.reached: Reached = "nothing"
         self.limited = False
         """Whether it was declined because we ask too much (429)."""
@@ -111,30 +111,27 @@ class CloudAttempt:
     ) -> None:
         self._answer.close()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The answer's bytes as they come, for `tally` to decode; one that did not come as a stream
-        whole. Raises ProviderError when it breaks off, stalls, or has no end."""
-        size = 0
+    async def read(self) -> bytes:
+        """The answer's next bytes, for `tally` to decode, nothing at its end; one that did not come
+        as a stream whole. Raises ProviderError when it breaks off, stalls, or has no end."""
+        answer = self._answer
         try:
-            if self._answer.whole:
-                yield await self._answer.body(_LARGEST_ANSWER)
-                return
-            async for chunk in self._answer.chunks():
-                size += len(chunk)
-                if size > _LARGEST_ANSWER:
-                    raise self._failed("its answer has no end")
-                yield chunk
+            chunk = await (answer.body(_LARGEST_ANSWER) if answer.whole else answer.read())
         except TimeoutError:
             raise self._stalled() from None
         except (aiohttp.ClientError, ConnectionError) as error:
             raise broken(self._provider, error) from None
+        self._size += len(chunk)
+        if self._size > _LARGEST_ANSWER:
+            raise self._failed("its answer has no end")
+        return chunk
 
     async def finish(self) -> None:
         """Once the answer has come to its end: wait a moment for that of the connection's part in
         it, which then serves the next request."""
         with contextlib.suppress(TimeoutError, aiohttp.ClientError, OSError):
             async with asyncio.timeout(_LINGER):
-                async for _ in self._answer.chunks():
+                while await self._answer.read():
                     pass
 
     async def _enter(self) -> None:

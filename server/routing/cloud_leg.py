@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
 
 from server.catalogue.cloud import CloudModel
 from server.catalogue.router import Limits as SpendingLimits
@@ -34,7 +33,7 @@ class CloudLeg(Leg):
     def describe(self) -> str:
         return f"waiting for {self._provider.id}"
 
-    async def _open(self) -> tuple[Relay, AsyncIterator[bytes]]:
+    async def _open(self) -> Relay:
         job, means = self.job, self._means
         check_may_leave(job.needs, job.decision, router=means.router)
         if not isinstance(job.request, ChatRequest):
@@ -58,7 +57,11 @@ class CloudLeg(Leg):
         if self._flight is not None:
             self._flight.started(time.monotonic())
         await self._attempt.__aenter__()
-        return job.relay_for(self.candidate, self._attempt.tally), self._attempt.chunks()
+        return job.relay_for(self.candidate, self._attempt.tally)
+
+    async def _read(self) -> bytes:
+        assert self._attempt is not None
+        return await self._attempt.read()
 
     def _admit(self) -> None:
         """Raises ProviderBusy while the target is left alone, RateLimited where what its provider

@@ -2,7 +2,7 @@
 
     async with dispatch.deliver(job) as delivery:      # until the first word, or HoldfastError
         delivery.candidate, delivery.attempts          # for the headers
-        async for piece in delivery.pieces():          # HoldfastError where it breaks off
+        while piece := await delivery.read():          # HoldfastError where it breaks off
             ...
     delivery.usage, delivery.cost
 
@@ -17,7 +17,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import count
 from types import TracebackType
@@ -147,18 +147,19 @@ class Delivery:
             outcome = "failed"
         await self._end(self._leg, outcome, self._error, final=True)
 
-    async def pieces(self) -> AsyncIterator[bytes]:
-        """The answer for the client, in whole events; one that is not streamed in one piece."""
+    async def read(self) -> bytes:
+        """The answer's next part for the client, in whole events, or in one piece where it is not
+        streamed; nothing at its end."""
         assert self._leg is not None
-        try:
-            if self._first:
-                yield self._first
-            async for piece in self._leg.rest():
-                yield piece
-        except HoldfastError as error:
-            self._error = error
-            raise
-        self._whole = True
+        piece, self._first = self._first, b""
+        if not piece:
+            try:
+                piece = await self._leg.more()
+            except HoldfastError as error:
+                self._error = error
+                raise
+            self._whole = not piece
+        return piece
 
     # ---- Until the first word ----
 
@@ -258,7 +259,7 @@ async def _drain(leg: Leg) -> None:
     outcome: Outcome = "left"
     try:
         await leg.begin()
-        async for _ in leg.rest():
+        while await leg.more():
             pass
         outcome = "answered"
     except HoldfastError as failure:

@@ -1,6 +1,6 @@
 """One try at one target, from what is set aside for it to what is charged.
 
-`begin` asks and waits for what the client can be shown; `rest` gives what follows; `end` settles,
+`begin` asks and waits for what the client can be shown; `more` gives what follows; `end` settles,
 whatever has happened. Until `begin` has returned nothing has reached the client, and another leg
 may take over.
 """
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import abc
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from server.catalogue.cloud import CloudModel
@@ -64,7 +64,6 @@ class Leg(abc.ABC):
         self.job = job
         self._means = means
         self._relay: Relay | None = None
-        self._chunks: AsyncIterator[bytes] | None = None
         self._hold: Hold | None = None
         self._began = time.monotonic()
         self._first_at: float | None = None
@@ -88,8 +87,12 @@ class Leg(abc.ABC):
         """What it is waiting for, in words for people."""
 
     @abc.abstractmethod
-    async def _open(self) -> tuple[Relay, AsyncIterator[bytes]]:
+    async def _open(self) -> Relay:
         """Set aside what it may use, ask, and have the target accept."""
+
+    @abc.abstractmethod
+    async def _read(self) -> bytes:
+        """What the target has said since; nothing at the end."""
 
     @abc.abstractmethod
     async def _close(self) -> None:
@@ -112,11 +115,10 @@ class Leg(abc.ABC):
 
         Raises HoldfastError; `end` must follow in any case.
         """
-        relay, chunks = await self._open()
-        self._relay, self._chunks = relay, chunks
+        relay = self._relay = await self._open()
         speaks = relay if isinstance(relay, Translation) else None
         held = b""
-        async for chunk in chunks:
+        while chunk := await self._read():
             held += relay.feed(chunk)
             if relay.error is not None:
                 raise relay.error
@@ -135,19 +137,17 @@ class Leg(abc.ABC):
         if self._flight is not None:
             self._flight.first(at)
 
-    async def rest(self) -> AsyncIterator[bytes]:
-        """What follows. Raises HoldfastError where it breaks off, unless the relay has told."""
-        relay, chunks = self._relay, self._chunks
+    async def more(self) -> bytes:
+        """What follows; nothing at the end. Raises HoldfastError where it breaks off, unless the
+        relay has told."""
+        relay = self._relay
         assert relay is not None
-        assert chunks is not None
-        if not relay.done:
-            async for chunk in chunks:
-                self._pieces += 1
-                if out := relay.feed(chunk):
-                    yield out
-                if relay.done:
-                    break
+        while not relay.done and (chunk := await self._read()):
+            self._pieces += 1
+            if out := relay.feed(chunk):
+                return out
         self._check_whole()
+        return b""
 
     async def end(self, outcome: Outcome, error: HoldfastError | None = None, *,
                   final: bool = True, attempts: int = 1) -> Bill:  # fmt: skip

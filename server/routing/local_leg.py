@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import AsyncIterator
 
 from server.chat import engine_body
 from server.chat.relay import Relay
@@ -34,7 +33,7 @@ class LocalLeg(Leg):
             return self._attempt.describe()
         return self._target.member.describe()
 
-    async def _open(self) -> tuple[Relay, AsyncIterator[bytes]]:
+    async def _open(self) -> Relay:
         job, needs, target = self.job, self.job.needs, self._target
         try:
             body = engine_body(
@@ -61,8 +60,21 @@ class LocalLeg(Leg):
         )
         self._attempt = attempt
         await attempt.__aenter__()
-        relay = job.relay_for(self.candidate, None)
-        return relay, attempt.chunks() if job.request.stream else self._gathered(attempt)
+        return job.relay_for(self.candidate, None)
+
+    async def _read(self) -> bytes:
+        """Of an answer that is not streamed all; when its first token came is noted even so."""
+        attempt, request = self._attempt, self.job.request
+        assert attempt is not None
+        first = await attempt.read()
+        if request.stream or not first:
+            return first
+        if request.folds:
+            self._hear(time.monotonic())
+        answer = first + await attempt.whole()
+        if not request.folds:
+            self._backdate(answer)
+        return answer
 
     async def _close(self) -> None:
         if self._attempt is not None:
@@ -73,20 +85,6 @@ class LocalLeg(Leg):
         if usage is None and self._first_at is not None:  # an event is a token, most of the time
             usage = Usage(self.job.needs.prompt_tokens, 1 + self._pieces)
         return Bill(usage or NOTHING, 0)
-
-    async def _gathered(self, attempt: Attempt) -> AsyncIterator[bytes]:
-        """The whole answer in one piece; when its first token came is noted all the same."""
-        if not self.job.request.folds:
-            answer = await attempt.whole()
-            self._backdate(answer)
-            yield answer
-            return
-        pieces: list[bytes] = []
-        async for chunk in attempt.chunks():
-            if not pieces:
-                self._hear(time.monotonic())
-            pieces.append(chunk)
-        yield b"".join(pieces)
 
     def _backdate(self, answer: bytes) -> None:
         """llama-server tells how long the writing took, vLLM does not."""

@@ -10,31 +10,33 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import aiohttp
 
 _LOOKS = 4
 """Within the shortest limit. A look costs nothing per chunk: it is a timer that compares marks."""
 
+T = TypeVar("T")
+
 
 class Answer(abc.ABC):
-    """One answer: `open` sends for it, `chunks` reads it, `close` ends it.
+    """One answer: `read` reads it, `close` ends it.
 
     Waiting and reading raise TimeoutError once nothing has changed for `limit` seconds, at the most
     a quarter of `shortest`, the least that it ever gives, later. Time that the reader takes between
-    two chunks does not count. Whoever asks says what progress is in a class of its own, which does
+    two reads does not count. Whoever asks says what progress is in a class of its own, which does
     not know who holds it: only what is no cycle leaves the memory when its request does.
     """
 
     def __init__(self, shortest: float) -> None:
-        self.response: aiohttp.ClientResponse | None = None
         self._every = shortest / _LOOKS
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Task[None] | None = None
-        self._interrupt: Callable[[], None] | None = None
-        """Ends the wait that is under way; None: nobody waits."""
+        self._waits = False
+        """Whether something is being waited for."""
         self._since = 0.0
         self._marked = 0
         self._seen: object | None = None
@@ -51,34 +53,26 @@ class Answer(abc.ABC):
         """What else may change, asked only while the mark stands still; None: it cannot tell."""
         return None
 
-    async def open(self, sending: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
-        """The head of the answer, which `sending` waits for."""
-        self._progressed()
-        self._watch()
-        async with asyncio.timeout(None) as scope:
-            self._interrupt = lambda: scope.reschedule(0.0)
-            try:
-                self.response = await sending
-            finally:
-                self._interrupt = None
-        return self.response
+    @abc.abstractmethod
+    async def _next(self) -> bytes:
+        """What has come of the body; nothing at its end."""
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body's bytes, as they come."""
-        assert self.response is not None
-        read, interrupt = self.response.content.readany, self._break_off
-        while True:
-            self._interrupt = interrupt
-            chunk = await read()
-            self._interrupt = None
-            if not chunk:
-                return
-            yield chunk
+    @abc.abstractmethod
+    def _interrupt(self) -> None:
+        """End the wait that is under way with TimeoutError."""
+
+    @abc.abstractmethod
+    def _end(self) -> None:
+        """Let go of the other side, which thereby learns that nobody wants what is left."""
+
+    async def read(self) -> bytes:
+        """The body's next bytes, as they come; nothing at its end."""
+        return await self._waited(self._next())
 
     async def body(self, most: int | None = None) -> bytes:
         """The whole body, or its first `most` bytes."""
         pieces, size = [], 0
-        async for chunk in self.chunks():
+        while chunk := await self.read():
             pieces.append(chunk)
             size += len(chunk)
             if most is not None and size >= most:
@@ -86,26 +80,30 @@ class Answer(abc.ABC):
         return b"".join(pieces)[:most]
 
     def close(self) -> None:
-        """Unless it was read to its end, the connection is closed: that is how the other side
-        learns that nobody wants the rest."""
-        self._interrupt = None
+        self._waits = False
         if self._timer is not None:
             self._timer.cancel()
         if self._looking is not None:
             self._looking.cancel()
-        if self.response is not None:
-            self.response.close()
-
-    def _break_off(self) -> None:
-        assert self.response is not None
-        self.response.content.set_exception(TimeoutError("no progress"))
+        self._end()
 
     def _watch(self) -> None:
+        """Begin to look at how it goes."""
+        self._progressed()
+        self._look_later()
+
+    async def _waited(self, coming: Awaitable[T]) -> T:
+        self._waits = True
+        come = await coming
+        self._waits = False
+        return come
+
+    def _look_later(self) -> None:
         self._timer = self._loop.call_later(self._every, self._tick)
 
     def _tick(self) -> None:
         mark = self.mark()
-        if self._interrupt is None or mark != self._marked:
+        if not self._waits or mark != self._marked:
             self._marked = mark
             self._progressed()
         else:
@@ -122,10 +120,40 @@ class Answer(abc.ABC):
 
     def _judge(self) -> None:
         still = self._loop.time() - self._since
-        if still < self.limit() or self._interrupt is None:
-            self._watch()
+        if still < self.limit() or not self._waits:
+            self._look_later()
         else:
             self._interrupt()
 
     def _progressed(self) -> None:
         self._since = self._loop.time()
+
+
+class WebAnswer(Answer):
+    """One that comes by way of aiohttp: `open` sends for it."""
+
+    def __init__(self, shortest: float) -> None:
+        super().__init__(shortest)
+        self.response: aiohttp.ClientResponse | None = None
+        self._opening = asyncio.timeout(None)
+
+    async def open(self, sending: Awaitable[aiohttp.ClientResponse]) -> aiohttp.ClientResponse:
+        """The head of the answer, which `sending` waits for."""
+        self._watch()
+        async with self._opening:
+            self.response = await self._waited(sending)
+        return self.response
+
+    async def _next(self) -> bytes:
+        assert self.response is not None
+        return await self.response.content.readany()
+
+    def _interrupt(self) -> None:
+        if self.response is None:
+            self._opening.reschedule(0.0)
+        else:
+            self.response.content.set_exception(TimeoutError("no progress"))
+
+    def _end(self) -> None:
+        if self.response is not None:
+            self.response.close()

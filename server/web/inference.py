@@ -126,7 +126,8 @@ async def _deliver(exchange: Exchange, under_way: _UnderWay, kept: list[bytes] |
             await _stream(exchange, delivery, course, kept)
         else:
             async with delivery:
-                whole = b"".join([piece async for piece in delivery.pieces()])
+                while piece := await delivery.read():
+                    whole += piece
             if kept is not None:
                 kept.append(whole)
     finally:
@@ -162,7 +163,7 @@ async def _stream(
             if not exchange.started:
                 exchange.answer_headers += _told(delivery, course)
             await exchange.begin_stream()
-            async for piece in delivery.pieces():
+            while piece := await delivery.read():
                 if kept is not None:
                     kept.append(piece)
                 await exchange.write(piece)

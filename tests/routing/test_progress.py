@@ -10,13 +10,13 @@ from collections.abc import AsyncIterator, Callable
 import aiohttp
 import pytest
 
-from server.routing.progress import Answer
+from server.routing.progress import WebAnswer
 from tests.fakes.raw_http import CLOSE, END, STREAM, RawServer, Step, chunk, raw_server
 
 LIMIT = 0.4
 
 
-class Marked(Answer):
+class Marked(WebAnswer):
     """Its progress is what the test says."""
 
     def __init__(self, limit: float) -> None:
@@ -93,7 +93,7 @@ async def test_what_makes_progress_may_take_any_time() -> None:
     tokens: list[Step] = [chunk(b"a"), 0.2] * 13
     async with reading(STREAM, *tokens, END, limit=2.0) as one:
         await one.open()
-        async for _ in one.answer.chunks():
+        while await one.answer.read():
             one.answer.marked += 1
 
 
@@ -125,11 +125,10 @@ async def test_an_engine_that_computes_nothing_is_given_up(said: object | None) 
 async def test_the_readers_own_time_does_not_count() -> None:
     async with reading(STREAM, chunk(b"a"), asyncio.Event()) as one:
         await one.open()
-        async for _ in one.answer.chunks():
-            before = one.answer.looks
-            await asyncio.sleep(3 * LIMIT)  # a client that is slow to read
-            assert one.answer.looks == before
-            break
+        await one.answer.read()
+        before = one.answer.looks
+        await asyncio.sleep(3 * LIMIT)  # a client that is slow to read
+        assert one.answer.looks == before
 
 
 async def test_a_connection_that_breaks_is_told_as_such() -> None:

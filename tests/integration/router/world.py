@@ -201,7 +201,7 @@ class World:
         try:
             async with delivery:
                 told.candidate = delivery.candidate.name
-                async for piece in delivery.pieces():
+                while piece := await delivery.read():
                     assert piece.endswith(b"\n\n"), "events are whole, whatever breaks"
                     heard += piece
                     told.began.set()

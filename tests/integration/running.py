@@ -10,7 +10,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from openai import OpenAI
 
 from server import settings
 from server.cli import admin
+from tests.waiting import wait_for
 
 COMMAND = Path(sys.executable).with_name("holdfast")
 _URL = re.compile(r"http://\S+/v1")
@@ -81,14 +81,6 @@ def run(*arguments: str, home: Path, timeout: float = 60) -> subprocess.Complete
         timeout=timeout,
         check=False,
     )
-
-
-def wait_for(condition: Any, timeout: float, every: float = 0.05) -> None:
-    """Return once `condition()` is true; AssertionError after `timeout` seconds."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {timeout} s"
-        time.sleep(every)
 
 
 def holdfast(

@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from scripts.benchmarks import load
@@ -21,6 +20,7 @@ from scripts.benchmarks.streams import check
 from server.engines.binary import find_llama_server
 from server.settings import Settings
 from tests.fakes import static_engine
+from tests.waiting import alive, wait_for
 
 INTERVAL = 0.005
 
@@ -161,7 +161,7 @@ def test_a_program_that_ignores_sigterm_is_killed_with_its_group(
         while not (tmp_path / "log").read_text().strip():
             time.sleep(0.01)
     child = int((tmp_path / "log").read_text())
-    assert _ends(child)
+    wait_for(lambda: not alive(child))
 
 
 def test_interrupting_leaves_nothing_behind(tmp_path: Path) -> None:
@@ -181,12 +181,4 @@ def test_interrupting_leaves_nothing_behind(tmp_path: Path) -> None:
         bench.send_signal(number)
         bench.wait()
         bench.stdout.close()
-        assert _ends(child)
-
-
-def _ends(pid: int) -> bool:
-    """Whether the process is gone within 5 s."""
-    deadline = time.monotonic() + 5
-    while psutil.pid_exists(pid) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return not psutil.pid_exists(pid)
+        wait_for(lambda child=child: not alive(child))

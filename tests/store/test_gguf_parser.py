@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from server.errors import StoreError
 from server.store.gguf import Array, GgufHeader, read_header
+from tests.effort import cpu_seconds
 
 Writer = Callable[..., Path]
 
@@ -153,13 +153,9 @@ def test_a_large_vocabulary_is_read_quickly(tmp_path: Path) -> None:
     )
     path = tmp_path / "vocabulary.gguf"
     path.write_bytes(build(arrays, 2))
-    times = []
-    for _ in range(5):
-        began = time.perf_counter()
-        header = read_header(path)
-        times.append(time.perf_counter() - began)
+    header = read_header(path)
     assert header.metadata["tokenizer.ggml.merges"] == Array("string", count, None)
-    assert min(times) < 0.150
+    assert cpu_seconds(lambda: read_header(path)) < 1, "a tenth of it, on a laptop"
 
 
 def test_a_header_larger_than_the_first_read(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from server.web.acceptor import Server
 from server.web.exchange import Exchange
 from server.web.listen import listen, listen_unix
 from server.web.sendfile import EXTENSION
+from tests.waiting import until
 
 LARGE = 40 * MIB  # more than the kernel holds for a connection whose client does not read
 PATIENCE = 20.0
@@ -114,11 +115,6 @@ class Client:
         with contextlib.suppress(ConnectionError):
             return await self.reader.read()
         return bytes(self.reader._buffer)  # type: ignore[attr-defined]
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        await asyncio.sleep(0.01)
 
 
 def descriptors() -> int:

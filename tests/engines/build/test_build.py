@@ -10,12 +10,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from tests.waiting import alive, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 TOOLS = ("sh", "cp", "mkdir", "cat", "sleep", "echo", "seq", "env")
@@ -88,7 +88,7 @@ class Build:
 
     def __call__(self, *options: str) -> tuple[int, str]:
         process = self.start(*options)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=60)
         return process.returncode, output
 
     def left_over(self) -> list[Path]:
@@ -98,13 +98,6 @@ class Build:
 @pytest.fixture
 def build(tmp_path: Path) -> Build:
     return Build(tmp_path)
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline, what
-        time.sleep(0.02)
 
 
 def test_it_builds_once_and_keeps_the_wheel(build: Build) -> None:
@@ -207,15 +200,12 @@ def test_an_interrupted_build_leaves_nothing(build: Build, number: signal.Signal
     build.pip('sleep 60 & echo $! >"$HERE/pid"; wait\n')
     process = build.start()
     pid = build.folder / "pid"
-    wait_until(lambda: pid.exists() and bool(pid.read_text()), "the build did not begin")
+    wait_for(lambda: pid.exists() and pid.read_text())
     process.send_signal(number)
-    output, _ = process.communicate(timeout=10)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "Interrupted; scripts/setup starts the build again" in output
-    compiler = Path(f"/proc/{pid.read_text().strip()}/stat")
-    wait_until(
-        lambda: not compiler.exists() or " Z " in compiler.read_text(), "the compiler runs on"
-    )
+    wait_for(lambda: not alive(int(pid.read_text())))  # the compiler
     assert build.left_over() == []
 
 
@@ -230,6 +220,6 @@ def test_what_a_killed_build_left_is_removed(build: Build) -> None:
 def test_of_two_at_once_one_builds_and_the_other_takes_it(build: Build) -> None:
     build.pip(f"sleep 0.5\n{SUCCEED}")
     both = [build.start(), build.start("--into", str(build.folder / "other"))]
-    outputs = [process.communicate(timeout=30)[0] for process in both]
+    outputs = [process.communicate(timeout=60)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0], outputs
     assert build.runs == 1

@@ -7,7 +7,6 @@ makes the real environment.
 
 from __future__ import annotations
 
-import os
 import platform
 import signal
 import subprocess
@@ -15,13 +14,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from running import wait_for
 
 from server.engines.build import host
 from server.engines.build.vllm import require_disk
 from server.engines.build.vllm_recipe import VllmRecipe
 from server.errors import EngineMissing
 from server.units import TIB
+from tests.waiting import alive, wait_for
 
 ROOT = Path(__file__).resolve().parents[3]
 TOOLS = ("sh", "mkdir", "cat", "sleep", "echo", "cp", "chmod", "touch")
@@ -105,7 +104,7 @@ class SetUp:
 
     def __call__(self, *options: str) -> tuple[int, str]:
         process = self.start(*options)
-        output, _ = process.communicate(timeout=30)
+        output, _ = process.communicate(timeout=60)
         return process.returncode, output
 
     def finish(self) -> None:
@@ -244,19 +243,11 @@ def test_an_interrupted_set_up_takes_its_programs_along(
     pid = set_up.folder / "pid"
     set_up.uv(f"echo $$ >{pid}.new; cp {pid}.new {pid}; sleep 60")
     process = set_up.start()
-    wait_for(lambda: pid.exists() and pid.read_text().strip(), 20)
+    wait_for(lambda: pid.exists() and pid.read_text().strip())
     process.send_signal(number)
-    output, _ = process.communicate(timeout=20)
+    output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     assert "scripts/setup --vllm goes on where it stopped" in output
-    wait_for(lambda: not _runs(int(pid.read_text())), 20)
+    wait_for(lambda: not alive(int(pid.read_text())))
     set_up.uv(FETCH)
     assert set_up()[0] == 0
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from fleets import Harbour, berth, until
+from fleets import Harbour, berth
 
 from server.engines.berth import Berth
 from server.engines.fleet import Fleet
@@ -18,6 +18,7 @@ from server.engines.lifecycle import State
 from server.engines.member import Member
 from server.errors import HoldfastError, ModelNotFound
 from server.routing.attempt import Attempt, Patience
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 

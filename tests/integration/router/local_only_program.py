@@ -36,7 +36,7 @@ sys.addaudithook(_spy)
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from fleets import Harbour, berth, until  # noqa: E402
+from fleets import Harbour, berth  # noqa: E402
 
 from server.catalogue.router import Limits  # noqa: E402
 from server.engines.lifecycle import State  # noqa: E402
@@ -52,6 +52,7 @@ from tests.integration.router.world import (  # noqa: E402
     cloud_model,
     world,
 )
+from tests.waiting import until  # noqa: E402
 
 CLOUD = at_cloud(cloud_model("cloud"))
 SHADOWS = Account((Party("shadow", "try", Limits()), Party("all", "", Limits())))

@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from fleets import Harbour, berth, until
+from fleets import Harbour, berth
 
 from server import demo, settings
 from server.catalogue.cloud import Kind
@@ -27,6 +27,7 @@ from server.routing.attempt import Patience
 from tests.fakes.cloud_running import ROOT, FakeCloud
 from tests.integration.router.world import Asking, Told, World, at_cloud, at_engine, cloud_model
 from tests.integration.router.world import world as made_world
+from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 

@@ -32,6 +32,7 @@ from server.providers.anthropic_stream import (
     usage_of,
 )
 from server.providers.provider import Call
+from server.providers.quota import Quota, anthropic_quota
 
 VERSION = "2026-10-21"
 VERSION_WITH_SAMPLING = "2023-06-01"
@@ -59,6 +60,9 @@ class Anthropic:
             return list(_events(orjson.loads(body)))
         except (ValueError, TypeError, LookupError, AttributeError):
             raise unreadable() from None
+
+    def quota(self, headers: Mapping[str, str]) -> Quota:
+        return anthropic_quota(headers)
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:
         return failure(status, headers, body)

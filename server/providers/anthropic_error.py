@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,7 +17,8 @@ from server.errors import (
     ProviderRefused,
     RequestError,
 )
-from server.providers.retry_after import seconds_until, whole_seconds
+from server.providers.quota import anthropic_quota
+from server.providers.retry_after import whole_seconds
 
 _TYPES = {
     400: "invalid_request_error",
@@ -40,7 +42,6 @@ _REFUSED = {
 }
 _TOO_LONG = ("prompt is too long", "exceed context limit", "context window")
 _NO_CREDIT = ("credit balance", "spend limit", "usage limit", "spend_limit", "billing")
-_LIMITS = ("requests", "tokens", "input-tokens", "output-tokens")
 
 
 def failure(status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:
@@ -88,9 +89,7 @@ def _known(kind: str) -> str:
 
 def _until_reset(headers: Mapping[str, str]) -> int | None:
     """Until every limit that is used up begins anew."""
-    resets = [
-        seconds_until(headers.get(f"anthropic-ratelimit-{name}-reset"), headers)
-        for name in _LIMITS
-        if headers.get(f"anthropic-ratelimit-{name}-remaining") == "0"
-    ]
-    return max((one for one in resets if one is not None), default=None)
+    quota = anthropic_quota(headers)
+    shares = (quota.requests, quota.tokens, quota.prompt, quota.answer)
+    out = [left.reset for left in shares if left and not left.remaining]
+    return math.ceil(max(out)) if out else None

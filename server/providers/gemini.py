@@ -16,6 +16,7 @@ from server.providers.gemini_body import gemini_body
 from server.providers.gemini_error import failure
 from server.providers.gemini_stream import GeminiDecoder, unreadable
 from server.providers.provider import Call
+from server.providers.quota import Quota, untold
 
 
 class Gemini:
@@ -37,6 +38,9 @@ class Gemini:
         if events[-1] != Ended():
             raise unreadable()
         return events
+
+    def quota(self, headers: Mapping[str, str]) -> Quota:
+        return untold(headers)
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:
         return failure(status, headers, body)

@@ -18,6 +18,7 @@ from server.errors import HoldfastError, ProviderError
 from server.providers.openai_body import openai_body
 from server.providers.openai_error import failure, stream_failure
 from server.providers.provider import Call
+from server.providers.quota import Quota, openai_quota
 
 
 class OpenAI:
@@ -32,6 +33,9 @@ class OpenAI:
 
     def decode(self, body: bytes, request: ChatRequest) -> list[Event]:
         return ChunkDecoder(stream_failure, ProviderError).decode(body)
+
+    def quota(self, headers: Mapping[str, str]) -> Quota:
+        return openai_quota(headers)
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:
         return failure(status, headers, body)

@@ -7,7 +7,6 @@ a stream, which began with 200, the status is told by `code`, if at all.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,7 +21,8 @@ from server.errors import (
     ProviderRefused,
     RequestError,
 )
-from server.providers.retry_after import LONGEST, whole_seconds
+from server.providers.quota import openai_quota
+from server.providers.retry_after import whole_seconds
 
 _SHOWN = 300
 
@@ -60,8 +60,6 @@ _TOO_LONG = (
     "too many tokens",
 )
 _BAD_KEY = ("api key not valid", "invalid api key", "incorrect api key")
-_PIECE = re.compile(r"([\d.]+)(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
 def failure(status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:
@@ -132,21 +130,6 @@ def _words(message: Any) -> str:
 
 def _until_reset(headers: Mapping[str, str]) -> int | None:
     """Until every limit that is used up begins anew, such as `6m0s`."""
-    waits = [
-        _duration(headers.get(f"x-ratelimit-reset-{name}", ""))
-        for name in ("requests", "tokens")
-        if headers.get(f"x-ratelimit-remaining-{name}") == "0"
-    ]
-    longest = max((one for one in waits if one is not None), default=None)
-    return None if longest is None else min(math.ceil(longest), LONGEST)
-
-
-def _duration(text: str) -> float | None:
-    """Seconds in `1h2m3.5s`, `120ms` or `7.66`; None where it is neither."""
-    pieces = _PIECE.findall(text)
-    try:
-        if "".join(number + unit for number, unit in pieces) == text and pieces:
-            return sum(float(number) * _SECONDS[unit] for number, unit in pieces)
-        return float(text) if text.replace(".", "", 1).isdigit() else None
-    except ValueError:
-        return None
+    quota = openai_quota(headers)
+    out = [left.reset for left in (quota.requests, quota.tokens) if left and not left.remaining]
+    return math.ceil(max(out)) if out else None

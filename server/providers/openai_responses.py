@@ -15,6 +15,7 @@ from server.providers.openai_error import failure
 from server.providers.openai_responses_body import responses_body
 from server.providers.openai_responses_stream import ResponsesDecoder
 from server.providers.provider import Call
+from server.providers.quota import Quota, openai_quota
 
 
 class OpenAIResponses:
@@ -29,6 +30,9 @@ class OpenAIResponses:
 
     def decode(self, body: bytes, request: ChatRequest) -> list[Event]:
         return ResponsesDecoder().decode(body)
+
+    def quota(self, headers: Mapping[str, str]) -> Quota:
+        return openai_quota(headers)
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:
         return failure(status, headers, body)

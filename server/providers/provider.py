@@ -14,6 +14,7 @@ from server.chat.events import Event
 from server.chat.relay import Decoder
 from server.chat.request import ChatRequest
 from server.errors import HoldfastError
+from server.providers.quota import Quota
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,10 @@ class CloudProtocol(Protocol):
 
         Raises ProviderError for one that cannot be read.
         """
+        ...
+
+    def quota(self, headers: Mapping[str, str]) -> Quota:
+        """What an answer of any status says is left of our share; nothing, where it does not."""
         ...
 
     def failure(self, status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:

@@ -17,7 +17,9 @@ from server.catalogue import Catalogue, Model
 from server.catalogue.capability import capabilities
 from server.catalogue.cloud import CloudModel, Feature
 from server.engines.member import Member
+from server.providers.quota import Quota
 from server.routing.affinity import NOTHING, Cached, Prefixes, Sessions
+from server.routing.allowance import Allowance
 from server.routing.candidate import Candidate, Forecast
 from server.routing.counts import Counts, tokenizer_of
 from server.routing.match import rank
@@ -78,6 +80,7 @@ class _Cloud:
     model: CloudModel
     observer: CloudObserver
     prefixes: Prefixes
+    allowance: Allowance
 
 
 class Candidates:
@@ -161,7 +164,9 @@ class Candidates:
         observer = CloudObserver(model.ttft, model.speed) if known is None else known.observer
         what = replace(cloud_candidate(model, capability), forecast=observer.forecast)
         prefixes = Prefixes(_CLOUD_PROMPTS, float("inf"), _CLOUD_KEPT)
-        return _Cloud(what, model, observer, prefixes if known is None else known.prefixes)
+        if known is not None:
+            return replace(known, what=what, model=model)
+        return _Cloud(what, model, observer, prefixes, Allowance())
 
     def everything(self) -> Iterator[Candidate]:
         """All of them, as they were when one was last asked for."""
@@ -226,6 +231,10 @@ class Candidates:
             down, retry_after = f"its provider has not offered it since {retires}", None
         sticky = what.name == last
         cached, tokens = thought.tokens, observer.counted(needs.prompt_tokens)
+        if not down:
+            out = one.allowance.out(tokens, needs.n * (needs.max_tokens or 0), now, cached)
+            if out is not None:
+                down, retry_after = out.why, out.wait
         same = (
             what.forecast is observer.forecast
             and what.down == down
@@ -269,8 +278,16 @@ class Candidates:
         cloud = self._clouds.get(candidate.name)
         if cloud is None:
             return None
+        tokens = cloud.observer.counted(needs.prompt_tokens)
+        cloud.allowance.take(tokens, needs.n * (needs.max_tokens or 0))
         flight = cloud.observer.begin(needs.prompt_tokens)
         return Watched(flight, self._sessions, needs, candidate.name, cloud.prefixes)
+
+    def allow(self, name: str, quota: Quota) -> None:
+        """What its provider says is left of our share of the model `name`."""
+        cloud = self._clouds.get(name)
+        if cloud is not None:
+            cloud.allowance.hear(quota, self._clock())
 
 
 def cloud_candidate(model: CloudModel, capability: Mapping[str, float]) -> Candidate:

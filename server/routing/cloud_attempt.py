@@ -82,6 +82,8 @@ class CloudAttempt:
         self._permit = permit
         self._answer = _CloudAnswer(limits, Tally(protocol.decoder(request)))
         self._size = 0
+        self.on_head: Callable[[Mapping[str, str]], None] = lambda headers: None
+        """Called with the headers of its answer, whatever its status."""
         self.reached: Reached = "nothing"
         self.limited = False
         """Whether it was declined because we ask too much (429)."""
@@ -150,6 +152,7 @@ class CloudAttempt:
         except asyncio.CancelledError:
             self.reached = "sent"
             raise
+        self.on_head(response.headers)
         if response.status != 200:
             self.reached = "refused"
             self.limited = response.status == 429

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from server.catalogue.cloud import CloudModel
 from server.catalogue.router import Limits as SpendingLimits
@@ -12,6 +13,7 @@ from server.errors import HoldfastError, NoRoute, ProviderBusy, ProviderError, R
 from server.ledger.account import Party
 from server.ledger.admission import Pass
 from server.providers.permit import check_may_leave, permit
+from server.providers.quota import UNTOLD
 from server.routing import ledgering
 from server.routing.candidate import Candidate
 from server.routing.cloud_attempt import CloudAttempt, Limits
@@ -53,6 +55,7 @@ class CloudLeg(Leg):
         self._attempt = CloudAttempt(
             means.egress, self._provider, protocol, job.request, call, leave, limits
         )
+        self._attempt.on_head = self._head
         self._flight = means.begin(self.candidate, job.needs)
         if self._flight is not None:
             self._flight.started(time.monotonic())
@@ -62,6 +65,11 @@ class CloudLeg(Leg):
     async def _read(self) -> bytes:
         assert self._attempt is not None
         return await self._attempt.read()
+
+    def _head(self, headers: Mapping[str, str]) -> None:
+        quota = self._means.protocols[self._provider.kind].quota(headers)
+        if quota != UNTOLD:
+            self._means.allow(self.candidate.name, quota)
 
     def _admit(self) -> None:
         """Raises ProviderBusy while the target is left alone, RateLimited where what its provider

@@ -14,6 +14,7 @@ from server.ledger.book import Book
 from server.ledger.entry import Entry
 from server.providers.egress import Egress
 from server.providers.provider import CloudProtocol
+from server.providers.quota import Quota
 from server.routing.attempt import Patience
 from server.routing.breaker import Breakers
 from server.routing.candidate import Candidate
@@ -41,6 +42,10 @@ def _nobody(candidate: Candidate, needs: Needs) -> None:
     return None
 
 
+def _nothing(name: str, quota: Quota) -> None:
+    return None
+
+
 def _no_one(_: Entry) -> None:
     return None
 
@@ -59,5 +64,7 @@ class Means:
     patience: Patience
     begin: Callable[[Candidate, Needs], Flight | None] = _nobody
     """Who learns from what becomes of a request that is about to be sent to a target."""
+    allow: Callable[[str, Quota], None] = _nothing
+    """Who hears what a provider says is left of our share of a model, by the model's id."""
     tell: Callable[[Entry], None] = _no_one
     """Told of each entry that the ledger gets, for metrics."""

@@ -300,6 +300,7 @@ class Router:
                 router.token_timeout,
             ),
             begin=self.candidates.begin,
+            allow=self.candidates.allow,
             tell=self._heard,
         )
 

@@ -8,6 +8,7 @@ The program prints `{"url": ..., "control": ...}`. At `control`:
     POST   /faults     plans faults, a JSON list of lines; see faults.py
     DELETE /faults     forgets those that are planned
     POST   /listener   {"open": false}: connections are refused until {"open": true}
+    POST   /headers    what answers have beside their usual headers, or in their place; {}: nothing
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -31,7 +33,7 @@ class Cloud:
     """One provider that is played."""
 
     def __init__(self, shape: Shape, key: str | None) -> None:
-        self.shape = shape
+        self.shape = self._usual = shape
         self.faults = Faults()
         self.requests: list[dict[str, Any]] = []
         self.key = key
@@ -109,6 +111,7 @@ class Cloud:
                 web.post("/faults", self._plan),
                 web.delete("/faults", self._mend),
                 web.post("/listener", self._turn),
+                web.post("/headers", self._head),
             ]
         )
         runner = web.AppRunner(app, access_log=None)
@@ -130,6 +133,11 @@ class Cloud:
 
     async def _mend(self, _: web.Request) -> web.Response:
         self.faults.clear()
+        return web.json_response({})
+
+    async def _head(self, request: web.Request) -> web.Response:
+        usual = {**self._usual.headers}
+        self.shape = replace(self._usual, headers=usual | await request.json())
         return web.json_response({})
 
     async def _turn(self, request: web.Request) -> web.Response:

@@ -29,9 +29,15 @@ class FakeCloud:
         self._ask("POST", "/faults", list(lines))
 
     def mend(self) -> None:
-        """No fault is planned any more, and connections are taken."""
+        """No fault is planned any more, headers are the usual ones, and connections are taken."""
         self._ask("DELETE", "/faults")
+        self._ask("POST", "/headers", {})
         self.listen(True)
+
+    def headers(self, **fields: str) -> None:
+        """What answers have beside their usual headers from now on, `_` being `-`."""
+        named = {name.replace("_", "-"): value for name, value in fields.items()}
+        self._ask("POST", "/headers", named)
 
     def listen(self, wanted: bool) -> None:
         self._ask("POST", "/listener", {"open": wanted})

@@ -37,6 +37,7 @@ is a bug: it exits 1, or answers 500, with an incident number and no detail.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 Fault = Literal["client", "operator", "engine", "provider", "holdfast"]
@@ -70,6 +71,8 @@ class HoldfastError(Exception):
         self.param = param
         self.retry_after = retry_after
         """Whole seconds after which the same request may succeed; None: no use in repeating it."""
+        self.said: Sequence[Any] = ()
+        """Events of a stream that came with this error, right before it; see chat.decoder."""
         super().__init__(self.sentence)
 
     @property

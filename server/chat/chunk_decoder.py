@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from server.chat.decoder import StreamDecoder
 from server.chat.engine_error import error_of
 from server.chat.events import (
     Arguments,
@@ -54,7 +55,7 @@ def engine_failure(error: Any) -> HoldfastError:
     return error_of(error.get("code") if isinstance(error, dict) else None, error)
 
 
-class ChunkDecoder:
+class ChunkDecoder(StreamDecoder):
     """feed(bytes, cut anywhere) -> events; see relay.Decoder.
 
     Without arguments it reads an engine's stream, else that of a cloud: `failure` makes the error
@@ -74,9 +75,7 @@ class ChunkDecoder:
         self._begun = False
         self._ended = False
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Raises what the stream reports, and `blame` for what cannot be read."""
-        events: list[Event] = []
+    def _feed(self, chunk: bytes, events: list[Event]) -> None:
         for name, data in self._reader.feed(chunk):
             if self._ended:
                 break
@@ -93,7 +92,6 @@ class ChunkDecoder:
                 raise self._unreadable() from None
             if error:
                 raise self._failure(error)
-        return events
 
     def read(self, data: dict[str, Any]) -> Iterator[Event]:
         """The events of one chunk, or of a whole answer, whose messages count as deltas.

@@ -15,8 +15,9 @@ _SAYS_NOTHING = (Began, Used, Finished, Ended)
 class Decoder(Protocol):
     """Reads one target's stream, in whatever pieces it comes.
 
-    `feed` raises HoldfastError for an error that the stream carries, and for what cannot be read.
-    After `Ended` it drops what may follow.
+    `feed` raises HoldfastError for an error that the stream carries, and for what cannot be read,
+    with what was said right before it as the error's `said` (decoder.py). After `Ended` it drops
+    what may follow.
     """
 
     def feed(self, chunk: bytes, /) -> list[Event]: ...
@@ -59,11 +60,19 @@ class Translation:
         self.error: HoldfastError | None = None
         self.spoke = False
         """Whether anything but ceremony has come: from then on there is no other attempt."""
+        self.broken: HoldfastError | None = None
+        """What the stream reported right after the words that were given last: they go to the
+        client before it is told of this."""
         self._decoder = decoder
         self.encoder = encoder
 
     def feed(self, chunk: bytes) -> bytes:
-        events = self._decoder.feed(chunk)
+        try:
+            events: Sequence[Event] = self._decoder.feed(chunk)
+        except HoldfastError as error:
+            if not error.said:
+                raise
+            self.broken, events = error, error.said
         for event in events:
             if isinstance(event, Used):
                 self.usage = event.usage
@@ -71,4 +80,7 @@ class Translation:
                 self.done = True
             elif not self.spoke:
                 self.spoke = not isinstance(event, _SAYS_NOTHING)
-        return self.encoder.feed(events) if events else b""
+        out = self.encoder.feed(events) if events else b""
+        if self.broken is not None and not out:
+            raise self.broken
+        return out

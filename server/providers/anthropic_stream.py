@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from server.chat.decoder import StreamDecoder
 from server.chat.events import (
     Arguments,
     Began,
@@ -42,7 +43,7 @@ _REASONS: dict[str, FinishReason] = {
 }
 
 
-class AnthropicDecoder:
+class AnthropicDecoder(StreamDecoder):
     def __init__(self) -> None:
         self._reader = SseReader()
         self._usage: dict[str, Any] = {}
@@ -54,8 +55,7 @@ class AnthropicDecoder:
         """Characters of text so far."""
         self._ended = False
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        events: list[Event] = []
+    def _feed(self, chunk: bytes, events: list[Event]) -> None:
         for sent in self._reader.feed(chunk):
             if self._ended:
                 break
@@ -63,7 +63,6 @@ class AnthropicDecoder:
                 events += self._read(orjson.loads(sent.data))
             except (ValueError, TypeError, LookupError, AttributeError):
                 raise unreadable() from None
-        return events
 
     def _read(self, data: dict[str, Any]) -> Iterator[Event]:
         kind = data["type"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from server.chat.decoder import StreamDecoder
 from server.chat.events import (
     Arguments,
     Began,
@@ -45,7 +46,7 @@ _REASONS: dict[str, FinishReason] = {
 """Others mean that the answer is of no use: a call that cannot be read, a signature that lacks."""
 
 
-class GeminiDecoder:
+class GeminiDecoder(StreamDecoder):
     """`choices`: how many were asked for."""
 
     def __init__(self, choices: int) -> None:
@@ -59,8 +60,7 @@ class GeminiDecoder:
         self._calls: dict[int, int] = {}
         self._ended = False
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        events: list[Event] = []
+    def _feed(self, chunk: bytes, events: list[Event]) -> None:
         for sent in self._reader.feed(chunk):
             if self._ended:
                 break
@@ -68,7 +68,6 @@ class GeminiDecoder:
                 events += self.read(orjson.loads(sent.data))
             except (ValueError, TypeError, LookupError, AttributeError):
                 raise unreadable() from None
-        return events
 
     def read(self, data: dict[str, Any]) -> Iterator[Event]:
         """One answer, of a stream or whole."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from server.chat.decoder import StreamDecoder
 from server.chat.events import (
     Arguments,
     Began,
@@ -40,7 +41,7 @@ _INCOMPLETE: dict[str, FinishReason] = {
 }
 
 
-class ResponsesDecoder:
+class ResponsesDecoder(StreamDecoder):
     """feed(bytes, cut anywhere) -> events; see relay.Decoder."""
 
     def __init__(self) -> None:
@@ -54,9 +55,7 @@ class ResponsesDecoder:
         self._written = 0
         """Characters of text so far."""
 
-    def feed(self, chunk: bytes) -> list[Event]:
-        """Raises what the stream reports, and ProviderError for what cannot be read."""
-        events: list[Event] = []
+    def _feed(self, chunk: bytes, events: list[Event]) -> None:
         for _, data in self._reader.feed(chunk):
             if self._ended or data == b"[DONE]":  # which others than OpenAI send
                 break
@@ -72,7 +71,6 @@ class ResponsesDecoder:
             except _UNREADABLE:
                 raise unreadable() from None
             raise stream_failure(error)
-        return events
 
     def decode(self, body: bytes) -> list[Event]:
         """The events of an answer that came whole."""

@@ -120,6 +120,8 @@ class Leg(abc.ABC):
         held = b""
         while chunk := await self._read():
             held += relay.feed(chunk)
+            if speaks is not None and speaks.broken is not None:
+                raise speaks.broken
             if relay.error is not None:
                 raise relay.error
             if held and (speaks is None or speaks.spoke or relay.done):
@@ -142,6 +144,8 @@ class Leg(abc.ABC):
         relay has told."""
         relay = self._relay
         assert relay is not None
+        if isinstance(relay, Translation) and relay.broken is not None:
+            raise relay.broken
         while not relay.done and (chunk := await self._read()):
             self._pieces += 1
             if out := relay.feed(chunk):

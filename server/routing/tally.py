@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from server.chat.events import (
     Arguments,
     Began,
@@ -15,6 +17,7 @@ from server.chat.events import (
 )
 from server.chat.relay import Decoder
 from server.chat.usage import Usage
+from server.errors import HoldfastError
 
 _WORDS = (Text, Thinking, Arguments, Refusal)
 _BYTES_PER_TOKEN = 3
@@ -38,7 +41,15 @@ class Tally:
         self._bytes = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
-        events = self._decoder.feed(chunk)
+        try:
+            events = self._decoder.feed(chunk)
+        except HoldfastError as error:
+            self._count(error.said)
+            raise
+        self._count(events)
+        return events
+
+    def _count(self, events: Sequence[Event]) -> None:
         for event in events:
             if isinstance(event, _WORDS):
                 if not event.text:
@@ -55,7 +66,6 @@ class Tally:
             elif not isinstance(event, Finished):
                 self.spoke = True
             self.steps += 1
-        return events
 
     @property
     def counted(self) -> int:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import orjson
 
@@ -24,7 +24,7 @@ from server.errors import RequestError
 
 Kind = Literal["function", "custom", "tool_search"]
 
-SEARCH = "tool_search"
+SEARCH: Final = "tool_search"
 FOUND = frozenset(("additional_tools", "tool_search_output"))
 """Kinds of items that bring tools."""
 

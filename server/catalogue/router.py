@@ -112,6 +112,16 @@ class Limits:
     concurrency: int | None = None
     """Requests at a time."""
 
+    @property
+    def money(self) -> bool:
+        """Whether there is a budget of money."""
+        return not (self.day is None and self.month is None)
+
+    @property
+    def budget(self) -> bool:
+        """Whether there is a budget of money or tokens."""
+        return self.money or not (self.tokens_day is None and self.tokens_month is None)
+
 
 @dataclass(frozen=True, slots=True)
 class Team:

@@ -49,8 +49,12 @@ class Lease:
         self.client = client
         self.count = count
 
+    def take(self) -> bool:
+        """Have them at once, if they are free and nobody waits; then nothing is to be entered."""
+        return self._held or self._queue._take(self)
+
     async def __aenter__(self) -> Lease:
-        if not self._queue._take(self):
+        if not self.take():
             await self._queue._wait(self)
         return self
 

@@ -72,7 +72,7 @@ class Balance:
 
     def left(self, account: Account) -> int | None:
         """Nano-USD that all parties of the account still allow; None: no limit."""
-        rooms = [left(party, self.spent(party)) for party in account]
+        rooms = [left(party, self.spent(party)) for party in account if party.limits.money]
         return min((room for room in rooms if room is not None), default=None)
 
     def refusal(
@@ -80,6 +80,8 @@ class Balance:
     ) -> BudgetExceeded | None:
         """Why the account may not take so much more, if it may not."""
         for party in account:
+            if not party.limits.budget:
+                continue
             error = refusal(party, self.spent(party), cost, tokens, self.day, time)
             if error is not None:
                 return error

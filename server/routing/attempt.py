@@ -171,6 +171,8 @@ class Attempt:
         self._asked = False
         member = self._member
         lease = member.request(self._client, self._slots)
+        if lease.take():
+            return lease
         limit = self._patience.queue if member.ready else self._patience.load
         try:
             async with asyncio.timeout(limit):

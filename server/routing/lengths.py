@@ -22,7 +22,7 @@ class Lengths:
         self._latest = deque((tokens, False) for tokens in _USUAL)
         self._sorted = list(self._latest)
         self._usual = len(_USUAL)
-        self._fit()
+        self._fitted = False
 
     def add(self, tokens: int, *, cut: bool = False) -> None:
         """An answer of so many tokens; `cut`: by its limit."""
@@ -31,7 +31,7 @@ class Lengths:
             self._sorted.remove(self._latest.popleft())
         self._latest.append((tokens, cut))
         insort(self._sorted, (tokens, cut))
-        self._fit()
+        self._fitted = False
 
     def rest(self, come: float, limit: int | None, part: float = 0.5) -> float:
         """Tokens that are still to come of an answer of which `come` have, `limit` at most.
@@ -39,6 +39,7 @@ class Lengths:
         Of the answers that were longer than that, `part` (0 to 1) have no more; the longest of all
         is taken to be half way.
         """
+        self._fit()
         longer = bisect_right(self._ends, come)
         going_on = 1.0 - self._ended[longer - 1] if longer else 1.0
         ended = 1.0 - going_on * (1.0 - part) + _NEAR
@@ -53,6 +54,7 @@ class Lengths:
 
     def mean(self, limit: int | None) -> float:
         """Tokens of an answer that has not begun, `limit` at most."""
+        self._fit()
         shorter = len(self._ends) if limit is None else bisect_right(self._ends, limit)
         if not shorter:
             return float(limit or 0)
@@ -63,7 +65,10 @@ class Lengths:
 
     def _fit(self) -> None:
         """By each of the lengths, the part of answers that are not longer, and what they have on
-        the average up to there."""
+        the average up to there. Where nobody has to wait, nobody asks."""
+        if self._fitted:
+            return
+        self._fitted = True
         self._ends: list[int] = []
         self._ended: list[float] = []
         self._means: list[float] = []

@@ -103,6 +103,10 @@ class Observer:
         where an earlier one ended."""
         self._waiting: dict[Flight, None] = {}
         self._running: dict[Flight, None] = {}
+        self._unheard: dict[Flight, None] = {}
+        """Those of the running whose first token has not come."""
+        self._taken = 0
+        """Slots in use."""
         self._due = 0.0
         """When all prompts that are being read should have been."""
         self._busy = 0.0
@@ -110,6 +114,7 @@ class Observer:
         self._read = 0.0
         """Seconds that were spent on reading so far."""
         self._as_of = 0.0
+        self.rates = self._rates()
 
     # ---- What happens ----
 
@@ -132,7 +137,8 @@ class Observer:
     def start(self, flight: Flight, now: float) -> None:
         self._pass(now)
         self._waiting.pop(flight, None)
-        self._running[flight] = None
+        self._running[flight] = self._unheard[flight] = None
+        self._taken += flight.slots
         flight.started_at = now
         flight.ahead = max(0.0, self._due - now)
         flight.due = self._due = max(self._due, now) + self._reading(flight.prompt)
@@ -141,6 +147,7 @@ class Observer:
         self._pass(now)
         assert flight.started_at is not None
         flight.first_at = now
+        self._unheard.pop(flight, None)
         self._read += max(0.0, now - flight.started_at - flight.ahead)
         flight.busy, flight.read = self._busy, self._read
         flight.last = self._due <= flight.due
@@ -152,15 +159,16 @@ class Observer:
         self._waiting.pop(flight, None)
         if self._running.pop(flight, flight) is not None:
             return
-        if all(one.first_at is not None for one in self._running):
+        self._taken -= flight.slots
+        self._unheard.pop(flight, None)
+        if not self._unheard:
             self._due = now
         if usage is not None:
             self._learn(flight, now, usage)
 
     # ---- What is to be expected ----
 
-    @property
-    def rates(self) -> Rates:
+    def _rates(self) -> Rates:
         return Rates(
             fixed=self._reading.a,
             prefill=1 / max(self._reading.b, 1e-7),
@@ -207,18 +215,11 @@ class Observer:
     ) -> Forecast:
         """For a newcomer. See `begin` and `standing`."""
         unread = self.unread(guess, cached, scale)
-        busy = sum([flight.slots for flight in self._running])
-        if busy < self.slots and not self._waiting:  # the rest of the answers does not matter
-            rates = self.rates
-            reading = sum(
-                [
-                    flight.prompt * self._unread_part(flight, now, rates.prefill)
-                    for flight in self._running
-                    if flight.first_at is None
-                ]
-            )
-            return at_once(load, busy, reading, rates, unread)
-        return forecast(self.standing(now, load, ahead), self.rates, unread)
+        rates = self.rates
+        if self._taken < self.slots and not self._waiting:  # the rest of the answers matters not
+            left = [self._left(flight, now, rates.prefill) for flight in self._unheard]
+            return at_once(load, self._taken, sum(left), rates, unread)
+        return forecast(self.standing(now, load, ahead), rates, unread)
 
     def _rests(self, now: float, prefill: float) -> list[Work]:
         """What is still to be done of the requests that run. How long an answer will be nobody
@@ -227,17 +228,16 @@ class Observer:
         flights = self._running
         if not flights:
             return []
-        busy = sum(flight.slots for flight in flights)
-        token = self._token(max(0, busy - 1))
+        token = self._token(max(0, self._taken - 1))
         found = []
         # Those that have come furthest are taken to end first.
         ordered = sorted(flights, key=lambda flight: flight.first_at or now)
         for index, flight in enumerate(ordered):
             part = (index + 0.5) / len(ordered)
             if flight.first_at is None:
-                left = self._unread_part(flight, now, prefill)
+                left = self._left(flight, now, prefill)
                 rest = self._lengths.rest(0, flight.limit, part)
-                found.append(Work(flight.prompt * left, rest, flight.slots))
+                found.append(Work(left, rest, flight.slots))
             else:
                 stalled = self._read - flight.read  # while others were read
                 come = max(0.0, now - flight.first_at - stalled) / token
@@ -245,16 +245,18 @@ class Observer:
                 found.append(Work(0.0, rest, flight.slots))
         return found
 
-    def _unread_part(self, flight: Flight, now: float, prefill: float) -> float:
-        """Of a prompt that is being read, the part that should be left."""
-        return min(1.0, max(_OVERDUE, (flight.due - now) * prefill / flight.prompt))
+    def _left(self, flight: Flight, now: float, prefill: float) -> float:
+        """Of a prompt that is being read, the tokens that should be left."""
+        left, prompt = (flight.due - now) * prefill, flight.prompt
+        if left >= prompt:
+            return prompt
+        return left if left > _OVERDUE * prompt else _OVERDUE * prompt
 
     # ---- Learning ----
 
     def _pass(self, now: float) -> None:
         if self._as_of:
-            busy = sum(flight.slots for flight in self._running)
-            self._busy += busy * (now - self._as_of)
+            self._busy += self._taken * (now - self._as_of)
         self._as_of = now
 
     def _learn(self, flight: Flight, now: float, usage: Usage) -> None:
@@ -276,3 +278,4 @@ class Observer:
             busy = (self._busy - flight.busy) / seconds
             stalled = self._read - flight.read
             self._token.add(max(0.0, busy - 1), max(seconds - stalled, seconds / 5) / decoded)
+        self.rates = self._rates()

@@ -41,22 +41,22 @@ def authenticate(
 
     Raises Unauthorized or Forbidden.
     """
+    presented = _presented(headers, basic)
+    key = None if presented is None else book.authenticate(presented)
+    if key is not None:
+        return Client(key.id, key)
     if not book.required():
         _refuse_web_pages(headers)
         return Client(peer)
-    presented = _presented(headers, basic)
     if presented is None:
         raise Unauthorized(
             "no API key was sent",
             next_step="Send Authorization: Bearer <key>; `holdfast keys create NAME` makes one",
         )
-    key = book.authenticate(presented)
-    if key is None:
-        raise Unauthorized(
-            "the API key is not known here, or was revoked",
-            next_step="`holdfast keys list` shows the live ones",
-        )
-    return Client(key.id, key)
+    raise Unauthorized(
+        "the API key is not known here, or was revoked",
+        next_step="`holdfast keys list` shows the live ones",
+    )
 
 
 def _presented(headers: dict[bytes, bytes], basic: bool) -> str | None:

@@ -120,6 +120,12 @@ def vocabulary(size: int) -> tuple[list[str], list[str]]:
     return tokens, [" ".join(pair) for pair in pairs] + [" ".join(word) for word in words]
 
 
+def ends(size: int) -> tuple[int, int]:
+    """The ids of the tokens that end an answer, in a vocabulary of `size`."""
+    first = min(END_OF_TEXT_ID, size - 3)
+    return first, first + 2
+
+
 def _byte_characters() -> list[str]:
     """The 256 characters that stand for bytes in a byte-level BPE vocabulary (as in GPT-2)."""
     plain = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}

@@ -54,6 +54,8 @@ def test_vocabulary_is_a_valid_byte_level_bpe(size: int) -> None:
     known = set(tokens)
     assert all("".join(merge.split(" ")) in known for merge in merges)
     assert all(part in known for merge in merges for part in merge.split(" "))
+    end_of_text, turn_end = random_model.ends(size)
+    assert (tokens[end_of_text], tokens[turn_end]) == ("<|endoftext|>", "<|im_end|>")
     if size > random_model.TURN_END_ID:
         assert tokens[random_model.TURN_END_ID] == random_model.TURN_END
         assert tokens[random_model.END_OF_TEXT_ID] == random_model.END_OF_TEXT

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 
-from server.catalogue.cloud import CloudModel
+from server.catalogue.cloud import CloudModel, Kind
 from server.catalogue.router import Limits as SpendingLimits
 from server.chat.relay import Relay
 from server.chat.request import ChatRequest
@@ -20,6 +21,13 @@ from server.routing.cloud_attempt import CloudAttempt, Limits
 from server.routing.ledgering import FREE, Bill, Held
 from server.routing.leg import Job, Leg, cannot
 from server.routing.means import Means
+
+
+def _heard_quota(means: Means, kind: Kind, name: str, headers: Mapping[str, str]) -> None:
+    """The headers of an answer of the cloud's model `name`."""
+    quota = means.protocols[kind].quota(headers)
+    if quota != UNTOLD:
+        means.allow(name, quota)
 
 
 class CloudLeg(Leg):
@@ -55,7 +63,10 @@ class CloudLeg(Leg):
         self._attempt = CloudAttempt(
             means.egress, self._provider, protocol, job.request, call, leave, limits
         )
-        self._attempt.on_head = self._head
+        # Not a method of this leg: the two would know each other, and stay in memory.
+        self._attempt.on_head = partial(
+            _heard_quota, means, self._provider.kind, self.candidate.name
+        )
         self._flight = means.begin(self.candidate, job.needs)
         if self._flight is not None:
             self._flight.started(time.monotonic())
@@ -65,11 +76,6 @@ class CloudLeg(Leg):
     async def _read(self) -> bytes:
         assert self._attempt is not None
         return await self._attempt.read()
-
-    def _head(self, headers: Mapping[str, str]) -> None:
-        quota = self._means.protocols[self._provider.kind].quota(headers)
-        if quota != UNTOLD:
-            self._means.allow(self.candidate.name, quota)
 
     def _admit(self) -> None:
         """Raises ProviderBusy while the target is left alone, RateLimited where what its provider

@@ -143,9 +143,10 @@ class Delivery:
     ) -> None:
         assert self._leg is not None
         outcome: Outcome = "answered" if self._whole else "left"
-        if self._error is not None:
+        broke, self._error = self._error, None  # whose traceback knows this delivery
+        if broke is not None:
             outcome = "failed"
-        await self._end(self._leg, outcome, self._error, final=True)
+        await self._end(self._leg, outcome, broke, final=True)
 
     async def read(self) -> bytes:
         """The answer's next part for the client, in whole events, or in one piece where it is not
@@ -184,7 +185,10 @@ class Delivery:
                 if not _may_be_mended(error):
                     raise
                 errors.append(error)
-        raise _most_hopeful(errors)
+        try:
+            raise _most_hopeful(errors)
+        finally:
+            errors.clear()  # their tracebacks know this list, and the whole request
 
     async def _at(self, candidate: Candidate, *, others: bool) -> tuple[Leg, bytes]:
         """At one target, as often as is worth while. Raises what the last try failed with."""

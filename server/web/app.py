@@ -118,7 +118,10 @@ class App:
         try:
             await self._handle(exchange)
         except HoldfastError as error:
-            await exchange.fail(error)
+            try:
+                await exchange.fail(error)
+            finally:
+                _let_go(error)
         except asyncio.CancelledError:
             if exchange.abort_reason is not None:
                 await exchange.fail(exchange.abort_reason)
@@ -206,6 +209,14 @@ def _method(handlers: Mapping[str, T], exchange: Exchange) -> T:
             next_step=f"Use {' or '.join(handlers)}",
         )
     return handler
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Its frames know the request, and some of them the error: a circle, which would stay in memory
+    until the collector of garbage comes by."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _incident() -> HoldfastError:

@@ -65,3 +65,5 @@ class Candidate:
     full, or its provider has had enough of us."""
     least_tokens: int = 0
     """Of this request's prompt, those that it surely has; 0: as the estimate says (SLACK)."""
+    slots: int | None = None
+    """Of an engine, which gives as many choices at most; None: there is no such bound."""

@@ -147,10 +147,11 @@ class Candidates:
             context=context,
             max_output=context,
             image=target.sees,
-            features=ALL if slots > 1 else ALL - {"n"},
+            features=ALL,
             capability=capability,
             forecast=Forecast(),
             target=target,
+            slots=slots,
         )
         known = self._local.get(name)
         if known is None or known.observer.slots != slots:
@@ -215,7 +216,7 @@ class Candidates:
         return Candidate(
             what.name, what.model, "local", None, what.context, what.max_output, what.image,
             what.features, what.capability, forecast, cached, None, down, False, what.target,
-            tokens, what.name == last, retry_after, least,
+            tokens, what.name == last, retry_after, least, what.slots,
         )  # fmt: skip
 
     def _cloud_now(

@@ -27,13 +27,14 @@ class Stage(IntEnum):
     KIND = 3
     IMAGE = 4
     FEATURES = 5
-    CONTEXT = 6
-    OUTPUT = 7
-    FLOOR = 8
-    BUDGET = 9
-    DOWN = 10
-    FULL = 11
-    FIT = 12
+    CHOICES = 6
+    CONTEXT = 7
+    OUTPUT = 8
+    FLOOR = 9
+    BUDGET = 10
+    DOWN = 11
+    FULL = 12
+    FIT = 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,7 @@ class Constraints:
         self._bare = needs.endpoint == "completions"
         self._images = needs.images
         self._features = needs.features
+        self._n = needs.n
         self._tokens = needs.prompt_tokens
         self._max_tokens = needs.max_tokens
         self._task = needs.task
@@ -89,6 +91,8 @@ class Constraints:
             return Stage.IMAGE
         if not self._features <= c.features:
             return Stage.FEATURES
+        if self._n > 1 and c.slots is not None and self._n > c.slots:
+            return Stage.CHOICES
         # Only what surely does not fit is refused here: in between the target itself knows better.
         tokens = c.least_tokens or (c.prompt_tokens or self._tokens) * SLACK
         if cloud and self._max_tokens is not None:
@@ -161,6 +165,8 @@ def why(case: Case, c: Candidate, failed: Stage) -> str:
         return f"it does not see images, and there {_count(needs.images, 'is', 'are')}"
     if failed is Stage.FEATURES:
         return f"it cannot do {' and '.join(sorted(needs.features - c.features))}"
+    if failed is Stage.CHOICES:
+        return f"n is {needs.n}, and its engine gives at most {c.slots}, one in each slot"
     if failed is Stage.OUTPUT:
         return f"max_tokens is {needs.max_tokens}, and its answers have at most {c.max_output}"
     if failed is Stage.CONTEXT:

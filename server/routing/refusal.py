@@ -115,6 +115,14 @@ def _cannot(case: Case, furthest: Stage, last: Sequence[Candidate], told: str) -
             next_step=f"Ask for at most {most}",
             param="max_tokens",
         )
+    if furthest is Stage.CHOICES:
+        most = max(c.slots or 1 for c in last)
+        return NoRoute(
+            f"n is {needs.n}, and {most} is the most that may be used",
+            why=told,
+            next_step=f"Ask for at most {most}",
+            param="n",
+        )
     if furthest is Stage.KEY:
         return ModelNotFound(
             f"the key {needs.key} may not use {needs.asked[:128]!r}",

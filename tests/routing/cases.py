@@ -226,5 +226,5 @@ def _changed(c: Candidate, what: str, value: str) -> Candidate:
         return replace(c, capability={})
     if what == "blind":
         return replace(c, image=False)
-    assert what in ("context", "prompt_tokens"), what
+    assert what in ("context", "prompt_tokens", "slots"), what
     return replace(c, **{what: int(value)})

@@ -11,6 +11,9 @@ from typing import Literal
 Kind = Literal["openai", "openai-responses", "anthropic", "gemini"]
 """The protocol that a provider speaks; `openai` is that of every OpenAI-compatible endpoint."""
 
+EMBEDDING_KINDS: tuple[Kind, ...] = ("openai", "openai-responses")
+"""Protocols by which embeddings are asked for: OpenAI's, as Gemini's compatible endpoint has it."""
+
 Feature = Literal[
     "tools",
     "parallel_tools",

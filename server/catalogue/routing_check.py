@@ -4,10 +4,12 @@ What is in one table alone, `routing_rule` says; of routes, `route_check`."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import get_args
 
 from server.catalogue import routing_rule as rules
 from server.catalogue import routing_schema as schema
 from server.catalogue.catalogue import suggestion
+from server.catalogue.cloud import EMBEDDING_KINDS, Kind
 from server.catalogue.naming import Names, circles
 from server.catalogue.route_check import route_problems, unknown, unnamed, unreached
 from server.catalogue.rule import broken
@@ -17,12 +19,15 @@ from server.catalogue.tree import (
     Tree,
     home_of,
     leaf_of,
+    listed,
     missing,
     shown,
     subtree,
     told,
     value_of,
 )
+
+_COMPATIBLE = 'Name a provider of kind "openai", such as its OpenAI-compatible endpoint'
 
 
 def problems(tree: Tree, models: Tree, builds: Tree) -> Iterator[str]:
@@ -41,7 +46,7 @@ def problems(tree: Tree, models: Tree, builds: Tree) -> Iterator[str]:
     for task in _tables(tree, "task"):
         yield from _task_problems(task)
     for alias in _tables(tree, "alias"):
-        yield from _alias_problems(alias, names, subtree(tree, "task"))
+        yield from _alias_problems(alias, names, subtree(tree, "task"), subtree(tree, "cloud"))
     yield from _circle_problems(aliases, names)
     for route in _tables(tree, "route"):
         yield from route_problems(route, names, tree)
@@ -77,6 +82,11 @@ def _cloud_problems(cloud: Tree, providers: Tree) -> Iterator[str]:
     if provider not in providers:
         hint = suggestion(provider, providers, "Providers")
         yield told(leaf, leaf.value, f"no such provider, {shown(provider)}. {hint}")
+    kind = value_of(subtree(providers, provider), "kind")
+    cannot = kind in get_args(Kind) and kind not in EMBEDDING_KINDS
+    if cannot and value_of(cloud, "embeddings") is True:
+        what = f"{provider} is of kind {shown(kind)}, which makes no embeddings here"
+        yield f"{leaf_of(cloud, 'embeddings').where} = true: {what}. {_COMPATIBLE}"
 
 
 def _task_problems(task: Tree) -> Iterator[str]:
@@ -87,7 +97,7 @@ def _task_problems(task: Tree) -> Iterator[str]:
         yield f"{home}.benchmarks must weigh at least one benchmark above 0"
 
 
-def _alias_problems(alias: Tree, names: Names, tasks: Tree) -> Iterator[str]:
+def _alias_problems(alias: Tree, names: Names, tasks: Tree, clouds: Tree) -> Iterator[str]:
     leaf = leaf_of(alias, "name")
     yield from missing(schema.ALIAS, alias, f"{leaf.source}: alias[{leaf.value}]")
     yield from broken(rules.ALIAS, alias)
@@ -96,9 +106,23 @@ def _alias_problems(alias: Tree, names: Names, tasks: Tree) -> Iterator[str]:
         if leaf.value in place:
             yield told(leaf, leaf.value, f"would hide the {what} of that name")
     yield from unnamed(alias, "candidates", names)
+    yield from _mixed_vectors(alias, clouds)
     task = alias.get("task")
     if isinstance(task, Leaf) and task.value is not WRONG and task.value not in tasks:
         yield unknown(task, task.value, "task", tasks)
+
+
+def _mixed_vectors(alias: Tree, clouds: Tree) -> Iterator[str]:
+    """Vectors of one model mean nothing to another: an alias names one such model at most, which
+    several providers may offer."""
+    named = {
+        name: value_of(cloud, "name") or name.partition("/")[2]
+        for _, name in listed(alias, "candidates")
+        if value_of(cloud := subtree(clouds, name), "embeddings") is True
+    }
+    if len(set(named.values())) > 1:
+        place = leaf_of(alias, "candidates").where
+        yield f"{place}: {' and '.join(named)} make vectors that cannot be compared. Name one"
 
 
 def _circle_problems(aliases: Tree, names: Names) -> Iterator[str]:

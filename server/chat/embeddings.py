@@ -1,4 +1,5 @@
-"""Embeddings: requests checked and frozen, bodies for engines and clouds, answers read. No I/O.
+"""Embeddings: requests checked and frozen, and bodies for engines and clouds. Pure; the answers are
+read in vectors.py.
 
 An engine embeds where it was started for it: llama-server with `--embeddings --pooling last`,
 which goes on to serve chats. With another pooling it refuses inputs longer than its physical
@@ -7,26 +8,13 @@ batch, and with none (its default for such models) all of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
-import orjson
-
-from server.chat.checks import (
-    array,
-    choice,
-    integer,
-    invalid,
-    json_type,
-    missing,
-    string,
-    wrong_type,
-)
+from server.chat.checks import array, choice, integer, missing, string, wrong_type
 from server.chat.fields import Field, Reader, accepted, ignored
 from server.chat.prompt import MAX_TOKENS
-from server.chat.usage import Usage
-from server.errors import HoldfastError
 
 MAX_INPUTS = 2048
 """As many as OpenAI takes."""
@@ -42,6 +30,9 @@ Input = str | tuple[int, ...]
 class EmbeddingRequest:
     endpoint: ClassVar[Literal["embeddings"]] = "embeddings"
     path: ClassVar[str] = "/v1/embeddings"
+    stream: ClassVar[bool] = False
+    folds: ClassVar[bool] = False
+    n: ClassVar[int] = 1
 
     model: str
     """As the client wrote it: a model, a build or an alias."""
@@ -51,12 +42,6 @@ class EmbeddingRequest:
     """base64: of little-endian 32-bit floats."""
     dimensions: int | None
     """Fewer than the model's own; None: those."""
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddingReply:
-    body: bytes
-    usage: Usage | None
 
 
 def _inputs(value: Any, name: str) -> tuple[Input, ...]:
@@ -89,7 +74,7 @@ EMBEDDINGS: Mapping[str, Field] = {
         accepted("model", "a name from /v1/models", string(256, shortest=1)),
         accepted("input", f"a string, token ids, or up to {MAX_INPUTS} of either", _inputs),
         accepted("encoding_format", "float or base64", choice("float", "base64")),
-        accepted("dimensions", "1 or more; clouds only", integer(1, MAX_DIMENSIONS)),
+        accepted("dimensions", "what the model's vectors can have", integer(1, MAX_DIMENSIONS)),
         ignored("user", "nothing is kept or done with it"),
     )
 }
@@ -116,50 +101,6 @@ def embedding_body(request: EmbeddingRequest) -> dict[str, Any]:
     return {"input": inputs, "encoding_format": request.encoding}
 
 
-def engine_embedding_body(request: EmbeddingRequest) -> dict[str, Any]:
-    """The body for llama-server. Raises RequestError for fewer dimensions than the model has: cut
-    off, its vectors would mean nothing."""
-    if request.dimensions is not None:
-        why = "this model's vectors cannot be made shorter"
-        raise invalid("dimensions", why, "Leave it out, or ask for another model")
-    return embedding_body(request)
-
-
-def finish_embedding(
-    body: bytes, request: EmbeddingRequest, blame: type[HoldfastError]
-) -> EmbeddingReply:
-    """The client's body for the answer of an engine or a cloud, which is whose class of error is
-    raised where `body` does not hold a vector for every input."""
-    try:
-        answer = orjson.loads(body)
-        data = sorted(answer["data"], key=lambda entry: entry["index"])
-        vectors = [_vector(entry["embedding"], request.encoding) for entry in data]
-        indices = [entry["index"] for entry in data]
-        tokens = (answer.get("usage") or {}).get("prompt_tokens")
-    except (ValueError, TypeError, LookupError, AttributeError):
-        raise _unreadable(blame, "it holds no embeddings") from None
-    if indices != list(range(len(request.inputs))):
-        why = f"{len(request.inputs)} were asked for, and {len(indices)} came"
-        raise _unreadable(blame, why)
-    usage = Usage(tokens, 0) if type(tokens) is int and tokens >= 0 else None
-    told = {"prompt_tokens": tokens or 0, "total_tokens": tokens or 0}
-    entries = [
-        {"object": "embedding", "index": index, "embedding": vector}
-        for index, vector in enumerate(vectors)
-    ]
-    model = str(answer.get("model") or request.model)
-    whole = {"object": "list", "data": entries, "model": model, "usage": told}
-    return EmbeddingReply(orjson.dumps(whole), usage)
-
-
-def _vector(value: Any, encoding: str) -> Any:
-    expected = str if encoding == "base64" else list
-    if type(value) is not expected or not value:
-        raise TypeError(f"{json_type(value)} for a vector")
-    return value
-
-
-def _unreadable(blame: type[HoldfastError], why: str) -> HoldfastError:
-    return blame(
-        f"The {blame.fault} sent an answer that cannot be read", why=why, next_step="Try again"
-    )
+def engine_embedding_body(request: EmbeddingRequest, inputs: Sequence[Input]) -> dict[str, Any]:
+    """The body that asks llama-server for the vectors of `inputs`, some of the request's."""
+    return embedding_body(replace(request, inputs=tuple(inputs), encoding="base64"))

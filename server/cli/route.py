@@ -45,7 +45,7 @@ def explain(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="A body of /v1/chat/completions; `-`: standard input.",
+            help="A body of /v1/chat/completions or /v1/embeddings; `-`: standard input.",
             show_default=False,
         ),
     ] = None,

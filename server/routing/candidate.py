@@ -53,7 +53,7 @@ class Candidate:
     down: str = ""
     """Why it cannot be asked now, in words; empty: it can."""
     embeddings: bool = False
-    """Whether it makes embeddings, and nothing else."""
+    """Whether it makes embeddings; a cloud's model that does makes nothing else."""
     target: object = field(default=None, compare=False, repr=False)
     """What dispatch needs to ask it: a Target, or the CloudModel, by which it is priced, too."""
     prompt_tokens: int = 0

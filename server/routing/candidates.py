@@ -150,6 +150,7 @@ class Candidates:
             features=ALL,
             capability=capability,
             forecast=Forecast(),
+            embeddings=member.berth.deployment.embeddings,
             target=target,
             slots=slots,
         )
@@ -215,8 +216,8 @@ class Candidates:
         )
         return Candidate(
             what.name, what.model, "local", None, what.context, what.max_output, what.image,
-            what.features, what.capability, forecast, cached, None, down, False, what.target,
-            tokens, what.name == last, retry_after, least, what.slots,
+            what.features, what.capability, forecast, cached, None, down, what.embeddings,
+            what.target, tokens, what.name == last, retry_after, least, what.slots,
         )  # fmt: skip
 
     def _cloud_now(

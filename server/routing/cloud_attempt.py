@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Literal
@@ -12,6 +13,7 @@ import aiohttp
 
 from server.catalogue.cloud import Provider
 from server.chat.events import Event
+from server.chat.relay import Decoder
 from server.chat.request import ChatRequest
 from server.errors import HoldfastError, ProviderError
 from server.providers.egress import Egress, broken
@@ -57,6 +59,29 @@ class _CloudAnswer(WebAnswer):
         return self._limits.token if self.tally.spoke else self._limits.first_token
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How a cloud is spoken to: what of its protocol depends on the kind of request."""
+
+    authentication: Callable[[str], Mapping[str, str]]
+    failure: Callable[[int, Mapping[str, str], bytes], HoldfastError]
+    """As CloudProtocol has these two."""
+    stream: Callable[[], Decoder]
+    """Makes the decoder of an answer that comes as a stream."""
+    whole: Callable[[], Decoder]
+    """And of one that comes in one piece."""
+
+
+def reading(protocol: CloudProtocol, request: ChatRequest) -> Reading:
+    """How an answer to `request` is read."""
+    return Reading(
+        protocol.authentication,
+        protocol.failure,
+        lambda: protocol.decoder(request),
+        lambda: _Whole(protocol, request),
+    )
+
+
 class CloudAttempt:
     """An asynchronous context: entered, the cloud has accepted the request.
 
@@ -68,19 +93,17 @@ class CloudAttempt:
         self,
         egress: Egress,
         provider: Provider,
-        protocol: CloudProtocol,
-        request: ChatRequest,
+        reading: Reading,
         call: Call,
         permit: Permit,
         limits: Limits,
     ) -> None:
         self._egress = egress
         self._provider = provider
-        self._protocol = protocol
-        self._request = request
+        self._reading = reading
         self._call = call
         self._permit = permit
-        self._answer = _CloudAnswer(limits, Tally(protocol.decoder(request)))
+        self._answer = _CloudAnswer(limits, Tally(reading.stream()))
         self._size = 0
         self.on_head: Callable[[Mapping[str, str]], None] = lambda headers: None
         """Called with the headers of its answer, whatever its status."""
@@ -138,7 +161,7 @@ class CloudAttempt:
 
     async def _enter(self) -> None:
         sending = self._egress.send(
-            self._permit, self._provider, self._call, self._protocol.authentication
+            self._permit, self._provider, self._call, self._reading.authentication
         )
         try:
             response = await self._answer.open(sending)
@@ -156,13 +179,13 @@ class CloudAttempt:
         if response.status != 200:
             self.reached = "refused"
             self.limited = response.status == 429
-            raise self._protocol.failure(response.status, response.headers, await self._failure())
+            raise self._reading.failure(response.status, response.headers, await self._failure())
         self.reached = "accepted"
         if response.headers.get("content-encoding", "identity") != "identity":
             raise self._failed("it sends a compressed answer that was not asked for")
         if response.content_type == "application/json":
             self._answer.whole = True
-            self._answer.tally = Tally(_Whole(self._protocol, self._request))
+            self._answer.tally = Tally(self._reading.whole())
 
     async def _failure(self) -> bytes:
         """What it says about a failure; less, where that does not come."""

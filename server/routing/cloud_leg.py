@@ -10,14 +10,16 @@ from server.catalogue.cloud import CloudModel, Kind
 from server.catalogue.router import Limits as SpendingLimits
 from server.chat.relay import Relay
 from server.chat.request import ChatRequest
+from server.chat.usage import Usage
 from server.errors import HoldfastError, NoRoute, ProviderBusy, ProviderError, RequestError
 from server.ledger.account import Party
 from server.ledger.admission import Pass
 from server.providers.permit import check_may_leave, permit
+from server.providers.provider import Call, CloudProtocol
 from server.providers.quota import UNTOLD
 from server.routing import ledgering
 from server.routing.candidate import Candidate
-from server.routing.cloud_attempt import CloudAttempt, Limits
+from server.routing.cloud_attempt import CloudAttempt, Limits, Reading, reading
 from server.routing.ledgering import FREE, Bill, Held
 from server.routing.leg import Job, Leg, cannot
 from server.routing.means import Means
@@ -46,11 +48,8 @@ class CloudLeg(Leg):
     async def _open(self) -> Relay:
         job, means = self.job, self._means
         check_may_leave(job.needs, job.decision, router=means.router)
-        if not isinstance(job.request, ChatRequest):
-            raise NoRoute(f"{self.candidate.name} is asked for chats only", param="model")
-        protocol = means.protocols[self._provider.kind]
         try:
-            call = protocol.encode(job.request, self._model)
+            call = self._encoded()
         except RequestError as error:
             raise cannot(self.candidate, error) from error
         wanted = ledgering.reservation(
@@ -60,9 +59,9 @@ class CloudLeg(Leg):
         self._hold = await means.book.reserve(job.account, wanted)
         leave = permit(job.needs, job.decision, router=means.router, hold=Held(self._hold, wanted))
         limits = Limits(means.router.first_token_timeout, means.router.token_timeout)
-        self._attempt = CloudAttempt(
-            means.egress, self._provider, protocol, job.request, call, leave, limits
-        )
+        read = self._reading(means.protocols[self._provider.kind])
+        attempt = CloudAttempt(means.egress, self._provider, read, call, leave, limits)
+        self._attempt = attempt
         # Not a method of this leg: the two would know each other, and stay in memory.
         self._attempt.on_head = partial(
             _heard_quota, means, self._provider.kind, self.candidate.name
@@ -70,12 +69,27 @@ class CloudLeg(Leg):
         self._flight = means.begin(self.candidate, job.needs)
         if self._flight is not None:
             self._flight.started(time.monotonic())
-        await self._attempt.__aenter__()
-        return job.relay_for(self.candidate, self._attempt.tally)
+        await attempt.__aenter__()
+        return job.relay_for(self.candidate, attempt.tally)
 
     async def _read(self) -> bytes:
         assert self._attempt is not None
         return await self._attempt.read()
+
+    def _encoded(self) -> Call:
+        """Raises RequestError for what this target cannot be asked."""
+        request = self.job.request
+        if not isinstance(request, ChatRequest):
+            raise NoRoute(f"{self.candidate.name} is asked for chats only", param="model")
+        return self._means.protocols[self._provider.kind].encode(request, self._model)
+
+    def _reading(self, protocol: CloudProtocol) -> Reading:
+        assert isinstance(self.job.request, ChatRequest)
+        return reading(protocol, self.job.request)
+
+    def _usage(self, attempt: CloudAttempt) -> tuple[Usage | None, bool]:
+        """What it says that it used, and whether it came to its end."""
+        return attempt.tally.usage, attempt.tally.ended
 
     def _admit(self) -> None:
         """Raises ProviderBusy while the target is left alone, RateLimited where what its provider
@@ -106,12 +120,12 @@ class CloudLeg(Leg):
         attempt = self._attempt
         if attempt is None or self._hold is None:
             return FREE
-        tally = attempt.tally
+        usage, ended = self._usage(attempt)
         return ledgering.bill(
             attempt.reached,
-            tally.usage,
-            tally.ended,
-            tally.counted,
+            usage,
+            ended,
+            attempt.tally.counted,
             self.candidate.prompt_tokens or self.job.needs.prompt_tokens,
             self._model,
             self._hold.cost,

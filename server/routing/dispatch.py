@@ -23,6 +23,7 @@ from itertools import count
 from types import TracebackType
 from typing import Final
 
+from server.chat.embeddings import EmbeddingRequest
 from server.chat.relay import Relay
 from server.chat.usage import Usage
 from server.errors import ContextExceeded, HoldfastError, NoRoute, RequestError
@@ -30,6 +31,7 @@ from server.ledger.entry import Outcome
 from server.routing import ledgering
 from server.routing.candidate import Candidate
 from server.routing.cloud_leg import CloudLeg
+from server.routing.embedding_legs import CloudEmbeddingLeg, LocalEmbeddingLeg
 from server.routing.hedge import first_to_begin
 from server.routing.ledgering import Bill, Course
 from server.routing.leg import Job, Leg
@@ -237,9 +239,10 @@ class Delivery:
 
 
 def _leg(job: Job, candidate: Candidate, means: Means) -> Leg:
-    if candidate.side == "local":
-        return LocalLeg(job, candidate, means)
-    return CloudLeg(job, candidate, means)
+    local = candidate.side == "local"
+    if isinstance(job.request, EmbeddingRequest):
+        return (LocalEmbeddingLeg if local else CloudEmbeddingLeg)(job, candidate, means)
+    return (LocalLeg if local else CloudLeg)(job, candidate, means)
 
 
 def _may_be_mended(error: HoldfastError) -> bool:

@@ -1,8 +1,8 @@
 """What would happen to a request, and why, as JSON: `POST /admin/route/explain`.
 
-Asked is `{"request": a body of chat completions, "headers": {...}, "prompt_tokens": a number,
-"session": ..., "key": {"id", "team", "local_only", "models"}}`, of which only the request must be
-there. Answered is what `explanation` gives.
+Asked is `{"request": a body of chat completions or embeddings, "headers": {...}, "prompt_tokens":
+a number, "session": ..., "key": {"id", "team", "local_only", "models"}}`, of which only the request
+must be there. Answered is what `explanation` gives.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from server.catalogue.router import Router
+from server.chat.embeddings import EmbeddingRequest, parse_embedding
 from server.chat.request import ChatRequest, parse_chat
 from server.errors import HoldfastError, RequestError
 from server.routing.candidate import Candidate
 from server.routing.decision import Decision, Verdict
 from server.routing.fit import Case
 from server.routing.match import choice_of, draw_of
-from server.routing.needs import Caller, Needs, needs_of
+from server.routing.needs import Caller, Needs, embedding_needs, needs_of
 from server.routing.order import Order
 from server.routing.policy import decide, stages
 from server.routing.verdicts import Verdicts
@@ -31,7 +32,7 @@ _NOBODY = "explain"
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    request: ChatRequest
+    request: ChatRequest | EmbeddingRequest
     headers: Mapping[bytes, bytes]
     caller: Caller
     prompt_tokens: int | None
@@ -39,10 +40,14 @@ class Question:
 
     def needs(self, router: Router, now: datetime.datetime) -> Needs:
         """`now`: local. Raises as `needs_of` does."""
-        needs = needs_of(self.request, "chat", self.headers, self.caller, router, now)
+        request, headers, caller = self.request, self.headers, self.caller
+        if isinstance(request, EmbeddingRequest):
+            needs = embedding_needs(request, headers, caller, router, now)
+        else:
+            needs = needs_of(request, "chat", headers, caller, router, now)
         if self.prompt_tokens is None:
             return needs
-        return replace(needs, prompt_tokens=self.prompt_tokens)
+        return replace(needs, prompt_tokens=self.prompt_tokens, longest=None)
 
 
 def read_question(values: Mapping[str, Any]) -> Question:
@@ -53,7 +58,7 @@ def read_question(values: Mapping[str, Any]) -> Question:
         )
     request = values.get("request")
     if not isinstance(request, dict):
-        raise _wrong("request", "a body of /v1/chat/completions")
+        raise _wrong("request", "a body of /v1/chat/completions or /v1/embeddings")
     headers = values.get("headers", {})
     if not isinstance(headers, dict) or not all(isinstance(v, str) for v in headers.values()):
         raise _wrong("headers", "an object of strings")
@@ -61,7 +66,8 @@ def read_question(values: Mapping[str, Any]) -> Question:
     if tokens is not None and (type(tokens) is not int or not 0 < tokens <= _MOST_TOKENS):
         raise _wrong("prompt_tokens", f"a number from 1 to {_MOST_TOKENS}")
     raw = {name.lower().encode(): value.encode() for name, value in headers.items()}
-    return Question(parse_chat(request), raw, _caller(values.get("key", {})), tokens)
+    parse = parse_chat if "messages" in request or "input" not in request else parse_embedding
+    return Question(parse(request), raw, _caller(values.get("key", {})), tokens)
 
 
 def explanation(

@@ -66,6 +66,7 @@ class Constraints:
         self._features = needs.features
         self._n = needs.n
         self._tokens = needs.prompt_tokens
+        self._longest = needs.longest
         self._max_tokens = needs.max_tokens
         self._task = needs.task
         self._floor = case.floor
@@ -85,7 +86,10 @@ class Constraints:
             return Stage.PRIVACY
         if self._keyed and not _allowed(self._case.needs, c):
             return Stage.KEY
-        if c.embeddings is not self._embeddings or (cloud and self._bare):
+        if self._embeddings:
+            if not c.embeddings:
+                return Stage.KIND
+        elif cloud and (c.embeddings or self._bare):
             return Stage.KIND
         if self._images and not c.image:
             return Stage.IMAGE
@@ -95,6 +99,8 @@ class Constraints:
             return Stage.CHOICES
         # Only what surely does not fit is refused here: in between the target itself knows better.
         tokens = c.least_tokens or (c.prompt_tokens or self._tokens) * SLACK
+        if self._longest is not None:
+            tokens *= self._longest / self._tokens
         if cloud and self._max_tokens is not None:
             if self._max_tokens > c.max_output:
                 return Stage.OUTPUT
@@ -139,6 +145,13 @@ def _places(patterns: tuple[str, ...]) -> dict[str, int]:
     return {}
 
 
+def length(needs: Needs, c: Candidate) -> int:
+    """Tokens of the prompt, as `c` counts them, that have to fit its context: of several inputs,
+    those of the longest."""
+    tokens = c.prompt_tokens or needs.prompt_tokens
+    return tokens if needs.longest is None else tokens * needs.longest // needs.prompt_tokens
+
+
 def most(case: Case, c: Candidate) -> int:
     """Nano-USD that it can cost there."""
     needs = case.needs
@@ -150,7 +163,7 @@ def most(case: Case, c: Candidate) -> int:
 def why(case: Case, c: Candidate, failed: Stage) -> str:
     """What it failed for, in words and figures."""
     needs, choice = case.needs, case.choice
-    tokens = c.prompt_tokens or needs.prompt_tokens
+    tokens = length(needs, c)
     if failed is Stage.ASKED and choice.named:
         return "not what was asked for"
     if failed is Stage.ASKED:
@@ -170,7 +183,7 @@ def why(case: Case, c: Candidate, failed: Stage) -> str:
     if failed is Stage.OUTPUT:
         return f"max_tokens is {needs.max_tokens}, and its answers have at most {c.max_output}"
     if failed is Stage.CONTEXT:
-        answer = "" if needs.max_tokens is None or c.side == "local" else (
+        answer = "" if not needs.max_tokens or c.side == "local" else (
             f" and {needs.max_tokens} of answer"
         )  # fmt: skip
         return f"about {tokens} tokens of prompt{answer} do not fit its context of {c.context}"
@@ -194,10 +207,10 @@ def _allowed(needs: Needs, c: Candidate) -> bool:
 
 
 def _kind(needs: Needs, c: Candidate) -> str:
+    if needs.endpoint == "embeddings":
+        return "another build, whose vectors differ" if c.embeddings else "it makes no embeddings"
     if c.embeddings:
         return "it makes embeddings, and nothing else"
-    if needs.endpoint == "embeddings":
-        return "it makes no embeddings"
     return "clouds take conversations, not a bare prompt"
 
 

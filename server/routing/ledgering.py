@@ -59,7 +59,9 @@ def reservation(
 ) -> Reservation:
     """The most that `call` can cost. A byte is a token at the least, so the body's bytes bound the
     prompt's tokens, as the context does."""
-    prompt = min(model.context, len(call.body) + _AROUND_A_PROMPT)
+    prompt = len(call.body) + _AROUND_A_PROMPT
+    if needs.longest is None:  # several inputs may have more together
+        prompt = min(model.context, prompt)
     return Reservation(
         time=time,
         request_id=request_id,
@@ -130,6 +132,8 @@ def entry(
 ) -> Entry:
     """`candidate` None: nothing answered. `capable`: the clouds that could have."""
     forecast = None if candidate is None else candidate.forecast.ttft
+    if needs.endpoint == "embeddings":  # they have no first token
+        forecast = None
     return Entry(
         time=course.time,
         request_id=course.request_id,

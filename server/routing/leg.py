@@ -11,8 +11,10 @@ import abc
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from server.catalogue.cloud import CloudModel
+from server.chat.embeddings import EmbeddingRequest
 from server.chat.relay import Decoder, Relay, Translation
 from server.chat.request import ChatRequest, CompletionRequest
 from server.chat.usage import Usage
@@ -28,7 +30,7 @@ from server.routing.means import Flight, Means
 from server.routing.needs import Needs
 from server.routing.trace import Trace, Tried
 
-Request = ChatRequest | CompletionRequest
+Request = ChatRequest | CompletionRequest | EmbeddingRequest
 RelayFor = Callable[[Candidate, Decoder | None], Relay]
 """Makes the relay of one target's stream to the client. The decoder reads a cloud's stream, and is
 None for an engine's; an engine's answer that is not streamed is fed in one piece, and `done` then.
@@ -57,7 +59,11 @@ class Job:
 
 
 class Leg(abc.ABC):
-    """See the module. `local_leg.py` and `cloud_leg.py` have the two kinds."""
+    """See the module. `local_leg.py` and `cloud_leg.py` have the two kinds for answers, and
+    `embedding_legs.py` those for embeddings."""
+
+    teaches: ClassVar[bool] = True
+    """Whether forecasts of answers learn from it."""
 
     def __init__(self, job: Job, candidate: Candidate, means: Means) -> None:
         self.candidate = candidate
@@ -67,7 +73,7 @@ class Leg(abc.ABC):
         self._hold: Hold | None = None
         self._began = time.monotonic()
         self._first_at: float | None = None
-        self._unheard = False
+        self._unheard = not self.teaches
         """Whether its answer came whole, and nobody can tell when it began."""
         self._flight: Flight | None = None
         self._ended = False
@@ -159,9 +165,9 @@ class Leg(abc.ABC):
         if self._ended:
             return ledgering.FREE
         self._ended = True
-        told = self._relay.error if self._relay is not None else None
-        if outcome == "answered" and told is not None:
-            outcome, error = "failed", told
+        broke = self._relay.error if self._relay is not None else None
+        if outcome == "answered" and broke is not None:
+            outcome, error = "failed", broke
         seen_out = outcome == "answered" or error is not None
         try:
             await self._close()
@@ -169,7 +175,8 @@ class Leg(abc.ABC):
             bill = self._settle(outcome, final, attempts)
             self._saw(error, seen_out=seen_out, tokens=bill.usage.total_tokens)
             if self._flight is not None:
-                self._flight.end(time.monotonic(), bill.usage if outcome == "answered" else None)
+                told = bill.usage if outcome == "answered" and self.teaches else None
+                self._flight.end(time.monotonic(), told)
             if self.job.trace is not None:
                 self._trace(self.job.trace, outcome, error, bill)
         return bill

@@ -6,6 +6,7 @@ import re
 import time
 
 from server.chat import engine_body
+from server.chat.embeddings import EmbeddingRequest
 from server.chat.relay import Relay
 from server.chat.usage import Usage
 from server.errors import EngineError, HoldfastError, RequestError
@@ -35,6 +36,7 @@ class LocalLeg(Leg):
 
     async def _open(self) -> Relay:
         job, needs, target = self.job, self.job.needs, self._target
+        assert not isinstance(job.request, EmbeddingRequest)
         try:
             body = engine_body(
                 job.request,

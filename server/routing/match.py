@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.catalogue.naming import WORDS, fits
 from server.catalogue.router import Match, PolicyName, Route, Router
@@ -37,15 +37,19 @@ def choice_of(needs: Needs, router: Router) -> Choice:
     """By the first route that matches, over the alias, over what holds for all."""
     alias = router.aliases.get(needs.asked)
     route = next((one for one in router.routes if matches(one.when, needs)), None)
+    vectors = needs.endpoint == "embeddings"
+    if vectors and route is not None:
+        # It may keep them here, but not lead to another model: its vectors mean something else.
+        route = replace(route, candidates=None, fallbacks=(), canary=None, shadow=None)
     # What stands for many in a configuration is no name that a client can ask for.
     patterns: tuple[str, ...] = (needs.asked,) if is_name(needs.asked) else ()
     policy, floor, guessed = router.policy, 0.0, False
     named = alias is None and (route is None or route.candidates is None)
-    if not named and (task := router.tasks.get(needs.task)) is not None:
+    if not (named or vectors) and (task := router.tasks.get(needs.task)) is not None:
         floor, guessed = task.floor, needs.task_from == "inferred"
     if alias is not None:
         patterns, policy = alias.candidates, alias.policy or policy
-        if alias.floor is not None:
+        if alias.floor is not None and not vectors:
             floor, guessed = alias.floor, False
     slo = router.slo_ttft
     if route is not None:

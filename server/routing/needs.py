@@ -7,12 +7,13 @@ alias; where none does, it is guessed (task.py).
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from server.catalogue.cloud import Feature
 from server.catalogue.router import Router
+from server.chat.embeddings import EmbeddingRequest
 from server.chat.request import ChatRequest, CompletionRequest
 from server.errors import RequestError
 from server.routing import headers as h
@@ -47,6 +48,9 @@ class Needs:
     task_from: TaskFrom
     prompt_tokens: int
     """An estimate, from above: most prompts have fewer (tokens.py)."""
+    longest: int | None = None
+    """Of several inputs, the tokens of the longest, which is what has to fit a context; None: there
+    is one only."""
     max_tokens: int | None
     """Of the answer; None: the client set no limit."""
     images: int = 0
@@ -99,23 +103,23 @@ def needs_of(
 
 
 def embedding_needs(
-    model: str,
-    texts: Sequence[str | Sequence[int]],
+    request: EmbeddingRequest,
     headers: h.Headers,
     caller: Caller,
     router: Router,
     now: datetime.datetime,
 ) -> Needs:
-    """Of a request for the embeddings of `texts`, or of token ids. The longest of them is what has
-    to fit a context. Raises RequestError as `needs_of` does."""
-    counts = (tokens.text_tokens(one) if isinstance(one, str) else len(one) for one in texts)
+    """Of a checked request for embeddings, whose answer has no tokens. Raises RequestError as
+    `needs_of` does."""
+    counts = [tokens.text_tokens(x) if isinstance(x, str) else len(x) for x in request.inputs]
     return Needs(
-        **_asked_by(model, headers, caller, router, now),
+        **_asked_by(request.model, headers, caller, router, now),
         endpoint="embeddings",
         task=CHAT,
         task_from="inferred",
-        prompt_tokens=tokens.raised(max(counts, default=0)),
-        max_tokens=None,
+        prompt_tokens=tokens.raised(sum(counts)),
+        longest=tokens.raised(max(counts)),
+        max_tokens=0,
     )
 
 

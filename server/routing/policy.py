@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from server.catalogue.router import Router
+from server.errors import HoldfastError
 from server.routing.candidate import Candidate
 from server.routing.decision import Decision
-from server.routing.fit import Case, Constraints, Stage
+from server.routing.fit import Case, Constraints, Stage, length
 from server.routing.match import choice_of, rank
 from server.routing.needs import Needs
 from server.routing.order import Order, latest
 from server.routing.refusal import empty, refusal, unknown
+from server.routing.vectors import one_model
 from server.routing.verdicts import Verdicts
 from server.units import format_duration
 
@@ -52,11 +54,9 @@ def decide(
     case = Case(needs, choice, spare, choice.floor)
     staged = stages(case, candidates)
     if all(step is Stage.ASKED for _, step in staged):
-        if choice.named:
-            names = (name for c in candidates for name in (c.model, c.name) if c.side == "local")
-            clouds = (c.name for c in candidates if c.side == "cloud")
-            raise unknown(needs.asked, (*router.aliases, *names, *clouds), absent or {})
-        raise empty(case, absent or {})
+        raise _not_there(case, candidates, router, absent or {})
+    if needs.endpoint == "embeddings":
+        staged = one_model(needs.asked, staged)
     if choice.floor and choice.guessed:
         case, staged = _lowered(case, staged)
     route = choice.route
@@ -93,6 +93,17 @@ def decide(
     )
 
 
+def _not_there(
+    case: Case, candidates: Sequence[Candidate], router: Router, absent: Mapping[str, str]
+) -> HoldfastError:
+    """Where what was asked for stands for nothing that there is."""
+    if not case.choice.named:
+        return empty(case, absent)
+    names = (name for c in candidates for name in (c.model, c.name) if c.side == "local")
+    clouds = (c.name for c in candidates if c.side == "cloud")
+    return unknown(case.needs.asked, (*router.aliases, *names, *clouds), absent)
+
+
 def stages(case: Case, candidates: Sequence[Candidate]) -> Staged:
     """How far each candidate gets."""
     stage = Constraints(case).stage
@@ -104,8 +115,9 @@ def _hopeful(needs: Needs, c: Candidate, step: Stage) -> bool:
     that is down may be up again, and what a prompt comes to an engine knows better than we do."""
     if c.side != "local":
         return False
-    tokens = c.prompt_tokens or needs.prompt_tokens
-    near = tokens < _NEAR * c.context and c.least_tokens < _COUNTED * tokens
+    tokens = length(needs, c)
+    is_guess = needs.longest is not None or c.least_tokens < _COUNTED * tokens
+    near = tokens < _NEAR * c.context and is_guess
     return step is Stage.DOWN or (step is Stage.CONTEXT and near)
 
 

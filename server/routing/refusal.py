@@ -20,7 +20,7 @@ from server.errors import (
     ProviderBusy,
 )
 from server.routing.candidate import Candidate
-from server.routing.fit import Case, Stage, why
+from server.routing.fit import Case, Stage, length, why
 
 _NAMED = 3
 
@@ -99,13 +99,13 @@ def refusal(case: Case, stages: Sequence[tuple[Candidate, Stage]], pause: float)
 def _cannot(case: Case, furthest: Stage, last: Sequence[Candidate], told: str) -> HoldfastError:
     needs = case.needs
     if furthest is Stage.CONTEXT:
-        tokens = min(c.prompt_tokens or needs.prompt_tokens for c in last)
+        tokens = min(length(needs, c) for c in last)
         return ContextExceeded(
             # In the words that OpenAI's clients look for.
             f"This model's maximum context length is {max(c.context for c in last)} tokens",
             why=f"the prompt has about {tokens}; {told}",
             next_step="Send less, or let it go to a model with a larger context",
-            param="messages",
+            param="input" if needs.endpoint == "embeddings" else "messages",
         )
     if furthest is Stage.OUTPUT:
         most = max(c.max_output for c in last)

@@ -17,6 +17,7 @@ from server.catalogue.capability import capability, reaches
 from server.catalogue.cloud import CloudModel
 from server.catalogue.router import Alias
 from server.chat import ChatRequest
+from server.chat.embeddings import EmbeddingRequest
 from server.errors import BudgetExceeded, ContextExceeded, Overloaded, ProviderBusy
 from server.ledger.account import Account, account_of, shadow_account
 from server.ledger.admission import Admission, Pass
@@ -37,7 +38,7 @@ from server.routing.explain import Question, explanation
 from server.routing.leg import Job, RelayFor, Request
 from server.routing.match import choice_of, draw_of, rank
 from server.routing.means import Means
-from server.routing.needs import Caller, Endpoint, Needs, needs_of
+from server.routing.needs import Caller, Endpoint, Needs, embedding_needs, needs_of
 from server.routing.observe import Expected
 from server.routing.outbox import Outbox, Receiver
 from server.routing.policy import decide
@@ -156,12 +157,14 @@ class Router:
         """Raises RequestError for a header that is malformed, and for an unknown task."""
         now = datetime.datetime.now()
         router = self._catalogue.router
+        if isinstance(request, EmbeddingRequest):
+            return embedding_needs(request, headers, _caller(asker), router, now)
         return needs_of(request, endpoint, headers, _caller(asker), router, now)
 
     def counting(self, request: Request, needs: Needs) -> Coroutine[None, None, None] | None:
         """What is to be awaited before `decide`, for it to go by a count in place of an estimate;
         None: nothing. It does not fail."""
-        if not self._counter.may_matter(needs):
+        if isinstance(request, EmbeddingRequest) or not self._counter.may_matter(needs):
             return None
         patterns = choice_of(needs, self._catalogue.router).patterns
         return self._counter.before(request, needs, patterns)
@@ -264,6 +267,8 @@ class Router:
 
     def _could(self, needs: Needs) -> Sequence[CloudModel]:
         """The clouds that could do what is asked, whether they may or not."""
+        if needs.endpoint == "embeddings":
+            return [model for model in self._catalogue.clouds.values() if model.embeddings]
         if needs.task not in self._capable:
             self._capable[needs.task] = self._up_to(needs.task)
         return [

@@ -70,6 +70,7 @@ def node_routes(openai: OpenAI, anthropic: Anthropic, admin: Admin, mirror: Mirr
             "/v1/chat/completions": {"POST": openai.chat_completions},
             "/v1/completions": {"POST": openai.completions},
             "/v1/responses": {"POST": openai.responses},
+            "/v1/embeddings": {"POST": openai.embeddings},
             "/v1/messages": {"POST": anthropic.messages},
             "/v1/messages/count_tokens": {"POST": anthropic.count_tokens},
             "/metrics": {"GET": admin.metrics},

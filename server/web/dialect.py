@@ -26,6 +26,7 @@ from server.chat.answer import Answer
 from server.chat.anthropic import MessagesEncoder, WholeMessage, parse_message
 from server.chat.chunk_decoder import ChunkDecoder
 from server.chat.chunk_encoder import ChunkEncoder, completion
+from server.chat.embeddings import EmbeddingRequest
 from server.chat.events import Event
 from server.chat.relay import Decoder, Encoder, Relay, Translation
 from server.chat.responses import Kept, ResponsesEncoder, parse_response, whole_response
@@ -65,7 +66,7 @@ class Speech(abc.ABC):
     @property
     def asked(self) -> Request:
         """The request as targets are asked: as a stream where the answer has to be translated."""
-        if self.native or self.request.stream:
+        if self.native or self.request.stream or isinstance(self.request, EmbeddingRequest):
             return self.request
         return replace(self.request, stream=True, include_usage=True)
 
@@ -73,7 +74,9 @@ class Speech(abc.ABC):
         """For a target's stream, which `decoder` reads; None: an engine's."""
         if decoder is None:
             if self.native:
-                return StreamFilter(self.request) if self.request.stream else Whole(self.request)
+                request = self.request
+                assert not isinstance(request, EmbeddingRequest)
+                return StreamFilter(request) if request.stream else Whole(request)
             decoder = ChunkDecoder()
         if not self.request.stream:
             return Folding(decoder, self.folder())

@@ -1,4 +1,4 @@
-"""The endpoints in OpenAI's shape: models, chat completions, completions, responses.
+"""The endpoints in OpenAI's shape: models, chat completions, completions, responses, embeddings.
 
 The list of models has what Anthropic's clients read beside what OpenAI's do.
 """
@@ -16,8 +16,12 @@ from server.routing.router import Router
 from server.routing.targets import Target, Targets
 from server.web.auth import Client
 from server.web.dialect import Chat, Completions, Responses
+from server.web.embeddings import Embeddings
 from server.web.exchange import Exchange
 from server.web.inference import Inference
+
+_ANSWERS = ("chat", "messages", "responses")
+"""The endpoints at which whatever chats can be asked."""
 
 
 class OpenAI:
@@ -40,6 +44,10 @@ class OpenAI:
     async def responses(self, exchange: Exchange, client: Client) -> None:
         """POST /v1/responses"""
         await self._inference.answer(exchange, client, Responses)
+
+    async def embeddings(self, exchange: Exchange, client: Client) -> None:
+        """POST /v1/embeddings"""
+        await self._inference.answer(exchange, client, Embeddings)
 
     async def models(self, exchange: Exchange, client: Client) -> None:
         """GET /v1/models: all that the client may ask for."""
@@ -68,6 +76,7 @@ class OpenAI:
 
 def describe_model(name: str, target: Target) -> dict[str, Any]:
     """A served model as OpenAI lists it, with what Holdfast knows beyond that."""
+    embeds = target.member.berth.deployment.embeddings
     return {
         "id": name,
         "object": "model",
@@ -77,6 +86,7 @@ def describe_model(name: str, target: Target) -> dict[str, Any]:
         "state": target.member.engine.state.value,
         "context_length": target.context,
         "input_modalities": ["text", "image"] if target.sees else ["text"],
+        "capabilities": [*_ANSWERS, "completions", *(["embeddings"] if embeds else [])],
         "thinking_default": target.model.thinking_default,
         **model_fields(target.model.title, target.created, context=target.context),
     }
@@ -91,6 +101,7 @@ def _describe_cloud(model: CloudModel) -> dict[str, Any]:
         "context_length": model.context,
         "max_output_tokens": model.max_output,
         "input_modalities": ["text", "image"] if model.image else ["text"],
+        "capabilities": ["embeddings"] if model.embeddings else [*_ANSWERS],
         "features": sorted(model.features),
         **model_fields(model.title, 0, context=model.context, max_output=model.max_output),
     }

@@ -242,6 +242,8 @@ CLOUD_PRICES = {
     "openai/gpt-6.2-sol": (2.0, 10.0, 0.10, 2.50, ()),
     "openai/gpt-6-luna": (0.10, 0.50, 0.01, 0.125, ((272_000, 0.20, 0.75, 0.02, 0.25),)),
     "openai/gpt-5.2": (1.75, 14.0, 0.175, None, ()),
+    "openai/text-embedding-3-small": (0.02, 0.0, None, None, ()),
+    "openai/text-embedding-3-large": (0.13, 0.0, None, None, ()),
     "anthropic/claude-opus-5-5": (4.0, 20.0, 0.20, 5.0, ()),
     "anthropic/claude-sonnet-5-5": (2.0, 10.0, 0.10, 2.50, ()),
     "anthropic/claude-haiku-5-5": (
@@ -280,7 +282,7 @@ def test_clouds_can_be_reached_with_a_key_and_over_tls_only(catalogue: Catalogue
         assert provider.key.env == f"{provider.id.upper()}_API_KEY"
         assert not provider.zero_retention  # nothing is agreed until somebody says so
     for model in catalogue.clouds.values():
-        assert model.efforts, "each of them thinks"
+        assert bool(model.efforts) is not model.embeddings, "each that answers thinks"
         assert not model.retired(datetime.date(2026, 11, 21))
 
 

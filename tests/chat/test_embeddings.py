@@ -6,7 +6,6 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openai.types import CreateEmbeddingResponse
 from openai.types.embedding_create_params import EmbeddingCreateParams
 
 from server.catalogue.cloud import CloudModel, Price, Rate
@@ -16,12 +15,10 @@ from server.chat.embeddings import (
     EmbeddingRequest,
     Input,
     engine_embedding_body,
-    finish_embedding,
     parse_embedding,
 )
-from server.chat.usage import Usage
-from server.errors import EngineError, ProviderError, RequestError
-from server.providers.openai_embeddings import decode_embedding, encode_embedding
+from server.errors import RequestError
+from server.providers.openai_embeddings import encode_embedding
 
 
 def asked(given: Any = "hi", **fields: Any) -> EmbeddingRequest:
@@ -75,13 +72,11 @@ def test_what_is_wrong_is_named(fields: dict[str, Any], param: str, says: str) -
 
 
 def test_what_an_engine_is_asked() -> None:
-    assert engine_embedding_body(asked(["a", [1]], encoding_format="base64", user="u")) == {
+    request = asked(["a", [1], "b"], user="u")
+    assert engine_embedding_body(request, request.inputs[:2]) == {
         "input": ["a", [1]],
         "encoding_format": "base64",
     }
-    with pytest.raises(RequestError) as caught:
-        engine_embedding_body(asked(dimensions=5))
-    assert caught.value.param == "dimensions"
 
 
 def test_what_a_cloud_is_asked() -> None:
@@ -94,53 +89,6 @@ def test_what_a_cloud_is_asked() -> None:
         "encoding_format": "float",
         "dimensions": 5,
     }
-
-
-def entry(index: int, vector: Any) -> dict[str, Any]:
-    return {"object": "embedding", "index": index, "embedding": vector}
-
-
-def answer(*entries: Any, **more: Any) -> bytes:
-    usage = {"prompt_tokens": 3, "total_tokens": 3}
-    return orjson.dumps({"data": list(entries), "model": "m-1", "usage": usage, **more})
-
-
-def test_the_answer_is_in_the_order_of_the_inputs() -> None:
-    request = asked(["a", "b"])
-    reply = decode_embedding(answer(entry(1, [0.5]), entry(0, [0.25])), request)
-    read = CreateEmbeddingResponse.model_validate_json(reply.body)
-    assert [one.embedding for one in read.data] == [[0.25], [0.5]]
-    assert (read.model, read.usage.prompt_tokens) == ("m-1", 3)
-    assert reply.usage == Usage(3, 0)
-    silent = decode_embedding(answer(entry(0, [1]), entry(1, [1]), usage=None), request)
-    assert silent.usage is None
-
-
-def test_base64_is_passed_on() -> None:
-    reply = decode_embedding(answer(entry(0, "AAAA")), asked(encoding_format="base64"))
-    assert orjson.loads(reply.body)["data"] == [entry(0, "AAAA")]
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"{",
-        b"[]",
-        b"{}",
-        answer(),
-        answer(1),
-        answer(entry(1, [0.5])),
-        answer(entry(0, "AAAA")),
-        answer(entry(0, [])),
-        answer(entry(0, [0.5]), entry(0, [0.5])),
-        answer(entry(0, [0.5]), entry(1, [0.5])),
-        answer({"index": "0", "embedding": [1]}),
-    ],
-)
-@pytest.mark.parametrize("blame", [EngineError, ProviderError])
-def test_what_cannot_be_read_is_the_targets_fault(body: bytes, blame: type[EngineError]) -> None:
-    with pytest.raises(blame, match=f"The {blame.fault} sent an answer that cannot be read"):
-        finish_embedding(body, asked(), blame)
 
 
 @given(

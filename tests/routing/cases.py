@@ -224,7 +224,9 @@ def _changed(c: Candidate, what: str, value: str) -> Candidate:
         return replace(c, cached_tokens=int(value))
     if what == "unknown":
         return replace(c, capability={})
+    if what == "embeds":
+        return replace(c, embeddings=True)
     if what == "blind":
         return replace(c, image=False)
-    assert what in ("context", "prompt_tokens", "slots"), what
+    assert what in ("context", "prompt_tokens", "least_tokens", "slots"), what
     return replace(c, **{what: int(value)})

@@ -39,6 +39,7 @@ def worlds(draw: st.DrawFn) -> tuple[Candidate, ...]:
                 forecast=forecast,
                 down=down,
                 retry_after=draw(st.sampled_from([None, 3])) if down else None,
+                embeddings=c.embeddings or (c.side == "local" and draw(st.booleans())),
                 sticky=draw(st.booleans()),
                 cached_tokens=draw(st.sampled_from([0, 500])),
                 prompt_tokens=draw(st.sampled_from([0, 900])),
@@ -127,7 +128,8 @@ def test_whatever_is_tried_meets_the_hard_constraints(
     for c in everything:
         assert not needs.images or c.image
         assert needs.features <= c.features
-        assert c.embeddings == (needs.endpoint == "embeddings")
+        assert c.embeddings or needs.endpoint != "embeddings"
+        assert not c.embeddings or c.side == "local" or needs.endpoint == "embeddings"
         tokens = c.prompt_tokens or needs.prompt_tokens
         # An engine counts exactly, and is asked before a prompt is refused by an estimate.
         assert tokens * SLACK <= c.context or (c.side == "local" and tokens < 3 * c.context)
@@ -137,6 +139,9 @@ def test_whatever_is_tried_meets_the_hard_constraints(
             assert not c.down
         if spare is not None and isinstance(c.target, CloudModel):
             assert worst(c.target, needs.prompt_tokens, needs.max_tokens, needs.n) <= spare
+    if needs.endpoint == "embeddings":
+        assert len({(c.side, c.model) for c in found.attempts}) == 1
+        assert found.shadow is None
     if any(c.down for c in found.attempts):
         assert all(c.down for c in found.attempts)
     assert len(found.verdicts) == len(world)

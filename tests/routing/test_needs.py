@@ -9,6 +9,7 @@ import pytest
 
 from server.catalogue.router import Alias, Match, Route, Router, Task
 from server.chat import parse_chat, parse_completion
+from server.chat.embeddings import parse_embedding
 from server.errors import RequestError
 from server.routing.needs import Caller, Needs, embedding_needs, needs_of
 
@@ -190,9 +191,14 @@ def test_a_bare_prompt() -> None:
     assert found.max_tokens == 16
 
 
+def embeds(*texts: Any) -> Needs:
+    request = parse_embedding({"model": "m", "input": list(texts)})
+    return embedding_needs(request, {}, Caller("k"), ROUTER, NOW)
+
+
 def test_texts_for_embeddings() -> None:
-    found = embedding_needs("m", ["short", "longer " * 100, [1, 2]], {}, Caller("k"), ROUTER, NOW)
-    assert found.endpoint == "embeddings"
-    assert found.max_tokens is None
-    alone = embedding_needs("m", ["longer " * 100], {}, Caller("k"), ROUTER, NOW)
-    assert found.prompt_tokens == alone.prompt_tokens
+    found, alone = embeds("short", "longer " * 100, [1, 2]), embeds("longer " * 100)
+    assert (found.endpoint, found.max_tokens) == ("embeddings", 0)
+    assert found.longest == alone.longest == alone.prompt_tokens
+    assert found.prompt_tokens > alone.prompt_tokens, "all of them are to be paid for"
+    assert embeds([1] * 100).prompt_tokens == embeds([1] * 50, [1] * 50).prompt_tokens

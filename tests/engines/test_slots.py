@@ -311,11 +311,11 @@ async def test_taking_a_free_slot_is_cheap_and_makes_no_task() -> None:
     rounds = 2000
     best = float("inf")
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.thread_time()
         for _ in range(rounds):
             async with queue.acquire("a"):
                 pass
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.thread_time() - began)
     assert len(asyncio.all_tasks()) == 1
     assert best / rounds < 20e-6, "a few microseconds, with room for a busy machine"
 
@@ -427,7 +427,7 @@ class QueueMachine(RuleBasedStateMachine):
             assert (self.queue.running, self.queue.waiting) == (0, 0)
             assert not self.queue._lines
             assert self.queue._deepest == 0
-            self.loop.run_until_complete(asyncio.wait_for(self.queue.idle(), 1))
+            self.loop.run_until_complete(asyncio.wait_for(self.queue.idle(), 60))
         self.loop.close()
 
 

@@ -54,7 +54,7 @@ def probers(nvml_libraries: Mapping[str, Path]) -> Iterator[dict[str, subprocess
     running: dict[str, subprocess.Popen[str]] = {}
     yield running
     for process in running.values():
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
         assert process.returncode == 0
 
 

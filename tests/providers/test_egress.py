@@ -58,7 +58,7 @@ def leave_for(provider: Provider) -> Permit:
 async def egress(
     environment: Mapping[str, str] | None = None, key: str | None = KEY
 ) -> AsyncIterator[Egress]:
-    out = Egress(lambda provider: key, environment or {}, connect_timeout=2)
+    out = Egress(lambda provider: key, environment or {}, connect_timeout=20)
     try:
         yield out
     finally:
@@ -253,7 +253,7 @@ async def test_who_leaves_closes_the_connection() -> None:
         asking.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asking
-        await asyncio.wait_for(server.gone.wait(), 10)
+        await asyncio.wait_for(server.gone.wait(), 60)
 
 
 @pytest.mark.parametrize(

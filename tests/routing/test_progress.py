@@ -143,4 +143,4 @@ async def test_who_closes_it_closes_the_connection() -> None:
         one = Reading(server, session)
         await one.open()
         one.answer.close()
-        await asyncio.wait_for(server.gone.wait(), 10)
+        await asyncio.wait_for(server.gone.wait(), 60)

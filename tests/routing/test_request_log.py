@@ -40,7 +40,7 @@ class World:
         key = KeySource(env="COLLECTOR")
         self.router = Router(request_log=RequestLog(f"{url}/in/holdfast", key))
         self.book = Book(folder / "book.db", lambda: NOON)
-        self.egress = Egress(Keyring({"COLLECTOR": TOKEN}).key_of, {}, connect_timeout=2)
+        self.egress = Egress(Keyring({"COLLECTOR": TOKEN}).key_of, {}, connect_timeout=20)
         self.logger = RequestLogger(lambda: self.means, every=0.01)
 
     @property

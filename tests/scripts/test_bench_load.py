@@ -34,7 +34,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int
     path = folder / "engine.sock"
     argv = [program, "--host", str(path), "--model", "x.gguf", "--threads", "2", "--jinja"]
     with running(argv, folder / "log") as started:
-        started.wait_for(f"http://127.0.0.1:{port}/health", 20)
+        started.wait_for(f"http://127.0.0.1:{port}/health", 60)
         yield path, port
 
 
@@ -50,16 +50,16 @@ def test_it_passes_for_a_llama_server(tmp_path: Path) -> None:
 
 def test_answers_over_both_sockets_and_connections_are_kept(engine: tuple[Path, int]) -> None:
     for address in (engine[0], ("127.0.0.1", engine[1])):
-        seconds, latencies = load.repeat(address, chat(), count=50, concurrency=3, timeout=10)
+        seconds, latencies = load.repeat(address, chat(), count=50, concurrency=3, timeout=60)
         assert len(latencies) == 50
         assert 0 < min(latencies) <= max(latencies) <= seconds
-    [answer] = load.at_once(engine[0], [chat()], timeout=10)
+    [answer] = load.at_once(engine[0], [chat()], timeout=60)
     assert json.loads(answer.body)["choices"][0]["message"]["content"] == static_engine.ANSWER
 
 
 def test_streams_have_every_event_at_its_time(engine: tuple[Path, int]) -> None:
     requests = [chat(stream=True, max_tokens=count) for count in (20, 20, 30)]
-    answers = load.at_once(("127.0.0.1", engine[1]), requests, timeout=10)
+    answers = load.at_once(("127.0.0.1", engine[1]), requests, timeout=60)
     for answer, count in zip(answers, (20, 20, 30), strict=True):
         check(answer.body, count)
         # The clock of the events may stand just before its next tick when the first is sent.
@@ -69,7 +69,7 @@ def test_streams_have_every_event_at_its_time(engine: tuple[Path, int]) -> None:
 
 @pytest.mark.parametrize("wrong", [29, 31])
 def test_a_stream_with_other_events_is_noticed(engine: tuple[Path, int], wrong: int) -> None:
-    [answer] = load.at_once(engine[0], [chat(stream=True, max_tokens=30)], timeout=10)
+    [answer] = load.at_once(engine[0], [chat(stream=True, max_tokens=30)], timeout=60)
     with pytest.raises(load.LoadError, match="events"):
         check(answer.body, wrong)
     with pytest.raises(load.LoadError, match="events"):
@@ -111,17 +111,17 @@ def test_the_end_is_found_wherever_the_network_cuts(cut: int) -> None:
 def test_a_refusal_is_not_measured(engine: tuple[Path, int]) -> None:
     refused = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
     with pytest.raises(load.LoadError, match="404 Not Found"):
-        load.repeat(engine[0], refused, count=5, concurrency=1, timeout=10)
+        load.repeat(engine[0], refused, count=5, concurrency=1, timeout=60)
 
 
 def test_a_broken_answer_is_noticed(tmp_path: Path) -> None:
     port = free_port()
     program = static_engine.wrapper(tmp_path / "llama-server", interval=0.05, tcp_port=port)
     with running([program], tmp_path / "log") as started:
-        started.wait_for(f"http://127.0.0.1:{port}/health", 20)
-        killer = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {started.process.pid}"])
+        started.wait_for(f"http://127.0.0.1:{port}/health", 60)
+        killer = subprocess.Popen(["sh", "-c", f"sleep 2; kill -9 {started.process.pid}"])
         with pytest.raises(load.LoadError, match="the connection ended"):
-            load.at_once(("127.0.0.1", port), [chat(stream=True, max_tokens=10_000)], timeout=10)
+            load.at_once(("127.0.0.1", port), [chat(stream=True, max_tokens=10_000)], timeout=60)
         killer.wait()
 
 
@@ -133,13 +133,13 @@ def test_too_slow_an_answer_is_given_up(engine: tuple[Path, int]) -> None:
 def test_the_text_of_a_chunked_body_is_the_same_as_another_client_reads(
     engine: tuple[Path, int],
 ) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", engine[1], timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", engine[1], timeout=60)
     body = json.dumps({"stream": True, "max_tokens": 12})
     connection.request("POST", "/v1/completions", body)
     theirs = connection.getresponse().read()
     connection.close()
     asked = load.request("/v1/completions", {"stream": True, "max_tokens": 12})
-    [ours] = load.at_once(engine[0], [asked], timeout=10)
+    [ours] = load.at_once(engine[0], [asked], timeout=60)
     assert ours.body == theirs
     assert load.events(b": waiting\n\n" + theirs)[-1] == b"[DONE]"
 

@@ -27,7 +27,7 @@ def run(folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=20,
+        timeout=60,
         check=False,
     )
 
@@ -91,7 +91,7 @@ def test_a_script_hands_its_options_and_itself_over(
     process = subprocess.Popen(
         [fresh / "scripts" / script, *options], stdout=subprocess.PIPE, text=True
     )
-    shown, _ = process.communicate(timeout=20)
+    shown, _ = process.communicate(timeout=60)
     # The same process: a signal sent to the script reaches Holdfast.
     assert shown == f"{process.pid} {handed}\n"
 

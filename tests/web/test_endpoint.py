@@ -91,4 +91,4 @@ def test_requests_under_way_get_their_time_unless_it_is_cut_short(
             with pytest.raises(aiohttp.ClientConnectionError):
                 await ask()
 
-    uvloop.run(asyncio.wait_for(scenario(), 20))
+    uvloop.run(asyncio.wait_for(scenario(), 60))

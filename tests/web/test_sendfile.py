@@ -25,7 +25,7 @@ from server.web.sendfile import EXTENSION
 from tests.waiting import until
 
 LARGE = 40 * MIB  # more than the kernel holds for a connection whose client does not read
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 App = Callable[[Any, Any, Any], Awaitable[None]]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from server.errors import BudgetExceeded
 from server.ledger.account import Account, Party
-from server.ledger.limits import NOTHING, Spent, left, month_of, refusal
+from server.ledger.limits import NOTHING, Room, Spent, left, month_of, refusal, tokens_left
 
 PartyKey = tuple[str, str]
 """A party's kind and id."""
@@ -74,6 +74,13 @@ class Balance:
         """Nano-USD that all parties of the account still allow; None: no limit."""
         rooms = [left(party, self.spent(party)) for party in account if party.limits.money]
         return min((room for room in rooms if room is not None), default=None)
+
+    def room(self, account: Account) -> Room:
+        """What all parties of the account still allow."""
+        tokens = [tokens_left(party, self.spent(party)) for party in account]
+        return Room(
+            self.left(account), min((one for one in tokens if one is not None), default=None)
+        )
 
     def refusal(
         self, account: Account, cost: int, tokens: int, time: float

@@ -20,7 +20,7 @@ from server.ledger.account import Account, Party
 from server.ledger.backlog import Backlog
 from server.ledger.balance import Balance, parties_of
 from server.ledger.entry import Entry, Reservation
-from server.ledger.limits import Spent, day_of
+from server.ledger.limits import Room, Spent, day_of
 from server.ledger.recovery import Found
 from server.ledger.rows import Text
 from server.ledger.schema import sqlite_warning
@@ -106,6 +106,11 @@ class Book:
         """Nano-USD that the account may still spend; None: as much as it likes."""
         self._balance.advance(day_of(self._clock()))
         return self._balance.left(account)
+
+    def room(self, account: Account) -> Room:
+        """The same in tokens as well."""
+        self._balance.advance(day_of(self._clock()))
+        return self._balance.room(account)
 
     def spent(self, party: Party) -> Spent:
         self._balance.advance(day_of(self._clock()))

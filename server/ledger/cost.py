@@ -13,6 +13,8 @@ from collections.abc import Iterable
 from server.catalogue.cloud import CloudModel, Price, Rate
 from server.chat.usage import Usage
 
+LEAST_ANSWER = 1024
+LEAST_THOUGHT = 4096
 _MILLION = 1_000_000
 
 
@@ -36,12 +38,32 @@ def worst(model: CloudModel, prompt_tokens: int, max_tokens: int | None, n: int 
     `prompt_tokens` is an estimate from above; `max_tokens` None: as much as the model writes. Every
     token is taken at the dearest rate of all tiers that a prompt of this size or less can be in.
     """
+    dearest_input, dearest_output = _dearest(model, prompt_tokens)
+    output = output_bound(model, max_tokens, n) * dearest_output
+    return _per_million(prompt_tokens * dearest_input + output)
+
+
+def least_answer(model: CloudModel, thinking: bool) -> int:
+    """Tokens of an answer that is still worth having: what must be left of a budget where the
+    client set no limit. Where the model is to think, its thoughts are among them."""
+    return min(model.max_output, LEAST_THOUGHT if thinking else LEAST_ANSWER)
+
+
+def affordable(model: CloudModel, prompt_tokens: int, money: int, n: int = 1) -> int:
+    """The most tokens of each of `n` answers for which `worst` is within `money`; below 0 where
+    the prompt alone is not."""
+    dearest_input, dearest_output = _dearest(model, prompt_tokens)
+    left = money * _MILLION - prompt_tokens * dearest_input
+    return model.max_output if not dearest_output else left // (n * dearest_output)
+
+
+def _dearest(model: CloudModel, prompt_tokens: int) -> tuple[int, int]:
+    """Of a token read and of one written, in all tiers that a prompt of this size can be in."""
     rates = [model.price.rate] + [
         tier.rate for tier in model.price.tiers if tier.above < prompt_tokens
     ]
     dearest = max(max(rate.input, _cached_input(rate), _cache_write(rate)) for rate in rates)
-    output = output_bound(model, max_tokens, n) * max(rate.output for rate in rates)
-    return _per_million(prompt_tokens * dearest + output)
+    return dearest, max(rate.output for rate in rates)
 
 
 def output_bound(model: CloudModel, max_tokens: int | None, n: int = 1) -> int:

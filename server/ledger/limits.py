@@ -34,6 +34,20 @@ class Spent:
 NOTHING = Spent()
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What may still be spent; None: as much as one likes."""
+
+    money: int | None = None
+    """Nano-USD."""
+    tokens: int | None = None
+
+    def covers(self, money: int, tokens: int) -> bool:
+        return (self.money is None or money <= self.money) and (
+            self.tokens is None or tokens <= self.tokens
+        )
+
+
 def day_of(time: float) -> int:
     """The day of a time in seconds since 1970."""
     return int(time // _DAY)
@@ -58,6 +72,20 @@ def left(party: Party, spent: Spent) -> int | None:
     rooms = [
         limit - used - spent.held
         for limit, used in ((limits.day, spent.day), (limits.month, spent.month))
+        if limit is not None
+    ]
+    return max(0, min(rooms)) if rooms else None
+
+
+def tokens_left(party: Party, spent: Spent) -> int | None:
+    """The same in tokens."""
+    limits = party.limits
+    rooms = [
+        limit - used - spent.tokens_held
+        for limit, used in (
+            (limits.tokens_day, spent.tokens_day),
+            (limits.tokens_month, spent.tokens_month),
+        )
         if limit is not None
     ]
     return max(0, min(rooms)) if rooms else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 
 from server.catalogue.cloud import CloudModel, Kind
@@ -55,6 +56,11 @@ class CloudLeg(Leg):
         wanted = ledgering.reservation(
             job.time, job.request_id, job.needs, self._model, self._provider, call
         )
+        if job.needs.max_tokens is None and not self._model.embeddings:
+            room = means.book.room(job.account)
+            self.bound = ledgering.bound(room, wanted, self._model, job.needs)
+            if self.bound is not None:
+                return await self._bounded(self.bound)
         self._admit()
         self._hold = await means.book.reserve(job.account, wanted)
         leave = permit(job.needs, job.decision, router=means.router, hold=Held(self._hold, wanted))
@@ -90,6 +96,17 @@ class CloudLeg(Leg):
     def _usage(self, attempt: CloudAttempt) -> tuple[Usage | None, bool]:
         """What it says that it used, and whether it came to its end."""
         return attempt.tally.usage, attempt.tally.ended
+
+    async def _bounded(self, tokens: int) -> Relay:
+        """`_open` for an answer of at most so many tokens."""
+        job = self.job
+        assert isinstance(job.request, ChatRequest)
+        self.job = replace(
+            job,
+            request=replace(job.request, max_tokens=tokens),
+            needs=replace(job.needs, max_tokens=tokens),
+        )
+        return await self._open()
 
     def _admit(self) -> None:
         """Raises ProviderBusy while the target is left alone, RateLimited where what its provider

@@ -108,6 +108,11 @@ class Delivery:
         return self._job.decision.attempts[0] if leg is None else leg.candidate
 
     @property
+    def bound(self) -> int | None:
+        """Tokens that the answer was bounded to, as the budget does not cover a longer one."""
+        return None if self._leg is None else self._leg.bound
+
+    @property
     def reason(self) -> str:
         return self._job.decision.reason
 

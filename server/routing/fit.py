@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from server.catalogue.capability import reaches
 from server.catalogue.cloud import CloudModel
-from server.ledger.cost import worst
+from server.ledger.cost import LEAST_THOUGHT, least_answer, worst
 from server.routing.candidate import Candidate
 from server.routing.match import Choice, is_name, rank
 from server.routing.needs import Needs
@@ -120,7 +120,9 @@ class Constraints:
         assert c.price is not None
         assert self._spare is not None
         rate = c.price.rate
-        output = c.max_output if self._max_tokens is None else self._max_tokens
+        output = self._max_tokens
+        if output is None:
+            output = min(c.max_output, LEAST_THOUGHT)
         if not c.price.tiers and rate.cache_write is None and rate.output >= rate.input:
             bound = (self._tokens + self._case.needs.n * output) * rate.output
             if bound <= self._spare * 1_000_000:
@@ -153,11 +155,15 @@ def length(needs: Needs, c: Candidate) -> int:
 
 
 def most(case: Case, c: Candidate) -> int:
-    """Nano-USD that it can cost there."""
+    """Nano-USD that must be left for it: what it can cost there, or, where the client set no limit,
+    what a short answer can (ledgering.bound)."""
     needs = case.needs
     if not isinstance(c.target, CloudModel):
         return 0
-    return worst(c.target, needs.prompt_tokens, needs.max_tokens, needs.n)
+    output = needs.max_tokens
+    if output is None:
+        output = least_answer(c.target, "thinking" in needs.features)
+    return worst(c.target, needs.prompt_tokens, output, needs.n)
 
 
 def why(case: Case, c: Candidate, failed: Stage) -> str:

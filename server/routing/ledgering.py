@@ -11,6 +11,7 @@ from server.chat.usage import Usage
 from server.ledger import cost as costs
 from server.ledger.book import Hold
 from server.ledger.entry import NOTHING, Entry, Outcome, Reservation
+from server.ledger.limits import Room
 from server.providers.egress import host_of
 from server.providers.provider import Call
 from server.routing.candidate import Candidate
@@ -20,6 +21,9 @@ from server.routing.needs import Needs
 
 _AROUND_A_PROMPT = 2048
 """Tokens that a provider may add to a prompt: how roles are marked, and that there are tools."""
+
+_A_LIMIT = 64
+"""Bytes that a limit of its answer adds to a call, from above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,27 @@ def reservation(
         prompt_tokens=prompt,
         output_tokens=costs.output_bound(model, needs.max_tokens, needs.n),
     )
+
+
+def bound(room: Room, wanted: Reservation, model: CloudModel, needs: Needs) -> int | None:
+    """Tokens that each answer is to be bounded to, where `room` does not cover the longest that
+    there can be; None: it does, or what it covers is no answer worth having.
+
+    Half of what is left is used if that is enough, so that others may be asked beside it.
+    """
+    if room.covers(wanted.cost, wanted.tokens):
+        return None
+    prompt = wanted.prompt_tokens + _A_LIMIT
+    least = costs.least_answer(model, "thinking" in needs.features)
+    for share in (2, 1):
+        bounds = [model.max_output]
+        if room.money is not None:
+            bounds.append(costs.affordable(model, prompt, room.money // share, needs.n))
+        if room.tokens is not None:
+            bounds.append((room.tokens // share - prompt) // needs.n)
+        if min(bounds) >= least:
+            return min(bounds)
+    return None
 
 
 def bill(

@@ -75,6 +75,8 @@ class Leg(abc.ABC):
         self._first_at: float | None = None
         self._unheard = not self.teaches
         """Whether its answer came whole, and nobody can tell when it began."""
+        self.bound: int | None = None
+        """Tokens that its answer was bounded to, as the budget does not cover the longest."""
         self._flight: Flight | None = None
         self._ended = False
         self._pieces = 0

@@ -177,7 +177,11 @@ def _told(delivery: Delivery, course: Course) -> tuple[Header, ...]:
     name = candidate.name
     if isinstance(candidate.target, Target):  # it may have come down to a smaller build
         name = candidate.target.member.berth.deployment.build
+    bound: tuple[Header, ...] = ()
+    if delivery.bound is not None:
+        bound = ((b"x-holdfast-max-tokens", str(delivery.bound).encode()),)
     return (
+        *bound,
         (b"x-holdfast-model", name.encode()),
         (b"x-holdfast-route", candidate.side.encode()),
         (b"x-holdfast-reason", course.decision.reason.encode("latin-1", "replace")),

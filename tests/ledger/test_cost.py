@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from server.catalogue.cloud import CloudModel, Price, Rate, Tier
 from server.chat.usage import Usage
-from server.ledger.cost import cost, output_bound, saved, worst
+from server.ledger.cost import affordable, cost, least_answer, output_bound, saved, worst
 from server.units import USD
 
 PLAIN = Price(Rate(input=3 * USD, output=15 * USD))
@@ -113,3 +113,29 @@ def test_saved_is_against_the_cheapest_that_could_have_answered() -> None:
     assert saved(usage, 1_000_000, both) == 500_000
     assert saved(usage, 4_500_000, both) == 0
     assert saved(usage, 0, []) == 0
+
+
+@given(
+    st.sampled_from([PLAIN, CACHING, TIERED]),
+    st.integers(0, 400_000),
+    st.integers(0, 10 * USD),
+    st.integers(1, 4),
+)
+def test_what_is_affordable_is_all_that_is(price: Price, prompt: int, money: int, n: int) -> None:
+    most = affordable(model(price), prompt, money, n)
+    if most >= 0:
+        assert worst(model(price), prompt, most, n) <= money
+    assert worst(model(price), prompt, max(0, most + 1), n) > money
+
+
+def test_where_answers_are_free_the_model_is_the_limit() -> None:
+    free = model(Price(Rate(input=USD, output=0)))
+    assert affordable(free, 100, 0) == free.max_output
+
+
+@pytest.mark.parametrize(
+    ("max_output", "thinking", "least"),
+    [(64_000, False, 1024), (64_000, True, 4096), (500, False, 500), (2000, True, 2000)],
+)
+def test_an_answer_worth_having(max_output: int, thinking: bool, least: int) -> None:
+    assert least_answer(model(PLAIN, max_output), thinking) == least

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 from server.catalogue.cloud import Price, Provider, Rate
 from server.chat.usage import Usage
 from server.ledger.entry import NOTHING
+from server.ledger.limits import Room
 from server.providers.provider import Call
 from server.routing.cloud_attempt import Reached
-from server.routing.ledgering import FREE, Bill, bill, reservation
+from server.routing.ledgering import FREE, Bill, bill, bound, reservation
 from server.routing.needs import Needs
 from tests.providers.clouds import model
 
@@ -98,3 +99,52 @@ def test_a_prompt_has_no_more_tokens_than_bytes() -> None:
     large = replace(MODEL, context=10**6)
     found = reservation(1.0, "r", NEEDS, large, PROVIDER, Call("/", b"x" * 5000, {}))
     assert 5000 <= found.prompt_tokens < 5000 + 4096
+
+
+WRITER = replace(MODEL, context=200_000, max_output=64_000)  # its longest answer costs 640,000
+OPEN = replace(NEEDS, max_tokens=None)
+THINKING = replace(OPEN, features=frozenset({"thinking"}))
+PROMPT = 10 + 2048
+"""Tokens that a body of ten bytes can have."""
+
+
+@pytest.mark.parametrize(
+    ("room", "needs", "tokens"),
+    [
+        (Room(), OPEN, None),
+        (Room(money=10**6), OPEN, None),
+        (Room(money=640_000 + PROMPT), OPEN, None),
+        # Half of what is left, less the prompt and the limit's own bytes.
+        (Room(money=640_000), OPEN, 31_787),
+        (Room(money=200_000), OPEN, 9787),
+        (Room(money=200_000), replace(OPEN, n=3), 3262),
+        # Of 12,362 a half is no answer worth having any more; of 12,361 all of it is not.
+        (Room(money=PROMPT + 64 + 10 * 1024), OPEN, 1024),
+        (Room(money=PROMPT + 64 + 10 * 1024 - 1), OPEN, None),
+        (Room(money=PROMPT + 64 + 10 * 4096), THINKING, 4096),
+        (Room(money=PROMPT + 64 + 10 * 4096 - 1), THINKING, None),
+        (Room(tokens=64_000 + PROMPT), OPEN, None),
+        (Room(tokens=50_000), OPEN, 25_000 - PROMPT - 64),
+        (Room(tokens=PROMPT + 64 + 1024), OPEN, 1024),
+        (Room(tokens=PROMPT), OPEN, None),
+        (Room(money=200_000, tokens=10_000), OPEN, 5000 - PROMPT - 64),
+        (Room(money=0), OPEN, None),
+    ],
+)
+def test_an_answer_is_bounded_to_what_is_left(room: Room, needs: Needs, tokens: int | None) -> None:
+    call = Call("/", b"x" * 10, {})
+    wanted = reservation(1.0, "r", needs, WRITER, PROVIDER, call)
+    assert bound(room, wanted, WRITER, needs) == tokens
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**5), st.integers(0, 3000), st.integers(1, 4))
+def test_what_is_bounded_is_within_what_is_left(money: int, tokens: int, size: int, n: int) -> None:
+    needs = replace(OPEN, n=n)
+    room = Room(money, tokens)
+    first = reservation(1.0, "r", needs, WRITER, PROVIDER, Call("/", b"x" * size, {}))
+    found = bound(room, first, WRITER, needs)
+    if found is not None:
+        limited = replace(needs, max_tokens=found)
+        body = b"x" * (size + 64)
+        again = reservation(1.0, "r", limited, WRITER, PROVIDER, Call("/", body, {}))
+        assert room.covers(again.cost, again.tokens)

@@ -290,6 +290,58 @@ async def test_a_budget_for_ten_lets_ten_of_a_hundred_through(
         await there.balance(*told, again)
 
 
+WRITER = cloud_model("openai", context=100_000, max_output=64_000)  # 0.256 USD for an answer
+
+
+def up_to(day: int) -> Account:
+    return Account((Party("key", "k", Limits(day=day)), Party("all", "", Limits())))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_answer_without_a_limit_is_bounded_to_what_is_left(
+    tmp_path: Path, clouds: Clouds, kind: Kind
+) -> None:
+    model = cloud_model(kind, context=100_000, max_output=64_000)
+    account = up_to(100_000_000)
+    async with world(tmp_path, clouds) as there:
+        told = [await there.ask(there.job([at_cloud(model)], account=account)) for _ in range(2)]
+        assert [one.ending for one in told] == ["complete"] * 2
+        await there.balance(*told)
+    bound = told[0].bound
+    assert bound is not None
+    assert 1024 <= bound <= 50_000_000 // 4000, "half of what is left, at 4 nano-USD a token"
+    first, _ = clouds[kind].requests()
+    assert str(bound) in orjson.dumps(first["body"]).decode()
+
+
+async def test_with_less_left_than_an_answer_worth_having_it_is_refused(
+    tmp_path: Path, clouds: Clouds
+) -> None:
+    account = up_to(1024 * 4000)  # and nothing for the prompt
+    async with world(tmp_path, clouds) as there:
+        told = await there.ask(there.job([at_cloud(WRITER)], account=account))
+        assert isinstance(told.error, BudgetExceeded)
+        await there.balance(told)
+    assert clouds["openai"].requests() == []
+
+
+async def test_a_small_rest_lets_several_through_at_once_and_is_never_overspent(
+    tmp_path: Path, clouds: Clouds
+) -> None:
+    day = 100_000_000  # less than half of what one longest answer costs
+    account = up_to(day)
+    clouds["openai"].faults("slow seconds=3 times=40")
+    async with world(tmp_path, clouds) as there:
+        jobs = [there.job([at_cloud(WRITER)], account=account) for _ in range(40)]
+        told = await asyncio.gather(*(there.ask(job) for job in jobs))
+        assert [one.ending for one in told].count("complete") >= 3
+        assert {type(one.error) for one in told if one.error} == {BudgetExceeded}
+        assert sum(one.cost for one in told) <= day
+        await there.balance(*told)
+    written = [request["body"]["max_tokens"] for request in clouds["openai"].requests()]
+    assert sum(written) * 4000 <= day
+
+
 async def test_what_a_provider_allows_in_a_minute_is_kept(tmp_path: Path, clouds: Clouds) -> None:
     async with world(tmp_path, clouds, providers={"rpm": 2}) as there:
         told = [await there.ask(there.job([LARGE])) for _ in range(3)]

@@ -118,6 +118,7 @@ class Told:
     candidate: str = ""
     attempts: int = 0
     cost: int = 0
+    bound: int | None = None
     request_id: str = ""
     began: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -200,7 +201,7 @@ class World:
         delivery = self.dispatch.deliver(job)
         try:
             async with delivery:
-                told.candidate = delivery.candidate.name
+                told.candidate, told.bound = delivery.candidate.name, delivery.bound
                 while piece := await delivery.read():
                     assert piece.endswith(b"\n\n"), "events are whole, whatever breaks"
                     heard += piece

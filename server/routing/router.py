@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from server.catalogue import Catalogue
@@ -18,7 +18,13 @@ from server.catalogue.cloud import CloudModel
 from server.catalogue.router import Alias
 from server.chat import ChatRequest
 from server.chat.embeddings import EmbeddingRequest
-from server.errors import BudgetExceeded, ContextExceeded, Overloaded, ProviderBusy
+from server.errors import (
+    BudgetExceeded,
+    ContextExceeded,
+    HoldfastError,
+    Overloaded,
+    ProviderBusy,
+)
 from server.ledger.account import Account, account_of, shadow_account
 from server.ledger.admission import Admission, Pass
 from server.ledger.book import Book
@@ -31,7 +37,7 @@ from server.routing.attempt import Patience
 from server.routing.breaker import Breakers, Rule
 from server.routing.candidate import Candidate
 from server.routing.candidates import Candidates
-from server.routing.counting import Counter
+from server.routing.counting import UNSURE, Counter
 from server.routing.decision import Decision
 from server.routing.dispatch import Delivery, Dispatch
 from server.routing.explain import Question, explanation
@@ -161,13 +167,32 @@ class Router:
             return embedding_needs(request, headers, _caller(asker), router, now)
         return needs_of(request, endpoint, headers, _caller(asker), router, now)
 
-    def counting(self, request: Request, needs: Needs) -> Coroutine[None, None, None] | None:
+    def counting(
+        self, request: Request, needs: Needs, account: Account
+    ) -> Coroutine[None, None, None] | None:
         """What is to be awaited before `decide`, for it to go by a count in place of an estimate;
-        None: nothing. It does not fail."""
+        it does not fail. None, as for most requests: nothing, since a count could change nothing,
+        or there is nobody who counts."""
         if isinstance(request, EmbeddingRequest) or not self._counter.may_matter(needs):
             return None
         patterns = choice_of(needs, self._catalogue.router).patterns
-        return self._counter.before(request, needs, patterns)
+        asked = self._counter.due(request, needs, patterns)
+        if not asked:
+            return None
+        off = int(UNSURE * max(counts.unknown(needs) for counts in asked))
+        fewer, more = (
+            replace(needs, prompt_tokens=max(1, needs.prompt_tokens + by)) for by in (-off, off)
+        )
+        if self._first(fewer, account) == self._first(more, account):
+            return None
+        return self._counter.count(request, needs, asked)
+
+    def _first(self, needs: Needs, account: Account) -> str | type[HoldfastError]:
+        """Who would be asked first, or why nobody is."""
+        try:
+            return self.decide(needs, account, "").decision.attempts[0].name
+        except HoldfastError as error:
+            return type(error)
 
     def whose(self, needs: Needs, account: Account) -> Candidate:
         """By whose tokenizer a prompt is to be counted: of who would answer it, else, where only

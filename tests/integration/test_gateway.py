@@ -160,10 +160,47 @@ def test_langchain_works_unchanged(node: Holdfast) -> None:
         assert chat.invoke(WHAT.messages[-1]["content"]).content == words(model)
 
 
-def test_tokens_are_counted_for_anthropics_clients(claude: anthropic.Anthropic) -> None:
-    short = claude.messages.count_tokens(model="demo", messages=asked("Hello"))
-    long = claude.messages.count_tokens(model="demo", messages=asked("Hello " * 200))
-    assert 1 < short.input_tokens < long.input_tokens
+def counted(claude: anthropic.Anthropic, model: str, text: str) -> tuple[int, str | None]:
+    raw = claude.messages.with_raw_response.count_tokens(model=model, messages=asked(text))
+    return raw.parse().input_tokens, raw.headers.get("x-holdfast-count")
+
+
+@pytest.mark.parametrize("text", ["Hello", "Hello " * 200, "这是什么", "<think>12345"])
+def test_tokens_are_counted_for_anthropics_clients(claude: anthropic.Anthropic, text: str) -> None:
+    answer = claude.messages.create(model="demo", max_tokens=1, messages=asked(text))
+    read = answer.usage.input_tokens + (answer.usage.cache_read_input_tokens or 0)
+    assert counted(claude, "demo", text) == (read, "engine")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_clouds_tokens_are_estimated(claude: anthropic.Anthropic, model: str) -> None:
+    tokens, source = counted(claude, model, "What is Holdfast? " * 100)
+    assert 400 < tokens < 800
+    assert source == "estimate"
+
+
+def test_what_does_not_fit_is_counted_too_and_refused_by_its_count(
+    claude: anthropic.Anthropic, client: openai.OpenAI
+) -> None:
+    text = "Hello there. " * 5000
+    tokens, source = counted(claude, "demo", text)
+    assert tokens > 4096
+    assert source == "engine"
+    with pytest.raises(openai.BadRequestError) as told:
+        client.chat.completions.create(model="demo", messages=asked(text))
+    assert told.value.code == "context_length_exceeded"
+    assert f"the prompt has about {tokens}" in told.value.message
+
+
+def test_a_stream_tells_at_its_beginning_what_a_long_prompt_has(
+    claude: anthropic.Anthropic,
+) -> None:
+    text = "路由器决定请求发往何处。 " * 90
+    tokens, _ = counted(claude, "demo", text)
+    with claude.messages.stream(model="demo", max_tokens=1, messages=asked(text)) as stream:
+        first = next(iter(stream))
+    assert first.type == "message_start"
+    assert first.message.usage.input_tokens == tokens
 
 
 def test_errors_have_the_shape_that_their_client_knows(

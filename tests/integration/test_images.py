@@ -189,6 +189,28 @@ def test_each_of_several_pictures_takes_its_tokens(client: openai.OpenAI) -> Non
     assert taken == 8 + 32 + 8 + 3 * AROUND
 
 
+def test_pictures_are_counted_before_as_they_are_read(
+    seeing: Holdfast, client: openai.OpenAI
+) -> None:
+    pictures = (png(128, 64), png(300, 200), png(10, 1000))
+    blocks: list[dict[str, Any]] = [
+        {
+            "type": "image",
+            "source": {
+                "type": "base64",
+                "media_type": "image/png",
+                "data": base64.b64encode(picture).decode(),
+            },
+        }
+        for picture in pictures
+    ]
+    content = [*blocks, {"type": "text", "text": QUESTION}]
+    body = {"model": "seeing", "messages": [{"role": "user", "content": content}]}
+    told = httpx2.post(f"{seeing.url}/messages/count_tokens", json=body, timeout=30)
+    assert told.headers["x-holdfast-count"] == "engine"
+    assert told.json() == {"input_tokens": prompt_tokens(client, *map(url, pictures))}
+
+
 def test_clients_at_once_are_each_answered_about_their_own_picture(client: openai.OpenAI) -> None:
     urls = [url(png(96, 96, shade)) for shade in (0, 60, 200, 255)]
     alone = [likelihoods(client, one) for one in urls]

@@ -18,12 +18,8 @@ import pytest
 
 from server.catalogue import load
 from server.chat import engine_body, engine_error, parse_chat
-from server.chat.embeddings import (
-    EmbeddingReply,
-    engine_embedding_body,
-    finish_embedding,
-    parse_embedding,
-)
+from server.chat.embeddings import engine_embedding_body, parse_embedding
+from server.chat.vectors import Vectors
 from server.demo import GGUF
 from server.engines.llama_server import Launch, argv, environment
 from server.errors import EngineError, RequestError
@@ -31,7 +27,6 @@ from server.settings import Settings
 
 pytestmark = pytest.mark.integration
 
-FLAGS = ("--embeddings", "--pooling", "last")
 _PATIENCE = 60.0  # seconds
 
 
@@ -40,10 +35,10 @@ Running = Callable[..., AbstractAsyncContextManager[aiohttp.ClientSession]]
 
 @pytest.fixture
 def running(program: Path, tmp_path: Path) -> Running:
-    """An engine with these flags beside its own, while the context lasts."""
+    """An engine that is launched so, while the context lasts."""
 
     @asynccontextmanager
-    async def running(*flags: str) -> AsyncIterator[aiohttp.ClientSession]:
+    async def running(**changes: Any) -> AsyncIterator[aiohttp.ClientSession]:
         socket = tmp_path / "e.sock"
         launch = Launch(
             binary=program,
@@ -53,10 +48,11 @@ def running(program: Path, tmp_path: Path) -> Running:
             context=4096,
             slots=2,
             threads=1,
+            **changes,
         )
         with (tmp_path / "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *argv(launch), *flags, env=environment(os.environ), stdout=log, stderr=log
+                *argv(launch), env=environment(os.environ), stdout=log, stderr=log
             )
         connector = aiohttp.UnixConnector(str(socket))
         try:
@@ -83,42 +79,42 @@ async def _ready(session: aiohttp.ClientSession, process: Process) -> None:
         await asyncio.sleep(0.05)
 
 
-async def embed(engine: aiohttp.ClientSession, given: Any, **fields: Any) -> EmbeddingReply:
+async def embed(engine: aiohttp.ClientSession, given: Any, **fields: Any) -> tuple[list[Any], int]:
+    """The vectors as a client gets them, and the tokens that were read."""
     request = parse_embedding({"model": "demo", "input": given, **fields})
-    async with engine.post(request.path, json=engine_embedding_body(request)) as response:
+    body = engine_embedding_body(request, request.inputs)
+    async with engine.post(request.path, json=body) as response:
         if response.status != 200:
             raise engine_error(response.status, await response.read())
-        return finish_embedding(await response.read(), request, EngineError)
-
-
-def vectors(reply: EmbeddingReply) -> list[list[float]]:
-    return [one["embedding"] for one in orjson.loads(reply.body)["data"]]
+        relay = Vectors(request, EngineError)
+        told = orjson.loads(relay.feed(await response.read()))
+    assert relay.done
+    assert relay.usage is not None
+    return [one["embedding"] for one in told["data"]], relay.usage.prompt_tokens
 
 
 async def test_texts_and_tokens_become_vectors(running: Running, tmp_path: Path) -> None:
-    async with running(*FLAGS) as engine:
+    async with running(embeddings=True) as engine:
         await vectors_come(engine)
         await it_still_chats(engine, tmp_path)
 
 
 async def vectors_come(engine: aiohttp.ClientSession) -> None:
-    reply = await embed(engine, ["Holdfast", "a", "Holdfast", [5, 6, 7]])
-    first, other, again, tokens = vectors(reply)
+    (first, other, again, tokens), read = await embed(
+        engine, ["Holdfast", "a", "Holdfast", [5, 6, 7]]
+    )
     assert first == pytest.approx(again, abs=1e-3)
     assert first != pytest.approx(other, abs=1e-3)
     assert len({len(first), len(other), len(tokens)}) == 1
     assert sum(value * value for value in first) == pytest.approx(1, abs=1e-3)
-    assert reply.usage is not None
-    assert reply.usage.prompt_tokens > 5
+    assert read > 5
 
-    packed = await embed(engine, "Holdfast", encoding_format="base64")
-    (text,) = [one["embedding"] for one in orjson.loads(packed.body)["data"]]
+    (text,), _ = await embed(engine, "Holdfast", encoding_format="base64")
     raw = base64.b64decode(text)
     assert list(struct.unpack(f"<{len(raw) // 4}f", raw)) == pytest.approx(first, abs=1e-3)
 
-    long = await embed(engine, " ".join(str(number) for number in range(300)))
-    assert long.usage is not None
-    assert long.usage.prompt_tokens > 512, "more than it takes at once"
+    _, read = await embed(engine, " ".join(str(number) for number in range(300)))
+    assert read > 512, "more than it takes at once"
 
 
 async def it_still_chats(engine: aiohttp.ClientSession, tmp_path: Path) -> None:

@@ -92,6 +92,14 @@ async def test_one_start_makes_the_next_predictions_true(
             assert row.predicted == pytest.approx(row.actual, abs=ROUNDING), component
 
 
+async def test_embeddings_are_foretold(make: Make, model: Model) -> None:
+    weights = from_gguf_headers([read_header(GGUF)], model.architecture.layers)
+    wanted = replace(demo_with(4096, 2), embeddings=True)
+    seen = by_component(await start(make, wanted, model.architecture, weights, embeddings=True))
+    assert seen["compute"].predicted == pytest.approx(seen["compute"].actual, abs=ROUNDING)
+    assert abs(seen["total"].first_error or 1) < 0.08
+
+
 async def test_an_image_encoder_is_foretold(make: Make, model: Model, tmp_path: Path) -> None:
     vision.write_model(tmp_path)
     text, encoder = tmp_path / "seeing.gguf", tmp_path / "mmproj.gguf"

@@ -110,8 +110,9 @@ class CloudModel:
     scores: Mapping[str, float] = field(default_factory=dict)
     """By benchmark, percent. Where they are missing its capability is not known (`capability`): it
     is then considered only where it is asked for by name, or no floor applies."""
-    ttft: float = 1.0
-    """Seconds to the first token, until that has been measured here."""
+    ttft: float = 0.3
+    """Seconds to the first token, until that has been measured here: rather too few than too many,
+    as what is taken to be slow is never asked, and so never measured."""
     speed: float = 60.0
     """Tokens a second, until that has been measured here."""
     efforts: tuple[Effort, ...] = ()

@@ -225,6 +225,7 @@ class Candidates:
     ) -> Candidate:
         """Mostly the same as for the request before, and then the same object."""
         what, observer = one.what, one.observer
+        forecast = observer.at(now)
         thought = one.prefixes.cached(needs.prefix, now)
         down = self._downs.down(what.name)
         retry_after = self._downs.rest(what.name) if down else None
@@ -238,7 +239,7 @@ class Candidates:
             if out is not None:
                 down, retry_after = out.why, out.wait
         same = (
-            what.forecast is observer.forecast
+            what.forecast is forecast
             and what.down == down
             and what.retry_after == retry_after
             and what.cached_tokens == cached
@@ -248,7 +249,7 @@ class Candidates:
         if not same:
             one.what = what = Candidate(
                 what.name, what.model, "cloud", what.provider, what.context, what.max_output,
-                what.image, what.features, what.capability, observer.forecast, cached, what.price,
+                what.image, what.features, what.capability, forecast, cached, what.price,
                 down, what.embeddings, what.target, tokens, sticky, retry_after,
             )  # fmt: skip
         return what

@@ -14,7 +14,7 @@ import pytest
 from server import catalogue, settings
 from server.catalogue import Catalogue
 from server.catalogue.cloud import CloudModel, Price, Provider, Rate
-from server.catalogue.router import Router, Task
+from server.catalogue.router import Alias, Router, Task
 from server.chat.usage import Usage
 from server.engines.berth import Berth
 from server.engines.engine import Engine
@@ -26,6 +26,8 @@ from server.planning.deployment import Deployment
 from server.routing.candidate import Candidate
 from server.routing.candidates import Candidates, load_left
 from server.routing.observe import Expected
+from server.routing.observe_cloud import STALE
+from server.routing.policy import decide
 from server.routing.targets import Target
 from tests.routing.cases import needs_for
 
@@ -197,6 +199,45 @@ async def test_a_cloud_is_the_same_candidate_until_something_changes(world: Worl
     hears.end(1.2, Usage(1000, 50))
     assert world.now()["acme/a"].forecast.speed == pytest.approx(50)
     assert world.now()["acme/a"].forecast.measured
+
+
+async def test_a_cheap_cloud_that_nobody_knows_is_tried_by_one_request_at_a_time(
+    world: World,
+) -> None:
+    """`acme/a` is dearer, and known to keep what is asked for; nobody knows that of `other/b`."""
+
+    router = Router(aliases={"cloud": Alias("cloud", ("cloud",))})
+
+    def first() -> str:
+        needs = needs_for("cloud", slo_ttft=0.5, max_tokens=50)
+        return decide(needs, tuple(world.now().values()), router).attempts[0].name
+
+    def told(name: str, ttft: float) -> None:
+        hears = world.candidates.begin(world.now()[name], needs_for("cloud"))
+        assert hears is not None
+        hears.started(world.clock.now)
+        world.clock.now += ttft
+        hears.first(world.clock.now)
+        hears.end(world.clock.now)
+
+    dear = replace(CLOUDS["acme/a"], price=Price(Rate(10**9, 10**9)))
+    world.serve(replace(KNOWN, clouds=CLOUDS | {dear.id: dear}))
+    told("acme/a", 0.4)
+    assert first() == "other/b"
+    finds_out = world.candidates.begin(world.now()["other/b"], needs_for("cloud"))
+    assert finds_out is not None
+    assert first() == "acme/a", "while one finds out"
+    finds_out.end(world.clock.now)
+    assert first() == "other/b", "it came to nothing"
+    told("other/b", 0.8)
+    assert first() == "acme/a", "it is known to be late"
+    world.clock.now += STALE / 2
+    told("acme/a", 0.4)
+    assert first() == "acme/a"
+    world.clock.now += STALE / 2
+    assert first() == "other/b", "what is known of it is old"
+    told("other/b", 0.2)
+    assert first() == "other/b"
 
 
 PREFIX = ((11, 100), (22, 400), (33, 800))

@@ -10,7 +10,7 @@ import pytest
 from server.chat.usage import Usage
 from server.routing.affinity import Cached
 from server.routing.observe import Expected, Flight, Observer
-from server.routing.observe_cloud import CloudObserver
+from server.routing.observe_cloud import CAREFUL, STALE, CloudObserver
 from server.routing.tokens import ABOVE
 
 KNOWN = Expected(prefill=100, decode=10, decode_all=20, fixed=0.1)
@@ -156,6 +156,45 @@ def test_a_cloud_is_told_by_its_medians() -> None:
     assert cloud.forecast.measured
     assert cloud.counted(1200) == 900
     assert cloud.forecast is cloud.forecast
+
+
+def test_while_the_first_finds_out_the_others_are_careful() -> None:
+    cloud = CloudObserver(0.3, 60.0)
+    first = cloud.begin(1200)
+    assert cloud.at(0.0).ttft == CAREFUL
+    first.started(0.0)
+    second = cloud.begin(1200)
+    first.end(0.5)  # without a word
+    assert cloud.at(0.5).ttft == CAREFUL, "the second still asks"
+    second.started(0.5)
+    second.end(0.6)
+    assert (cloud.at(0.6).ttft, cloud.at(0.6).measured) == (0.3, False)
+    third = cloud.begin(1200)
+    third.started(1.0)
+    third.first(1.8)
+    assert (cloud.at(2.0).ttft, cloud.at(2.0).measured) == (pytest.approx(0.8), True)
+    third.end(3.0, Usage(900, 80))
+    cloud.begin(1200).started(4.0)
+    assert cloud.at(4.0).ttft == pytest.approx(0.8), "what is known is known"
+
+
+def test_a_slow_guess_is_no_less_slow_while_somebody_finds_out() -> None:
+    cloud = CloudObserver(5.0, 60.0)
+    cloud.begin(1200)
+    assert cloud.at(0.0).ttft == 5.0
+
+
+def test_what_was_measured_long_ago_counts_no_longer() -> None:
+    cloud = CloudObserver(0.3, 60.0)
+    for now in (0.0, 100.0):
+        flight = cloud.begin(1200)
+        flight.started(now)
+        flight.first(now + 4.0)
+        flight.end(now + 5.0, Usage(900, 80))
+    assert cloud.at(104.0 + STALE).ttft == 4.0
+    later = cloud.at(105.0 + STALE)
+    assert (later.ttft, later.speed, later.measured) == (0.3, 80, False)
+    assert cloud.at(106.0 + STALE) is later
 
 
 def test_a_cloud_that_failed_teaches_nothing() -> None:

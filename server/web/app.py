@@ -76,7 +76,11 @@ def node_routes(openai: OpenAI, anthropic: Anthropic, admin: Admin, mirror: Mirr
             "/metrics": {"GET": admin.metrics},
         },
         forms=dict.fromkeys(("/v1/messages", "/v1/messages/count_tokens"), anthropic_form),
-        below={"/v1/models/": Branch({"GET": openai.model}), PREFIX: _hub(mirror)},
+        below={
+            "/v1/models/": Branch({"GET": openai.model}),
+            "/v1/responses/": Branch({"GET": openai.stored.get, "DELETE": openai.stored.delete}),
+            PREFIX: _hub(mirror),
+        },
         owner={
             "/admin/ps": {"GET": admin.ps},
             "/admin/load": {"POST": admin.load},

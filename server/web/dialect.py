@@ -154,7 +154,7 @@ class Messages(Speech):
 
 
 class Responses(Speech):
-    """What is to be stored is kept in memory, for `previous_response_id`."""
+    """What is to be stored is kept in memory, for `previous_response_id` and web/responses.py."""
 
     endpoint = "responses"
 
@@ -185,9 +185,8 @@ class Responses(Speech):
             return
         writer = relay.encoder if isinstance(relay, Translation) else _folder_of(relay)
         assert isinstance(writer, ResponsesEncoder | _WholeResponse)
-        conversation = [*self._asked.items, *writer.items]
         turn = self._turn
-        turn.kept.keep(self._name, turn.owner, conversation, time.monotonic())
+        turn.kept.keep(turn.owner, self._asked.items, writer.response, time.monotonic())
 
 
 def _folder_of(relay: Relay) -> Folder:
@@ -211,15 +210,14 @@ class _WholeResponse:
     def __init__(self, speech: Responses) -> None:
         self._speech = speech
         self._events: list[Event] = []
-        self.items: list[Any] = []
+        self.response: dict[str, Any] = {}
 
     def feed(self, events: list[Event]) -> None:
         self._events += events
 
     def body(self) -> bytes:
-        response = self._speech.whole(self._events)
-        self.items = response["output"]
-        return orjson.dumps(response)
+        self.response = self._speech.whole(self._events)
+        return orjson.dumps(self.response)
 
 
 def anthropic_form(request_id: str) -> ErrorForm:

@@ -46,7 +46,8 @@ class Inference:
     def __init__(self, router: Router, bounds: Bounds, refused: Callable[[str], None]) -> None:
         self.bounds = bounds
         self._router = router
-        self._kept = Kept()
+        self.kept = Kept()
+        """Responses, for those that go on from them or ask for them again."""
         self._refused = refused
 
     async def answer(self, exchange: Exchange, client: Client, manner: Manner) -> None:
@@ -81,7 +82,7 @@ class Inference:
         """Read, let in and decided on."""
         request_id = exchange.request_id.decode()
         router = self._router
-        said = manner(parse_json(body), Turn(request_id, client.id, self._kept))
+        said = manner(parse_json(body), Turn(request_id, client.id, self.kept))
         needs = router.needs(said.request, said.endpoint, exchange.headers, client)
         account = router.account(client)
         place = router.admit(account, needs.prompt_tokens + needs.n * (needs.max_tokens or 0))

@@ -19,6 +19,7 @@ from server.web.dialect import Chat, Completions, Responses
 from server.web.embeddings import Embeddings
 from server.web.exchange import Exchange
 from server.web.inference import Inference
+from server.web.responses import StoredResponses
 
 _ANSWERS = ("chat", "messages", "responses")
 """The endpoints at which whatever chats can be asked."""
@@ -32,6 +33,7 @@ class OpenAI:
         self._inference = inference
         self._targets = targets
         self._router = router
+        self.stored = StoredResponses(inference.kept)
 
     async def chat_completions(self, exchange: Exchange, client: Client) -> None:
         """POST /v1/chat/completions"""

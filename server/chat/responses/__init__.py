@@ -2,6 +2,14 @@
 
 from server.chat.responses.encoder import ResponsesEncoder, whole_response
 from server.chat.responses.kept import Kept
+from server.chat.responses.listing import item_page
 from server.chat.responses.request import ResponsesRequest, parse_response
 
-__all__ = ["Kept", "ResponsesEncoder", "ResponsesRequest", "parse_response", "whole_response"]
+__all__ = [
+    "Kept",
+    "ResponsesEncoder",
+    "ResponsesRequest",
+    "item_page",
+    "parse_response",
+    "whole_response",
+]

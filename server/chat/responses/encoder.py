@@ -8,7 +8,6 @@ from typing import Any
 import orjson
 
 from server.chat.events import Event
-from server.chat.responses.items import Item
 from server.chat.responses.output import Output
 from server.chat.responses.request import ResponsesRequest
 from server.errors import HoldfastError
@@ -21,9 +20,9 @@ class ResponsesEncoder:
         self._output = Output(request, identifier, created)
 
     @property
-    def items(self) -> list[Item]:
-        """What the answer consists of, once it is whole; to be kept for the next request."""
-        return self._output.items
+    def response(self) -> dict[str, Any]:
+        """The whole of it, once it is; to be kept."""
+        return self._output.whole
 
     def feed(self, events: Sequence[Event]) -> bytes:
         return b"".join([_sse(one) for event in events for one in self._output.feed(event)])
@@ -35,15 +34,12 @@ class ResponsesEncoder:
 def whole_response(
     events: Iterable[Event], request: ResponsesRequest, identifier: str, created: int
 ) -> dict[str, Any]:
-    """The answer that `events` amount to; its `output` is what is to be kept. They must be whole,
-    with Ended at their end."""
+    """The answer that `events` amount to. They must be whole, with Ended at their end."""
     output = Output(request, identifier, created)
-    last: dict[str, Any] = {}
     for event in events:
-        for last in output.feed(event):  # noqa: B007
+        for _ in output.feed(event):
             pass
-    response: dict[str, Any] = last["response"]
-    return response
+    return output.whole
 
 
 def _sse(event: dict[str, Any]) -> bytes:

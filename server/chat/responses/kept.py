@@ -1,4 +1,4 @@
-"""Conversations of the Responses API, kept in memory for `previous_response_id`.
+"""Responses that are kept in memory, for `previous_response_id` and to be asked for again.
 
 Pure: the time is an argument. What is beyond the bounds is forgotten, oldest first, and nothing
 outlives the program; a client that finds its response gone sends the conversation itself.
@@ -7,8 +7,9 @@ outlives the program; a client that finds its response gone sends the conversati
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -25,10 +26,16 @@ MAX_BYTES = 256 * MIB
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
+    """As JSON: the smallest form, and one that nobody can change."""
+
     owner: str
-    body: bytes
-    """The items as JSON: the smallest form, and one that nobody can change."""
+    before: bytes
+    response: bytes
     until: float
+
+    @property
+    def size(self) -> int:
+        return len(self.before) + len(self.response)
 
 
 class Kept:
@@ -47,24 +54,50 @@ class Kept:
     def __len__(self) -> int:
         return len(self._entries)
 
-    def keep(self, identifier: str, owner: str, items: Sequence[Item], now: float) -> bool:
-        """Keeps the conversation up to and with the response; False where it alone is too much."""
-        body = orjson.dumps(list(items))
-        if len(body) > self._most_bytes:
+    def keep(
+        self, owner: str, before: Sequence[Item], response: Mapping[str, Any], now: float
+    ) -> bool:
+        """Keeps a whole response, under its `id`, and the conversation `before` it; False where it
+        alone is too much."""
+        entry = _Entry(
+            owner, orjson.dumps(list(before)), orjson.dumps(dict(response)), now + self._seconds
+        )
+        if entry.size > self._most_bytes:
             return False
-        self._forget(identifier)
-        self._entries[identifier] = _Entry(owner, body, now + self._seconds)
-        self._bytes += len(body)
+        identifier = response["id"]
+        self._drop(identifier)
+        self._entries[identifier] = entry
+        self._bytes += entry.size
         self._bound(now)
         return True
 
+    def response(self, identifier: str, owner: str, now: float) -> bytes | None:
+        """The response as JSON; None where it is not kept, or another owner's."""
+        entry = self._find(identifier, owner, now)
+        return None if entry is None else entry.response
+
+    def before(self, identifier: str, owner: str, now: float) -> list[Item] | None:
+        """The items of the conversation before it."""
+        entry = self._find(identifier, owner, now)
+        return None if entry is None else list(orjson.loads(entry.before))
+
     def recall(self, identifier: str, owner: str, now: float) -> list[Item] | None:
-        """The items; None where they are not kept, or are another owner's."""
-        entry = self._entries.get(identifier)
-        if entry is None or entry.owner != owner or entry.until <= now:
+        """The items of the conversation up to and with it."""
+        entry = self._find(identifier, owner, now)
+        if entry is None:
             return None
-        items: list[Item] = orjson.loads(entry.body)
-        return items
+        return [*orjson.loads(entry.before), *orjson.loads(entry.response)["output"]]
+
+    def forget(self, identifier: str, owner: str, now: float) -> bool:
+        """Whether it was kept until now. Those that went on from it are kept all the same."""
+        known = self._find(identifier, owner, now) is not None
+        if known:
+            self._drop(identifier)
+        return known
+
+    def _find(self, identifier: str, owner: str, now: float) -> _Entry | None:
+        entry = self._entries.get(identifier)
+        return None if entry is None or entry.owner != owner or entry.until <= now else entry
 
     def _bound(self, now: float) -> None:
         while self._entries:
@@ -72,9 +105,9 @@ class Kept:
             full = len(self._entries) > self._most or self._bytes > self._most_bytes
             if oldest.until > now and not full:
                 return
-            self._forget(identifier)
+            self._drop(identifier)
 
-    def _forget(self, identifier: str) -> None:
+    def _drop(self, identifier: str) -> None:
         entry = self._entries.pop(identifier, None)
         if entry is not None:
-            self._bytes -= len(entry.body)
+            self._bytes -= entry.size

@@ -53,6 +53,8 @@ class Output:
     def __init__(self, request: ResponsesRequest, identifier: str, created: int) -> None:
         self.items: list[Item] = []
         """Those that are done, and at the end all."""
+        self.whole: Json = {}
+        """The response, once it is whole."""
         self._request = request
         self._id = identifier
         self._created = created
@@ -223,7 +225,8 @@ class Output:
         more: Json = {"usage": None if self._usage is None else _usage(self._usage)}
         if reason is not None:
             more["incomplete_details"] = {"reason": reason}
-        yield self._event(f"response.{status}", response=self.response(status, **more))
+        self.whole = self.response(status, **more)
+        yield self._event(f"response.{status}", response=self.whole)
 
     def _part_event(self, what: str, part: Json) -> Json:
         kind = "reasoning_summary" if part["type"] == "summary_text" else "content"

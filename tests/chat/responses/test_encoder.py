@@ -292,7 +292,7 @@ def test_the_openai_client_puts_it_together(answer: list[Event]) -> None:
         state.handle_event(construct_type_unchecked(value=event, type_=ResponseStreamEvent))
     whole = whole_response(answer, PLAIN, "resp_1", CREATED)
     assert whole == events[-1]["response"]
-    assert whole["output"] == encoder.items
+    assert whole["output"] == encoder.response["output"]
     Response.model_validate(whole)
     if whole["status"] == "completed":
         output = state._completed_response.to_dict()["output"]
@@ -309,13 +309,20 @@ def test_an_answer_can_be_sent_back_as_it_came(answer: list[Event]) -> None:
     encoder.feed(answer)
     outputs = [
         {"type": "function_call_output", "call_id": one["call_id"], "output": "1"}
-        for one in encoder.items
+        for one in encoder.response["output"]
         if one["type"] == "function_call"
     ]
-    for item in encoder.items:
+    for item in encoder.response["output"]:
         if item["type"] == "function_call":
             item["arguments"] = "{}"  # what was drawn is no JSON
-    again = asked(input=[*PLAIN.items, *encoder.items, *outputs, {"role": "user", "content": "b"}])
+    again = asked(
+        input=[
+            *PLAIN.items,
+            *encoder.response["output"],
+            *outputs,
+            {"role": "user", "content": "b"},
+        ]
+    )
     said = [event.text for event in answer if isinstance(event, Thinking)]
     told = [
         one.get("reasoning_content", "") for one in again.chat.messages if one["role"] != "user"

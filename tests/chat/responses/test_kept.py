@@ -1,56 +1,78 @@
 from __future__ import annotations
 
+from typing import Any
+
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
 from server.chat.responses import Kept
 
-ITEMS = [{"role": "user", "content": "hi"}]
-SIZE = len(b'[{"role":"user","content":"hi"}]')
+BEFORE = [{"role": "user", "content": "hi"}]
+SAID = {"type": "message", "role": "assistant", "content": []}
+
+
+def response(name: str, said: Any = SAID) -> dict[str, Any]:
+    return {"id": name, "output": [said]}
+
+
+SIZE = len(orjson.dumps(BEFORE)) + len(orjson.dumps(response("a")))
 
 
 def test_what_is_kept_comes_back_to_its_owner_alone() -> None:
     kept = Kept()
-    assert kept.keep("a", "ann", ITEMS, 0.0)
-    assert kept.recall("a", "ann", 1.0) == ITEMS
-    assert kept.recall("a", "bob", 1.0) is None
-    assert kept.recall("b", "ann", 1.0) is None
+    assert kept.keep("ann", BEFORE, response("a"), 0.0)
+    assert kept.recall("a", "ann", 1.0) == [*BEFORE, SAID]
+    assert kept.before("a", "ann", 1.0) == BEFORE
+    assert orjson.loads(kept.response("a", "ann", 1.0) or b"") == response("a")
+    for name, owner in (("a", "bob"), ("b", "ann")):
+        assert kept.recall(name, owner, 1.0) is None
+        assert kept.before(name, owner, 1.0) is None
+        assert kept.response(name, owner, 1.0) is None
+        assert not kept.forget(name, owner, 1.0)
+    assert len(kept) == 1
 
 
 def test_it_cannot_be_changed_from_outside() -> None:
     kept = Kept()
-    items = [dict(ITEMS[0])]
-    kept.keep("a", "ann", items, 0.0)
-    items[0]["content"] = "x"
-    found = kept.recall("a", "ann", 0.0)
-    assert found == ITEMS
+    before = [dict(BEFORE[0])]
+    kept.keep("ann", before, response("a"), 0.0)
+    before[0]["content"] = "x"
+    found = kept.before("a", "ann", 0.0)
+    assert found == BEFORE
     found[0]["content"] = "y"
-    assert kept.recall("a", "ann", 0.0) == ITEMS
+    assert kept.before("a", "ann", 0.0) == BEFORE
 
 
 def test_it_is_forgotten_in_time() -> None:
     kept = Kept(seconds=10)
-    kept.keep("a", "ann", ITEMS, 0.0)
-    assert kept.recall("a", "ann", 9.9) == ITEMS
+    kept.keep("ann", BEFORE, response("a"), 0.0)
+    assert kept.recall("a", "ann", 9.9) is not None
     assert kept.recall("a", "ann", 10.0) is None
-    kept.keep("b", "ann", ITEMS, 20.0)
+    assert not kept.forget("a", "ann", 10.0)
+    kept.keep("ann", BEFORE, response("b"), 20.0)
     assert len(kept) == 1
 
 
+def test_it_is_forgotten_when_its_owner_says_so() -> None:
+    kept = Kept()
+    kept.keep("ann", BEFORE, response("a"), 0.0)
+    assert kept.forget("a", "ann", 1.0)
+    assert not kept.forget("a", "ann", 1.0)
+    assert kept.recall("a", "ann", 1.0) is None
+    assert (len(kept), kept._bytes) == (0, 0)
+
+
 def test_the_oldest_go_first() -> None:
-    kept = Kept(most=2)
-    for name in "abc":
-        kept.keep(name, "ann", ITEMS, 0.0)
-    assert [kept.recall(name, "ann", 0.0) is None for name in "abc"] == [True, False, False]
-    kept = Kept(most_bytes=2 * SIZE)
-    for name in "abc":
-        kept.keep(name, "ann", ITEMS, 0.0)
-    assert [kept.recall(name, "ann", 0.0) is None for name in "abc"] == [True, False, False]
+    for kept in (Kept(most=2), Kept(most_bytes=2 * SIZE)):
+        for name in "abc":
+            kept.keep("ann", BEFORE, response(name), 0.0)
+        assert [kept.recall(name, "ann", 0.0) is None for name in "abc"] == [True, False, False]
 
 
 def test_what_is_too_large_for_all_is_not_kept() -> None:
     kept = Kept(most_bytes=SIZE - 1)
-    assert not kept.keep("a", "ann", ITEMS, 0.0)
+    assert not kept.keep("ann", BEFORE, response("a"), 0.0)
     assert kept.recall("a", "ann", 0.0) is None
 
 
@@ -60,12 +82,12 @@ def test_what_is_too_large_for_all_is_not_kept() -> None:
     )
 )
 def test_the_bounds_always_hold(puts: list[tuple[str, int, float]]) -> None:
-    kept = Kept(seconds=10, most=3, most_bytes=120)
+    kept = Kept(seconds=10, most=3, most_bytes=200)
     now = 0.0
     for name, size, later in puts:
         now += later
-        items = [{"role": "user", "content": "x" * size}]
-        assert kept.keep(name, "ann", items, now)
-        assert kept.recall(name, "ann", now) == items
+        before = [{"role": "user", "content": "x" * size}]
+        assert kept.keep("ann", before, response(name, {}), now)
+        assert kept.recall(name, "ann", now) == [*before, {}]
         assert len(kept) <= 3
-        assert kept._bytes == sum(len(one.body) for one in kept._entries.values()) <= 120
+        assert kept._bytes == sum(one.size for one in kept._entries.values()) <= 200

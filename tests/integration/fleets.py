@@ -31,7 +31,8 @@ CHAT = {"prompt": "canary-prompt tell me something", "ignore_eos": True}
 
 def berth(name: str, size: int = 6, **changes: Any) -> Berth:
     """Of `size` made-up bytes of RAM, so that what fits beside what is the test's to say."""
-    launch = {key: changes.pop(key) for key in ("gpus", "context", "slots") if key in changes}
+    own = ("gpus", "context", "slots", "embeddings")
+    launch = {key: changes.pop(key) for key in own if key in changes}
     wanted = {"gpus": (), "context": CONTEXT, "slots": 2} | launch
     deployment = Deployment(name, f"{name}:f16", "llama-server", **wanted)
     pools = wanted["gpus"] or ("ram",)
@@ -59,6 +60,7 @@ class Harbour:
             context=deployment.context,
             slots=deployment.slots,
             threads=1,
+            embeddings=deployment.embeddings,
         )
         logs = self.folder / "logs"
         self.made.append(Engine(deployment.build, launch, logs=logs, policy=QUICK, queue=queue))

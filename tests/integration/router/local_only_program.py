@@ -41,8 +41,10 @@ from fleets import Harbour, berth  # noqa: E402
 from server.catalogue.router import Limits  # noqa: E402
 from server.engines.lifecycle import State  # noqa: E402
 from server.engines.member import Member  # noqa: E402
+from server.errors import EngineError  # noqa: E402
 from server.ledger.account import Account, Party  # noqa: E402
 from server.routing.attempt import Patience  # noqa: E402
+from tests.integration.router.vectors import embed, embedding_job  # noqa: E402
 from tests.integration.router.world import (  # noqa: E402
     ROUTER,
     Told,
@@ -55,6 +57,7 @@ from tests.integration.router.world import (  # noqa: E402
 from tests.waiting import until  # noqa: E402
 
 CLOUD = at_cloud(cloud_model("cloud"))
+VECTORS = at_cloud(cloud_model("cloud", "vectors", embeddings=True))
 SHADOWS = Account((Party("shadow", "try", Limits()), Party("all", "", Limits())))
 
 
@@ -69,13 +72,22 @@ async def ways(there: World, warm: Member, cold: Member, private: bool) -> dict[
             job = replace(job, shadow_account=SHADOWS)
         ended[name] = await there.ask(job)
 
+    async def embeds(name: str, attempts: list[Any], **decision: Any) -> None:
+        job = embedding_job(there, attempts, local_only=private, **decision)
+        ended[name] = await embed(there, job)
+
     await walk("plain", [engine])
+    await embeds("vectors", [engine])
+    await embeds("vectors decided wrongly", [VECTORS])
     await walk("decided wrongly", [CLOUD])
     await walk("shadow", [engine], shadow=CLOUD)
     await walk("bridge", [CLOUD, engine], load=at_engine(cold))
     await until(lambda: cold.engine.state is State.READY)
     await hung(warm, lambda: walk("hedge", [engine, CLOUD], hedge_after=0.1))
     await hung(warm, lambda: walk("fallback", [engine, CLOUD]))
+    warm.queue.close(EngineError("it is being mended"))
+    await embeds("vectors fallback", [engine, VECTORS])
+    warm.queue.open()
     return ended
 
 
@@ -94,7 +106,7 @@ async def hung(member: Member, walk: Callable[[], Awaitable[None]]) -> None:
 async def main(folder: Path, program: Path, url: str, private: bool) -> dict[str, Any]:
     harbour = Harbour(program, folder)
     router = replace(ROUTER, retries=2)
-    async with harbour.fleet(berth("warm", 3), berth("cold", 3)) as fleet:
+    async with harbour.fleet(berth("warm", 3, embeddings=True), berth("cold", 3)) as fleet:
         warm, cold = fleet.get("warm"), fleet.get("cold")
         await fleet.load("warm")
         patience = Patience(20, 20, first_token=1.0, token=1.0)

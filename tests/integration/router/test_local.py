@@ -217,6 +217,9 @@ def test_a_request_that_may_not_leave_opens_no_connection_on_any_way(
         "bridge": ["complete", "warm:f16"],
         "hedge": ["error", ""],
         "fallback": ["error", ""],
+        "vectors": ["complete", "warm:f16"],
+        "vectors decided wrongly": ["error", ""],
+        "vectors fallback": ["error", ""],
     }
 
 
@@ -232,3 +235,5 @@ def test_the_spy_sees_those_that_may_leave(
     assert found["ended"]["fallback"] == ["complete", "cloud/large"]
     assert found["ended"]["hedge"] == ["complete", "cloud/large"]
     assert found["ended"]["bridge"] == ["complete", "cloud/large"]
+    assert found["ended"]["vectors decided wrongly"] == ["complete", "cloud/vectors"]
+    assert found["ended"]["vectors fallback"] == ["complete", "cloud/vectors"]

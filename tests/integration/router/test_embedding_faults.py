@@ -1,0 +1,131 @@
+"""Whatever goes wrong with embeddings: one answer or one error, charged once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from fleets import Harbour, berth
+
+from server import settings
+from server.catalogue.cloud import Kind
+from server.engines.binary import find_llama_server
+from server.errors import ContextExceeded, NoRoute, ProviderError
+from tests.fakes.cloud_running import FakeCloud
+from tests.fakes.faults import PLACES
+from tests.integration.router.vectors import TEXTS, embed, embedding_job, vectors
+from tests.integration.router.world import at_cloud, at_engine, cloud_model, world
+from tests.waiting import until
+
+pytestmark = pytest.mark.integration
+
+FAULTS = (
+    "429",
+    "429 retry_after=7",
+    "quota",
+    "500",
+    "503",
+    "529",
+    "cut",
+    "half-chunk",
+    "bad-json",
+    "short",
+    "refused",
+)
+KINDS: tuple[Kind, ...] = ("openai", "openai-responses")
+
+
+@pytest.fixture(scope="module")
+def program() -> Path:
+    return find_llama_server(settings.load(os.environ)).path
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_fault_is_told_and_charged_once(
+    tmp_path: Path, clouds: dict[Kind, FakeCloud], kind: Kind, fault: str
+) -> None:
+    cloud = clouds[kind]
+    everything = []
+    async with world(tmp_path, clouds) as there:
+        for place in PLACES:
+            cloud.mend()
+            cloud.faults(f"{fault} at={place}")
+            model = cloud_model(kind, place, embeddings=True)
+            told = await embed(there, embedding_job(there, [at_cloud(model)]))
+            if told.ending == "complete":  # the whole of it had come
+                assert len(vectors(told)) == len(TEXTS)
+            else:
+                assert isinstance(told.error, ProviderError), place
+            everything.append(told)
+        await there.balance(*everything)
+    assert any(told.error is not None for told in everything)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+async def test_another_provider_of_the_same_model_takes_over(
+    tmp_path: Path, clouds: dict[Kind, FakeCloud], backup: FakeCloud, fault: str
+) -> None:
+    cloud = clouds["openai"]
+    cloud.mend()
+    cloud.faults(fault)
+    first = at_cloud(cloud_model("openai", embeddings=True))
+    second = at_cloud(cloud_model("backup", embeddings=True))
+    async with world(tmp_path, clouds, urls={"backup": f"{backup.url}/v1"}) as there:
+        told = await embed(there, embedding_job(there, [first, second]))
+        assert (told.ending, told.candidate, told.attempts) == ("complete", second.name, 2)
+        await there.balance(told)
+    usage = [entry.usage for entry in there.entries if entry.final]
+    assert [one.prompt_tokens for one in usage] == [6]
+
+
+async def test_what_a_provider_finds_too_long_is_the_inputs_fault(
+    tmp_path: Path, clouds: dict[Kind, FakeCloud]
+) -> None:
+    cloud = clouds["openai"]
+    cloud.mend()
+    cloud.faults("context")
+    async with world(tmp_path, clouds) as there:
+        model = at_cloud(cloud_model("openai", embeddings=True))
+        told = await embed(there, embedding_job(there, [model]))
+        assert isinstance(told.error, ContextExceeded)
+        assert told.error.param == "input"
+        await there.balance(told)
+
+
+async def test_who_speaks_no_embeddings_is_never_asked(
+    tmp_path: Path, clouds: dict[Kind, FakeCloud]
+) -> None:
+    async with world(tmp_path, clouds) as there:
+        before = len(clouds["anthropic"].requests())
+        model = at_cloud(cloud_model("anthropic", embeddings=True))
+        told = await embed(there, embedding_job(there, [model]))
+        assert isinstance(told.error, NoRoute)
+        assert len(clouds["anthropic"].requests()) == before
+        await there.balance(told)
+
+
+async def test_a_batch_leaves_slots_to_others_and_ends_with_its_client(
+    program: Path, tmp_path: Path
+) -> None:
+    many = [f"text number {number}" for number in range(2000)]
+    async with Harbour(program, tmp_path).fleet(berth("demo", 3, embeddings=True)) as fleet:
+        await fleet.load("demo")
+        member = fleet.get("demo")
+        async with world(tmp_path) as there:
+            asking = asyncio.create_task(
+                embed(there, embedding_job(there, [at_engine(member)], many))
+            )
+            await until(lambda: member.queue.running > 0)
+            other = await embed(there, embedding_job(there, [at_engine(member)], ["short"]))
+            assert other.ending == "complete"
+            assert not asking.done(), "it did not wait for the whole batch"
+            asking.cancel()
+            left = await asking
+            assert left.ending == "left"
+            assert (member.queue.running, member.queue.waiting) == (0, 0)
+            again = await embed(there, embedding_job(there, [at_engine(member)], ["short"]))
+            assert vectors(again)[0] == pytest.approx(vectors(other)[0], abs=1e-3)
+            await there.balance(left, other, again)

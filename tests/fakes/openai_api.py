@@ -62,8 +62,8 @@ SHAPE = Shape(
         "x-ratelimit-limit-requests": "500",
         "x-ratelimit-remaining-requests": "499",
         "x-ratelimit-reset-requests": "120ms",
-        "x-ratelimit-limit-tokens": "30000",
-        "x-ratelimit-remaining-tokens": "29000",
+        "x-ratelimit-limit-tokens": "30000000",
+        "x-ratelimit-remaining-tokens": "29000000",
         "x-ratelimit-reset-tokens": "2s",
     },
 )

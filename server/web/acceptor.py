@@ -18,7 +18,8 @@ from typing import Any
 
 import uvicorn
 
-from server.web.sendfile import SendfileProtocol, sending_threads
+from server.web.connection import STALL_LIMIT, Connection
+from server.web.sendfile import sending_threads
 
 log = logging.getLogger("holdfast.web")
 
@@ -29,8 +30,9 @@ _PAUSE = 1.0  # seconds without accepting once descriptors or memory have run ou
 class Server(uvicorn.Server):
     """Serves listening, non-blocking sockets; who runs it decides when and how it stops."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, stall_limit: float = STALL_LIMIT) -> None:
         super().__init__(config)
+        self._stall_limit = stall_limit
         self._listening: set[socket.socket] = set()
         self._making: set[asyncio.Task[Any]] = set()
         self._threads = sending_threads()
@@ -78,4 +80,5 @@ class Server(uvicorn.Server):
             making.add_done_callback(self._making.discard)
 
     def _protocol(self) -> asyncio.Protocol:
-        return SendfileProtocol(self.config, self.server_state, self.lifespan.state, self._threads)
+        state, own = self.server_state, self.lifespan.state
+        return Connection(self.config, state, own, self._threads, self._stall_limit)

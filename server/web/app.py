@@ -15,6 +15,7 @@ from server.ledger.keys import KeyBook
 from server.web.admin import Admin, livez
 from server.web.anthropic import Anthropic
 from server.web.auth import Client, authenticate
+from server.web.connection import STALL_LIMIT
 from server.web.dialect import anthropic_form
 from server.web.exchange import ErrorForm, Exchange, Receive, Scope, Send, openai_form
 from server.web.mirror import Mirror, hub_form
@@ -29,9 +30,6 @@ Below = Callable[[Exchange, Client, str], Awaitable[None]]
 """Is told what follows the prefix, too."""
 T = TypeVar("T")
 
-STALL_LIMIT = 30.0
-"""Seconds for which a client may leave a write unread before its request is given up, so that a
-slow reader cannot hold an engine's slot for ever."""
 _STALL_CHECK = 5.0
 
 
@@ -155,7 +153,7 @@ class App:
             task.cancel()
 
     async def watch_for_stalls(self) -> None:
-        """Give up requests whose client has stopped reading. Runs until it is cancelled."""
+        """Give up downloads whose client has stopped reading. Runs until it is cancelled."""
         while True:
             await asyncio.sleep(_STALL_CHECK)
             now = time.monotonic()

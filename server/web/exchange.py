@@ -64,7 +64,8 @@ class Exchange:
         self.trace: Trace | None = None
         """Who hears how it goes, where traces are on."""
         self.sending_since: float | None = None
-        """Monotonic time at which the write that is still under way began; None: none is."""
+        """Monotonic time at which the piece of a file began that is still under way; None: none
+        is. What else is sent `connection.py` watches over."""
 
     @property
     def over_unix_socket(self) -> bool:
@@ -137,9 +138,7 @@ class Exchange:
 
     async def write(self, chunk: bytes) -> None:
         """Send a part of the stream; waits while the client is behind with reading."""
-        self.sending_since = time.monotonic()
         await self._send({"type": "http.response.body", "body": chunk, "more_body": True})
-        self.sending_since = None
 
     async def comment(self, text: str) -> None:
         """Tell a waiting client that all is well; server-sent event parsers skip comments."""

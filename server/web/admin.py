@@ -123,9 +123,7 @@ async def _follow(
     """Answer with what `work` makes of a member, and until then with what there is to see of it,
     where that was asked for."""
     working = asyncio.ensure_future(work)
-    task = asyncio.current_task()
-    assert task is not None
-    departure = asyncio.create_task(exchange.cancel_on_disconnect(task))
+    exchange.watch_client()
     seen: dict[str, Any] | None = None
     every = _FOLLOW if _has(exchange, b"follow=1") else None
     try:
@@ -136,7 +134,7 @@ async def _follow(
                 seen = now
         told = orjson.dumps(await _told(working.result()), default=str)
     finally:
-        departure.cancel()
+        exchange.unwatch_client()
         working.cancel()
     if exchange.started:
         await exchange.write(sse_event({"done": orjson.Fragment(told)}))

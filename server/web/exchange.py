@@ -8,8 +8,8 @@ FastAPI, 7,900 without, on two cores).
 from __future__ import annotations
 
 import asyncio
+import random
 import re
-import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
@@ -20,6 +20,7 @@ from server.chat import sse_comment, sse_error
 from server.errors import BodyTooLarge, HoldfastError
 from server.routing.trace import Trace
 from server.units import format_bytes
+from server.web import departures
 from server.web.sendfile import EXTENSION, SendFile
 
 Scope = MutableMapping[str, Any]
@@ -63,6 +64,7 @@ class Exchange:
         """Why the server itself cancelled this exchange, if it did."""
         self.trace: Trace | None = None
         """Who hears how it goes, where traces are on."""
+        self._watching: asyncio.Task[Any] | None = None
         self.sending_since: float | None = None
         """Monotonic time at which the piece of a file began that is still under way; None: none
         is. What else is sent `connection.py` watches over."""
@@ -104,12 +106,20 @@ class Exchange:
             raise _too_large(limit)
         return body
 
-    async def cancel_on_disconnect(self, task: asyncio.Task[None]) -> None:
-        """Wait for the client to leave, then cancel `task`. To be run once the body is read."""
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
+    def watch_client(self) -> None:
+        """From now on, once the body is read, the present task is cancelled should the client
+        leave."""
+        self._watching = asyncio.current_task()
+        self.scope["extensions"][departures.EXTENSION].add(self._on_departure)
+
+    def unwatch_client(self) -> None:
+        self._watching = None
+        self.scope["extensions"][departures.EXTENSION].discard(self._on_departure)
+
+    def _on_departure(self) -> None:
         self.disconnected = True
-        task.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
 
     async def answer(
         self, status: int, body: bytes, headers: Iterable[Header] = (), kind: Header = _JSON
@@ -212,7 +222,9 @@ class Exchange:
 
     def _request_id(self) -> bytes:
         given = self.headers.get(b"x-request-id", b"")
-        return given if _REQUEST_ID.fullmatch(given) else b"req_" + secrets.token_hex(12).encode()
+        if given and _REQUEST_ID.fullmatch(given):
+            return given
+        return b"req_%024x" % random.getrandbits(96)
 
 
 def _too_large(limit: int) -> BodyTooLarge:

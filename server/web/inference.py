@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -117,11 +116,9 @@ class Inference:
 async def _deliver(exchange: Exchange, under_way: _UnderWay, kept: list[bytes] | None) -> None:
     """`kept`: where what is told is written down as well."""
     said, delivery, course = under_way.said, under_way.delivery, under_way.course
-    task = asyncio.current_task()
-    assert task is not None
-    departure = asyncio.create_task(exchange.cancel_on_disconnect(task))
     whole = b""
     stream = said.request.stream
+    exchange.watch_client()
     try:
         if stream:
             await _stream(exchange, delivery, course, kept)
@@ -132,9 +129,9 @@ async def _deliver(exchange: Exchange, under_way: _UnderWay, kept: list[bytes] |
             if kept is not None:
                 kept.append(whole)
     finally:
-        # Before the last byte is sent: the server reports the end of an answer, too, as a
-        # disconnect, and that must not cancel what is done by then.
-        departure.cancel()
+        # Before the last byte is sent: who has all of it may leave, and that must not cancel what
+        # is done by then.
+        exchange.unwatch_client()
     if delivery.relay is not None:
         said.answered(delivery.relay)
     if stream:

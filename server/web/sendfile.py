@@ -17,13 +17,16 @@ import weakref
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from server.units import MIB
+from server.web import departures
+from server.web.departures import Departures
+from server.web.joined import Joined
 
 SendFile = Callable[[int, int, int], Awaitable[int]]
 """`await send_file(fd, offset, count)` sends at least one and at most `count` bytes of a file as
@@ -67,7 +70,8 @@ class _Sender:
 
 
 class SendfileProtocol(HttpToolsProtocol):
-    """One connection of a client; adds the extension to the scope of each GET."""
+    """One connection of a client; adds extensions to the scope of each request: this one where it
+    is a GET, that of departures.py to all."""
 
     def __init__(
         self,
@@ -79,16 +83,22 @@ class SendfileProtocol(HttpToolsProtocol):
         super().__init__(config=config, server_state=server_state, app_state=app_state)
         self._threads = threads
         self._gone = asyncio.Event()
+        self._departures = Departures()
 
     def on_headers_complete(self) -> None:
         # Its task, made by uvicorn here, runs only once this has returned.
         super().on_headers_complete()
+        extensions: dict[str, Any] = {departures.EXTENSION: self._departures}
+        self.scope["extensions"] = extensions
         if self.scope["method"] == "GET":  # inference is POST, and pays nothing
             sender = _Sender(weakref.ref(self), weakref.ref(self.cycle))
-            self.scope["extensions"] = {EXTENSION: {"send": sender}}
+            extensions[EXTENSION] = {"send": sender}
+        elif self.scope["method"] == "POST":
+            self.cycle.transport = cast(asyncio.Transport, Joined(self.transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone.set()
+        self._departures.leave()
         super().connection_lost(exc)
 
     async def send_file(

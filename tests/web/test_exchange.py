@@ -1,4 +1,4 @@
-"""The exchange over a real uvicorn and a real client, on a UNIX socket."""
+"""The exchange over a real server and a real client, on a UNIX socket."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 import uvicorn
 
 from server.errors import EngineError, HoldfastError, Overloaded
+from server.web.acceptor import Server
 from server.web.exchange import Exchange, Receive, Scope, Send
+from server.web.listen import listen_unix
 
 Handler = Callable[[Exchange], Awaitable[None]]
 
@@ -26,14 +28,11 @@ async def serving(folder: Path, handler: Handler) -> AsyncIterator[aiohttp.Clien
         except HoldfastError as error:
             await exchange.fail(error)
 
-    path = str(folder / "web.sock")
-    server = uvicorn.Server(
-        uvicorn.Config(app, uds=path, lifespan="off", log_config=None, http="httptools", ws="none")
-    )
-    running = asyncio.create_task(server._serve())
-    while not server.started:
-        await asyncio.sleep(0.01)
-    connector = aiohttp.UnixConnector(path)
+    path = folder / "web.sock"
+    config = uvicorn.Config(app, lifespan="off", log_config=None, http="httptools", ws="none")
+    server = Server(config)
+    running = asyncio.create_task(server.serve([listen_unix(path)]))
+    connector = aiohttp.UnixConnector(str(path))
     async with aiohttp.ClientSession("http://holdfast", connector=connector) as session:
         yield session
     server.should_exit = True
@@ -118,15 +117,13 @@ async def test_a_departed_client_cancels_the_work(tmp_path: Path) -> None:
 
     async def slow(exchange: Exchange) -> None:
         await exchange.body(10)
-        task = asyncio.current_task()
-        assert task is not None
-        watch = asyncio.create_task(exchange.cancel_on_disconnect(task))
+        exchange.watch_client()
         try:
             await asyncio.sleep(60)
         except asyncio.CancelledError:
             outcome.set_result("cancelled")
         finally:
-            watch.cancel()
+            exchange.unwatch_client()
 
     async with serving(tmp_path, slow) as client:
         with pytest.raises(TimeoutError):

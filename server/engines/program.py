@@ -107,6 +107,9 @@ class Work:
     steps: int = 0
     """Batches, where it tells: they go on in the midst of a long prompt, whose tokens are counted
     only when it has been read."""
+    cache: float = 0.0
+    """Part of its cache that is in use, where it tells: that too changes in the midst of a prompt,
+    with each part of it that was read."""
 
     @property
     def prefill(self) -> float | None:

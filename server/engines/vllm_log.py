@@ -233,4 +233,5 @@ def work(metrics: str) -> Work:
         prompt_seconds=sums.get("vllm:request_prefill_time_seconds_sum", 0.0),
         tokens=int(sums.get("vllm:request_generation_tokens_sum", 0)),
         seconds=sums.get("vllm:request_decode_time_seconds_sum", 0.0),
+        cache=sums.get("vllm:kv_cache_usage_perc", 0.0),
     )

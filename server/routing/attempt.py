@@ -23,6 +23,9 @@ from server.errors import EngineError, EngineUnready, HoldfastError, Overloaded
 from server.routing.progress import Answer
 from server.units import format_duration
 
+_OVERRUN = 3.0
+"""Times what its prompts should take, for which an engine that shows nothing of its reading may
+show nothing at all."""
 _GONE = (ConnectionError, EngineUnready)
 
 
@@ -44,13 +47,19 @@ class _EngineAnswer(Answer):
     """Its progress is every byte, and what the engine says it has computed."""
 
     def __init__(
-        self, response: EngineResponse, member: Member, slots: int, patience: Patience
+        self,
+        response: EngineResponse,
+        member: Member,
+        slots: int,
+        patience: Patience,
+        reading: Callable[[], float] | None,
     ) -> None:
         super().__init__(min(patience.first_token, patience.token))
         self.response = response
         self._member = member
         self._slots = slots
         self._patience = patience
+        self._reading = reading
 
     async def open(self) -> None:
         """Wait for its head."""
@@ -63,7 +72,8 @@ class _EngineAnswer(Answer):
     def limit(self) -> float:
         """Between two tokens the engine may be reading the prompts of others, in one batch."""
         alone = self._member.queue.running <= self._slots
-        return self._patience.token if self.mark() and alone else self._patience.first_token
+        limit = self._patience.token if self.mark() and alone else self._patience.first_token
+        return limit if self._reading is None else max(limit, _OVERRUN * self._reading())
 
     async def look(self) -> object | None:
         return await self._member.engine.work()
@@ -81,7 +91,9 @@ class _EngineAnswer(Answer):
 class Attempt:
     """An asynchronous context: entered, the engine has accepted the request and begun to answer.
 
-    `slots`: how many the request needs at once; `on_slot` is called when it has got them. Entering
+    `slots`: how many the request needs at once; `on_slot` is called when it has got them. `reading`
+    gives the seconds that all prompts in the engine's hands should take it; None: it shows how it
+    goes on with them, so that nobody has to know. Entering
     has the model loaded if it is not. It raises Overloaded when the queue is full or the wait too
     long, what keeps the model from being loaded, EngineError when its engine hangs or breaks twice,
     and what `chat.engine_error` makes of a refusal.
@@ -97,6 +109,7 @@ class Attempt:
         slots: int,
         patience: Patience,
         on_slot: Callable[[], None] | None = None,
+        reading: Callable[[], float] | None = None,
     ) -> None:
         self._member = member
         self._path = path
@@ -105,6 +118,7 @@ class Attempt:
         self._client = client
         self._slots = slots
         self._on_slot = on_slot
+        self._reading = reading
         self._lease: Lease | None = None
         self._answer: _EngineAnswer | None = None
         self._asked = False
@@ -194,7 +208,9 @@ class Attempt:
             # Its pings would look like progress; clients get comments of our own.
             body = body | {"sse_ping_interval": -1}
         response = await engine.client.post(self._path, orjson.dumps(body), once=streamed)
-        answer = self._answer = _EngineAnswer(response, self._member, self._slots, self._patience)
+        answer = self._answer = _EngineAnswer(
+            response, self._member, self._slots, self._patience, self._reading
+        )
         try:
             await answer.open()
             if response.status != 200:

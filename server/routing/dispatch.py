@@ -226,7 +226,8 @@ class Delivery:
         self.cost += bill.cost
 
     def _record(self, outcome: Outcome) -> None:
-        """Write down a request that nothing answered."""
+        """Write down a request that nothing answered; with the engine that was about to, if one
+        was: what was done for it was done there."""
         course = Course(
             time=self._job.time,
             request_id=self._job.request_id,
@@ -238,7 +239,10 @@ class Delivery:
             final=True,
             private=self._job.decision.local_only,
         )
-        entry = ledgering.entry(self._job.needs, None, ledgering.FREE, course)
+        asked = None if self._asked is None else self._asked.candidate
+        if asked is not None and asked.side == "cloud":
+            asked = None  # what it did cost has an entry of its own
+        entry = ledgering.entry(self._job.needs, asked, ledgering.FREE, course)
         self._means.book.record(entry)
         self._means.tell(entry)
 

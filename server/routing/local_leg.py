@@ -59,6 +59,7 @@ class LocalLeg(Leg):
             slots=job.request.n,
             patience=self._means.patience,
             on_slot=None if flight is None else lambda: flight.started(time.monotonic()),
+            reading=None if flight is None or target.tells_steps else flight.reading,
         )
         self._attempt = attempt
         await attempt.__aenter__()

@@ -25,6 +25,10 @@ from server.routing.retry import RetryBudget
 class Flight(Protocol):
     """Hears how a request fares at a target; see observe.py. Times are monotonic seconds."""
 
+    def reading(self) -> float:
+        """Seconds that all prompts which the target has in hand should take it."""
+        ...
+
     def started(self, now: float, /) -> None:
         """It has got its slots."""
         ...

@@ -72,6 +72,10 @@ class Flight:
         self.last = False
         """Whether no prompt came after it into the batches in which it was read."""
 
+    def reading(self) -> float:
+        """Seconds that all prompts which the engine has in hand should take it in all."""
+        return self._of.reading()
+
     def started(self, now: float) -> None:
         """It has got its slot."""
         if self.started_at is None:
@@ -167,6 +171,11 @@ class Observer:
             self._learn(flight, now, usage)
 
     # ---- What is to be expected ----
+
+    def reading(self) -> float:
+        """Seconds for reading all prompts that are being read, as if none had been begun."""
+        unread = [flight.prompt for flight in self._running if flight.first_at is None]
+        return sum(map(self._reading, unread))
 
     def _rates(self) -> Rates:
         return Rates(

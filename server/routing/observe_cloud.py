@@ -32,6 +32,10 @@ class CloudFlight:
         self._first_at: float | None = None
         self._waits = True
 
+    def reading(self) -> float:
+        """Nobody knows, and nobody asks: a cloud's progress is what comes of it."""
+        return 0.0
+
     def started(self, now: float) -> None:
         """It is on its way."""
         self._started_at = now

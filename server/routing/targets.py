@@ -24,6 +24,11 @@ class Target:
     """When this Holdfast began to serve it, in seconds since 1970."""
 
     @property
+    def tells_steps(self) -> bool:
+        """Whether its engine counts the batches of a long prompt, by which its progress shows."""
+        return self.build.engine == "llama-server"
+
+    @property
     def context(self) -> int:
         """Tokens a request may use: its prompt and its answer together."""
         return self.member.berth.deployment.context

@@ -30,6 +30,9 @@ class Watched:
         self._prefixes = prefixes
         self._counts = counts
 
+    def reading(self) -> float:
+        return self._flight.reading()
+
     def started(self, now: float, /) -> None:
         self._flight.started(now)
 

@@ -236,8 +236,11 @@ vllm:request_prefill_kv_computed_tokens_count{engine="0",model_name="demo"} 3.0
 vllm:request_prefill_time_seconds_sum{engine="0",model_name="demo"} 0.0533
 vllm:request_generation_tokens_sum{engine="0",model_name="demo"} 36.0
 vllm:request_decode_time_seconds_sum{engine="0",model_name="demo"} 1.8e-01
+vllm:kv_cache_usage_perc{engine="0",model_name="demo"} 0.0125
 """
     found = work(page)
+    assert found.cache == 0.0125
+    assert found != work(page.replace("0.0125", "0.025")), "part of a long prompt was read"
     assert (found.prompt_tokens, found.tokens) == (66, 36)
     assert found.decode == pytest.approx(200)
     assert work("").prefill is None

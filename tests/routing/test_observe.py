@@ -142,6 +142,19 @@ def test_what_has_ended_leaves_nothing_behind() -> None:
     assert not standing.waiting
 
 
+def test_what_all_prompts_in_hand_should_take() -> None:
+    observer = Observer(3, KNOWN)
+    flights = [observer.begin(1000) for _ in range(3)]
+    assert flights[0].reading() == 0, "none has its slot"
+    flights[0].started(0.0)
+    alone = flights[0].reading()
+    assert alone == pytest.approx(observer.forecast(0.0, 1000, 0).prefill)
+    flights[1].started(0.0)
+    assert flights[2].reading() == pytest.approx(2 * alone), "it stands still for the others"
+    flights[0].first(0.5)
+    assert flights[0].reading() == pytest.approx(alone)
+
+
 def test_a_cloud_is_told_by_its_medians() -> None:
     cloud = CloudObserver(1.0, 60.0)
     first = cloud.forecast

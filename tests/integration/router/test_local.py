@@ -23,7 +23,7 @@ from server.engines.fleet import Fleet
 from server.engines.lifecycle import State
 from server.engines.member import Member
 from server.errors import EngineError
-from server.routing.attempt import Patience
+from server.routing.attempt import Attempt, Patience
 from tests.fakes.cloud_running import ROOT, FakeCloud
 from tests.integration.router.world import Asking, Told, World, at_cloud, at_engine, cloud_model
 from tests.integration.router.world import world as made_world
@@ -116,6 +116,39 @@ async def test_an_engine_that_hangs_in_mid_stream_is_told_and_nobody_takes_over(
     (entry,) = there.entries
     assert (entry.outcome, entry.route) == ("failed", "local")
     assert entry.usage.completion_tokens > 0, "what was generated is known all the same"
+
+
+async def test_who_was_about_to_answer_stands_in_the_ledger(there: World, fleet: Fleet) -> None:
+    member = fleet.get("demo")
+    freeze(member)
+    gone = asyncio.create_task(there.ask(there.job([at_engine(member)])))
+    await until(lambda: member.queue.running == 1)
+    gone.cancel()
+    told = [await gone, await there.ask(there.job([at_engine(member)]))]
+    assert [one.ending for one in told] == ["left", "error"]
+    told_of = [(one.model, one.outcome, one.usage.total_tokens) for one in there.entries]
+    assert told_of == [("demo:f16", "left", 0), ("demo:f16", "failed", 0)]
+    await there.balance(*told)
+
+
+async def test_an_engine_that_shows_no_reading_has_the_time_that_it_should_take(
+    fleet: Fleet,
+) -> None:
+    """It stands still altogether, as one that shows nothing of its reading seems to."""
+    member = fleet.get("demo")
+    freeze(member)
+    seconds = 1000.0
+    body = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 4}
+    path, patience = "/v1/chat/completions", Patience(60, 60, first_token=0.2, token=0.2)
+    attempt = Attempt(
+        member, path, body, client="k", slots=1, patience=patience, reading=lambda: seconds
+    )
+    asking = asyncio.create_task(attempt.__aenter__())
+    done, _ = await asyncio.wait([asking], timeout=3)
+    assert not done
+    seconds = 0.0
+    with pytest.raises(EngineError, match="hangs"):
+        await asking
 
 
 async def test_a_cloud_begins_beside_an_engine_that_is_slow(there: World, fleet: Fleet) -> None:

@@ -7,8 +7,8 @@
   result, and itself in the user's message after it, under the same name.
 - Thinking is the text of the message, for engines, and an entry of `reasoning_details` where it is
   signed, for the provider that signed it; see opaque.py for those of other providers.
-- A document of plain text is text, under its title. Other documents, search results, and what tools
-  at Anthropic said are refused by their type.
+- Documents and search results are text, or else refused (documents.py); what tools at Anthropic
+  said is refused by its type.
 - `cache_control` and `citations` of blocks are passed over.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from server.chat.anthropic.documents import document_text, result_text, string_in
 from server.chat.anthropic.opaque import detail_in
 from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
 from server.chat.images import Album
@@ -32,9 +33,9 @@ _role = choice("user", "assistant", "system")
 _identifier = string(256, shortest=1)
 
 _HERE = {
-    "user": "'text', 'image', 'tool_result' and 'document' (of plain text)",
+    "user": "'text', 'image', 'tool_result', 'search_result' and 'document' (of plain text)",
     "assistant": "'text', 'tool_use', 'thinking' and 'redacted_thinking'",
-    "tool_result": "'text', 'image' and 'document' (of plain text)",
+    "tool_result": "'text', 'image', 'search_result' and 'document' (of plain text)",
     "system": "'text'",
 }
 
@@ -122,7 +123,9 @@ class _Reader:
         if kind == "image":
             return {"type": "image_url", "image_url": {"url": self._image(block, name)}}
         if kind == "document":
-            return {"type": "text", "text": _document(block, name)}
+            return {"type": "text", "text": document_text(block, name)}
+        if kind == "search_result":
+            return {"type": "text", "text": result_text(block, name)}
         return {"type": "text", "text": _text(block, name, within)}
 
     def _image(self, block: dict[str, Any], name: str) -> str:
@@ -186,12 +189,12 @@ class _Answer:
         if kind == "tool_use":
             self.calls.append(_call(block, name))
         elif kind == "thinking":
-            text = _string(block, "thinking", name)
+            text = string_in(block, "thinking", name)
             self._thinking.append(text)
             if block.get("signature"):
-                self._keep(detail_in(_string(block, "signature", name), "signature"), index, text)
+                self._keep(detail_in(string_in(block, "signature", name), "signature"), index, text)
         elif kind == "redacted_thinking":
-            self._keep(detail_in(_string(block, "data", name), "data"), index)
+            self._keep(detail_in(string_in(block, "data", name), "data"), index)
         else:
             self._text += _text(block, name, "assistant")
 
@@ -248,7 +251,7 @@ def _only_text(content: Any, name: str) -> str:
 def _text(block: dict[str, Any], name: str, within: str) -> str:
     kind = block.get("type")
     if kind == "text":
-        return _string(block, "text", name)
+        return string_in(block, "text", name)
     if type(kind) is not str:
         raise wrong_type(f"{name}.type", "a string", kind)
     raise RequestError(
@@ -257,19 +260,3 @@ def _text(block: dict[str, Any], name: str, within: str) -> str:
         next_step=f"Supported are: {_HERE[within]}",
         param=f"{name}.type",
     )
-
-
-def _document(block: dict[str, Any], name: str) -> str:
-    source = mapping(block.get("source"), f"{name}.source")
-    if source.get("type") != "text":
-        why = "only documents of plain text are taken"
-        raise invalid(f"{name}.source.type", why, "Send their text, or pages as images")
-    about = [block[key] for key in ("title", "context") if type(block.get(key)) is str]
-    return "\n\n".join([*about, _string(source, "data", f"{name}.source")])
-
-
-def _string(block: dict[str, Any], key: str, name: str) -> str:
-    text = block.get(key)
-    if type(text) is not str:
-        raise wrong_type(f"{name}.{key}", "a string", text)
-    return text

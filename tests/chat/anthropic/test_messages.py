@@ -97,10 +97,35 @@ def test_an_error_says_so() -> None:
     assert said.messages[-1]["content"] == "Error: no"
 
 
+PDF = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+FOUND = {
+    "type": "search_result",
+    "title": "T",
+    "source": "https://a",
+    "content": [text("a"), text("b")],
+    "citations": {"enabled": True},
+}
+
+
 def test_a_document_of_text_is_text() -> None:
     source = {"type": "text", "media_type": "text/plain", "data": "words"}
     said = parse(user([{"type": "document", "title": "T", "source": source, "citations": None}]))
     assert said.messages[0]["content"] == "T\n\nwords"
+
+
+@pytest.mark.parametrize("content", ["a\nb", [text("a"), text("b")]])
+def test_a_document_of_blocks_is_their_text(content: Any) -> None:
+    source = {"type": "content", "content": content}
+    block = {"type": "document", "context": "About", "source": source}
+    said = parse(user("q"), assistant(use()), user([result(content=[block])]))
+    assert said.messages[-1]["content"] == "About\n\na\nb"
+
+
+def test_a_search_result_is_text_under_its_title_and_source() -> None:
+    said = parse(user([FOUND, text("Which?")]))
+    assert said.messages[0]["content"] == [text("T\nhttps://a\n\na\nb"), text("Which?")]
+    in_a_result = parse(user("q"), assistant(use()), user([result(content=[FOUND])]))
+    assert in_a_result.messages[-1]["content"] == "T\nhttps://a\n\na\nb"
 
 
 def thought(words: str = "hm", signature: str = "s") -> dict[str, Any]:
@@ -188,7 +213,17 @@ TOO_MANY = [image()] * (MAX_IMAGES + 1)
         ([user([{}])], "messages[0].content[0].type", "a string"),
         ([user([{"type": "text"}])], "messages[0].content[0].text", "a string"),
         ([user([{"type": "video"}])], "messages[0].content[0].type", "'video' are not supported"),
-        ([user([{"type": "search_result"}])], "messages[0].content[0].type", "search_result"),
+        ([user([{"type": "search_result"}])], "messages[0].content[0].title", "a string"),
+        (
+            [user([{**FOUND, "content": [{"type": "image"}]}])],
+            "messages[0].content[0].content[0].type",
+            "'text', and nothing else",
+        ),
+        (
+            [user([{"type": "web_search_tool_result"}])],
+            "messages[0].content[0].type",
+            "'web_search_tool_result' are not supported",
+        ),
         ([user([use()])], "messages[0].content[0].type", "'tool_result'"),
         ([user([image("!")])], "messages[0].content[0].source.data", "base64"),
         ([user([image(media_type="x")])], "messages[0].content[0].source.data", "data: URL"),
@@ -199,9 +234,14 @@ TOO_MANY = [image()] * (MAX_IMAGES + 1)
             "in the request itself",
         ),
         (
-            [user([{"type": "document", "source": {"type": "base64"}}])],
+            [user([{"type": "document", "source": PDF}])],
             "messages[0].content[0].source.type",
-            "plain text",
+            "this is application/pdf. Send its text, or its pages as images",
+        ),
+        (
+            [user([{"type": "document", "source": {"type": "file", "file_id": "f"}}])],
+            "messages[0].content[0].source.type",
+            "this is a source of type 'file'",
         ),
         ([assistant(text("a"))], "messages", "no message in which the user says"),
         ([user([result()])], "messages[0].content[0].tool_use_id", "no call 'c1'"),

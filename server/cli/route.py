@@ -24,6 +24,7 @@ Examples:
   holdfast route explain "Refactor this function"
   holdfast route explain --model frontier --tokens 200000 "Summarize the book"
   holdfast route explain --request body.json --header x-slo-ttft-ms=500
+  echo '{"model": "demo", "input": ["a", "b"]}' | holdfast route explain --request -
   holdfast route explain --task coding --header x-holdfast-local-only=true "Fix the bug" --json
 """
 
@@ -214,8 +215,10 @@ def _request_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found["planned"]:
         yield "No Holdfast runs for this home: this is what the plan would do."
     by = {"header": "", "body": "", "alias": ", as the alias says", "inferred": ", guessed"}
-    parts = [f"about {asked['prompt_tokens']} tokens", f"{asked['task']}{by[asked['task_from']]}"]
-    if asked["max_tokens"] is not None:
+    embeds = asked["endpoint"] == "embeddings"
+    task = "embeddings" if embeds else f"{asked['task']}{by[asked['task_from']]}"
+    parts = [f"about {asked['prompt_tokens']} tokens", task]
+    if asked["max_tokens"] is not None and not embeds:
         parts.append(f"at most {asked['max_tokens']} of answer")
     if asked["images"]:
         parts.append(f"{asked['images']} image{'s' if asked['images'] > 1 else ''}")

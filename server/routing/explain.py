@@ -119,6 +119,7 @@ def _refused(
 def _asked(needs: Needs) -> dict[str, Any]:
     return {
         "model": needs.asked,
+        "endpoint": needs.endpoint,
         "task": needs.task,
         "task_from": needs.task_from,
         "prompt_tokens": needs.prompt_tokens,

@@ -64,4 +64,5 @@ def _local(one: Planned, capability: Mapping[str, float], needs: Needs) -> Candi
         capability=capability,
         forecast=forecast(Standing(d.slots, load), rates, prompt),
         prompt_tokens=prompt,
+        embeddings=d.embeddings,
     )

@@ -121,7 +121,17 @@ ROUTER_TABLE += [
     ),
 ]
 
+VECTORS = "".join(
+    (CLOUD + PRICE).replace("acme/x", f"acme/{name}") + "embeddings = true\n"
+    for name in ("small", "large")
+)
+
 ALIASES = [
+    (
+        ALIAS + 'candidates = ["acme/small", "acme/large"]\n' + VECTORS,
+        "alias[mine].candidates: acme/small and acme/large make vectors that cannot be compared. "
+        "Name one",
+    ),
     (ALIAS, "alias[mine] has no candidates"),
     (ALIAS + "candidates = []", "alias[mine].candidates must name at least one, and none twice"),
     (
@@ -462,6 +472,11 @@ CLOUDS = [
     (
         CLOUD + PRICE + 'embeddings = true\nfeatures = ["tools"]',
         "cloud[acme/x].features cannot stand beside embeddings = true",
+    ),
+    (
+        PROVIDER + (CLOUD + PRICE).replace("acme/x", "p/x") + "embeddings = true",
+        'cloud[p/x].embeddings = true: p is of kind "gemini", which makes no embeddings here. '
+        'Name a provider of kind "openai", such as its OpenAI-compatible endpoint',
     ),
     (
         CLOUD + PRICE + 'efforts = ["high", "low"]',

@@ -7,13 +7,14 @@ import contextlib
 import math
 import sqlite3
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 from clouds import Clouds, clouds, gateway
 from langchain_openai import OpenAIEmbeddings
-from running import Holdfast, wait_for
+from running import Holdfast, run, wait_for
 
 from server import demo
 from tests.fakes.cloud_running import FakeCloud, running_cloud
@@ -21,7 +22,7 @@ from tests.fakes.cloud_running import FakeCloud, running_cloud
 pytestmark = pytest.mark.integration
 
 HIDDEN = 192
-SMALL, LARGE = "openai/text-embedding-3-small", "openai/text-embedding-3-large"
+SMALL = "openai/text-embedding-3-small"
 CONFIG = """
 [router]
 breaker_failures = 1000
@@ -193,6 +194,49 @@ def test_a_cloud_makes_them_and_is_paid(
     assert (row["endpoint"], row["model"], row["prompt_tokens"]) == ("embeddings", SMALL, 3)
     assert row["cost"] == 60, "3 tokens at 0.02 USD a million, in nano-USD"
     assert float(raw.headers["x-holdfast-cost-usd"]) == pytest.approx(60e-9)
+
+
+def test_nothing_leaves_that_may_not(client: openai.OpenAI, played: Clouds) -> None:
+    before = played.sent()
+    with pytest.raises(openai.BadRequestError, match="this request is local-only"):
+        client.embeddings.create(
+            model=SMALL, input="a", extra_headers={"x-holdfast-local-only": "true"}
+        )
+    here = client.embeddings.with_raw_response.create(
+        model="demo", input="a", extra_headers={"x-holdfast-local-only": "true"}
+    )
+    assert here.headers["x-holdfast-route"] == "local"
+    assert played.sent() == before
+
+
+def test_the_list_of_models_tells_who_makes_them(client: openai.OpenAI) -> None:
+    listed = {model.id: model.model_dump()["capabilities"] for model in client.models.list().data
+              if "capabilities" in model.model_dump()}  # fmt: skip
+    assert listed[SMALL] == ["embeddings"]
+    assert "embeddings" in listed["demo"]
+    assert "chat" in listed["demo"]
+    assert "embeddings" not in listed["openai/gpt-5"]
+
+
+def test_where_they_would_go_can_be_explained(node: Holdfast, tmp_path: Path) -> None:
+    body = tmp_path / "body.json"
+    body.write_text('{"model": "vectors", "input": ["a", "b"]}')
+    done = run("route", "explain", "--request", str(body), home=node.home)
+    assert done.returncode == 0, done.stderr
+    assert f"It would go to {SMALL}" in done.stdout
+    assert "vectors: about" in done.stdout
+    assert "; embeddings" in done.stdout
+
+
+def test_a_batch_that_may_cost_too_much_is_not_sent(tmp_path: Path) -> None:
+    limit = '[router.limits]\nday = "0.001 USD"\n'  # 50,000 tokens of this model
+    with clouds() as played, gateway(tmp_path, played, limit) as node:
+        small = node.client(timeout=60).embeddings.create(model=SMALL, input=["a"] * 20)
+        assert len(small.data) == 20
+        with pytest.raises(openai.RateLimitError) as caught:
+            node.client(timeout=60).embeddings.create(model=SMALL, input=["word " * 500] * 200)
+        assert caught.value.code == "insufficient_quota"
+        assert played.sent() == 1
 
 
 def test_langchain_works_unchanged(node: Holdfast) -> None:

@@ -131,3 +131,20 @@ def test_words_are_found_only_when_somebody_looks() -> None:
     assert len(verdicts) == len(WORLD)
     assert verdicts[0] is verdicts[0]
     assert [verdict.fit for verdict in verdicts[:2]] == [True, True]
+
+
+def test_embeddings_can_be_asked_about_too() -> None:
+    asked = read_question({"request": {"model": "embed", "input": ["one two", [1, 2, 3]]}})
+    needs = asked.needs(ROUTER, NOW)
+    assert (needs.endpoint, needs.max_tokens) == ("embeddings", 0)
+    assert needs.longest is not None
+    assert needs.longest < needs.prompt_tokens
+    found = explanation(needs, tuple(WORLD.values()), ROUTER)
+    assert found["request"]["endpoint"] == "embeddings"
+    assert found["decision"]["attempts"] == ["openai/vectors"]
+    reasons = {c["name"]: c["reason"] for c in found["candidates"]}
+    assert reasons["openai/mini"] == "it makes no embeddings"
+    given = asked.__class__(asked.request, {}, asked.caller, 7000).needs(ROUTER, NOW)
+    assert (given.prompt_tokens, given.longest) == (7000, None)
+    with pytest.raises(RequestError, match="input"):
+        read_question({"request": {"model": "embed", "input": []}})

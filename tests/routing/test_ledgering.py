@@ -95,6 +95,14 @@ def test_the_worst_case_is_reserved(
     assert (found.host, found.body, found.model) == ("api.example.com", call.body, MODEL.id)
 
 
+def test_many_inputs_are_reserved_for_beyond_the_context_of_each() -> None:
+    maker = model(context=1000, max_output=1, embeddings=True, price=MODEL.price)
+    needs = replace(NEEDS, endpoint="embeddings", longest=900, max_tokens=0)
+    found = reservation(1.0, "r", needs, maker, PROVIDER, Call("/", b"x" * 50_000, {}))
+    assert (found.prompt_tokens, found.output_tokens) == (52_048, 0)
+    assert found.cost == 52_048
+
+
 def test_a_prompt_has_no_more_tokens_than_bytes() -> None:
     large = replace(MODEL, context=10**6)
     found = reservation(1.0, "r", NEEDS, large, PROVIDER, Call("/", b"x" * 5000, {}))

@@ -1,5 +1,5 @@
-"""The clients that leave: a task for each request that waits for that would cost a small one a tenth
-of its time (measured)."""
+"""Clients that leave. A task for each request, to wait for that, would cost a small one a tenth of
+its time (measured)."""
 
 from __future__ import annotations
 

@@ -39,9 +39,7 @@ class App:
         if scope["path"] != "/stream":
             await exchange.answer(200, WHOLE if scope["path"] == "/whole" else b"{}")
             return
-        task = asyncio.current_task()
-        assert task is not None
-        departure = asyncio.create_task(exchange.cancel_on_disconnect(task))
+        exchange.watch_client()
         with contextlib.suppress(asyncio.CancelledError):
             await exchange.begin_stream()
             while True:
@@ -49,7 +47,6 @@ class App:
                 self.written += 1
                 await asyncio.sleep(0)
         self.left.set()
-        await departure
 
 
 @contextlib.asynccontextmanager

@@ -8,6 +8,7 @@ come, and what of the prompt is in its cache. Belongs to one event loop.
 from __future__ import annotations
 
 import datetime
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -102,8 +103,8 @@ class Candidates:
         """By tokenizer."""
         self._sessions = Sessions()
         self._catalogue: Catalogue | None = None
-        self.smallest = 0
-        """Tokens of the smallest context of a local one."""
+        self.smallest = sys.maxsize
+        """Tokens of the smallest context of a local one that talks."""
         self.absent: Mapping[str, str] = {}
         """Names that are known but not there, and why."""
 
@@ -124,7 +125,8 @@ class Candidates:
             t.build.name: self._located(t, capabilities(t.model.scores, tasks), expected or {})
             for t in targets
         }
-        self.smallest = min((t.context for t in targets), default=0)
+        talking = (one.target.context for one in self._local.values() if not one.what.embeddings)
+        self.smallest = min(talking, default=sys.maxsize)
         keyless = keyless or {}
         self._clouds = {
             m.id: self._clouded(m, capabilities(m.scores, tasks))
@@ -180,9 +182,9 @@ class Candidates:
         return self._counts.setdefault(tokenizer_of(model), Counts())
 
     def local(self, patterns: tuple[str, ...]) -> Iterator[tuple[Target, Counts]]:
-        """The local ones that `patterns` stand for."""
+        """The local ones that talk, and that `patterns` stand for."""
         for name, one in self._local.items():
-            if rank(patterns, name, "local") >= 0:
+            if not one.what.embeddings and rank(patterns, name, "local") >= 0:
                 yield one.target, one.counts
 
     # ---- As it is now ----
@@ -201,7 +203,7 @@ class Candidates:
     def _local_now(self, one: _Local, needs: Needs, now: float, last: str | None) -> Candidate:
         what, member, guess = one.what, one.target.member, needs.prompt_tokens
         observer, queue = one.observer, member.queue
-        tokens, least = one.counts.of(needs, observer.scale)
+        tokens, least = one.counts.of(needs)
         scale = tokens / guess
         cached = observer.cached(self._thought(one, needs, now), scale)
         down, retry_after = self._downs.down(what.name), None
@@ -271,7 +273,7 @@ class Candidates:
         local = self._local.get(candidate.name)
         if local is not None:
             thought, guess = self._thought(local, needs, now), needs.prompt_tokens
-            tokens, _ = local.counts.of(needs, local.observer.scale)
+            tokens, _ = local.counts.of(needs)
             flight: Flight | CloudFlight = local.observer.begin(
                 guess, thought, needs.max_tokens, needs.n, tokens / guess
             )

@@ -24,15 +24,14 @@ from server.routing.candidates import Candidates
 from server.routing.counts import Counts
 from server.routing.needs import Needs
 from server.routing.targets import Target
-from server.routing.tokens import ABOVE
 
 LONG = 1200
 """Tokens, by the estimate from above, up to which a prompt is not counted for the sake of the
 forecast: they are read in a fraction of a second, of which an estimate misses a tenth."""
 UNSURE = 0.25
 """The part by which an estimate may be off either way: it is by less in all but 1 of 50 cases."""
-_MOST = 1 + UNSURE
-"""Times the estimate from above, what a prompt surely has no more than."""
+_FAR = 2.0
+"""Times the estimate from above, what a prompt has no more than, whatever the tokenizer."""
 _LONGER = 10.0
 """Seconds that who asks for nothing else waits for a count."""
 _AT_ONCE = 4
@@ -57,7 +56,7 @@ class Counter:
     def may_matter(self, needs: Needs) -> bool:
         """False, at once, for most requests: nothing is `due` for them."""
         guess = needs.prompt_tokens
-        return guess > LONG or guess * _MOST > self._candidates.smallest
+        return guess > LONG or guess * _FAR > self._candidates.smallest
 
     def due(
         self, request: Request, needs: Needs, patterns: tuple[str, ...]
@@ -126,6 +125,6 @@ def _matters(needs: Needs, context: int, counts: Counts) -> bool:
     unknown = counts.unknown(needs)
     if unknown > LONG:
         return True
-    _, least = counts.of(needs, 1 / ABOVE)
-    most, _ = counts.of(needs, _MOST)
+    _, least = counts.of(needs)
+    most, _ = counts.of(needs, UNSURE)
     return unknown > 0 and least <= context < most

@@ -1,9 +1,10 @@
 """What a model's tokenizer was seen to make of prompts: an engine counts exactly, both when it is
 asked to (counting.py) and in the usage of each answer.
 
-Prompts are remembered by the hash of their last beginning (prefix.py). A conversation goes on where
-an earlier prompt ended, so that only its newest messages have to be estimated; of those the
-estimate is right within a part that is small beside the whole.
+That corrects the estimates of all prompts. Those that were counted are remembered as well, by the
+hash of their last beginning (prefix.py): a conversation goes on where an earlier prompt ended, so
+that only its newest messages have to be estimated, and what is missed there is little beside the
+whole.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from server.catalogue import Model
+from server.routing.learning import Recent
 from server.routing.needs import Needs
-from server.routing.tokens import SLACK
+from server.routing.tokens import ABOVE, SLACK
 
 _PROMPTS = 4096
 _EXACT, _MARGIN = 0.99, 16
@@ -30,10 +32,19 @@ class Counts:
         self._most = prompts
         self._seen: OrderedDict[int, tuple[int, int]] = OrderedDict()
         """Tokens, and the estimate from above, by the hash of the whole prompt."""
+        self._scale = Recent(1 / ABOVE)
+
+    @property
+    def any(self) -> bool:
+        """Whether it was ever seen to count: until then an estimate may be far off."""
+        return self._scale.count > 0
 
     def learn(self, needs: Needs, tokens: int) -> None:
         """The prompt of `needs` has just so many."""
-        if not needs.prefix or tokens <= 0:
+        if tokens <= 0:
+            return
+        self._scale.add(tokens / needs.prompt_tokens)
+        if not needs.prefix:
             return
         whole = needs.prefix[-1][0]
         self._seen[whole] = (tokens, needs.prompt_tokens)
@@ -41,8 +52,9 @@ class Counts:
         if len(self._seen) > self._most:
             self._seen.popitem(last=False)
 
-    def of(self, needs: Needs, scale: float) -> Count:
-        """`scale`: tokens for each of the estimate from above, where that is all there is."""
+    def of(self, needs: Needs, off: float = 0.0) -> Count:
+        """`off`: the part by which an estimate is taken to be too low."""
+        scale = self._scale.value * (1 + off)
         if not self._seen:
             tokens = needs.prompt_tokens * scale
             return max(1, int(tokens)), int(tokens * SLACK)

@@ -183,7 +183,9 @@ class Router:
         fewer, more = (
             replace(needs, prompt_tokens=max(1, needs.prompt_tokens + by)) for by in (-off, off)
         )
-        if self._first(fewer, account) == self._first(more, account):
+        if all(counts.any for counts in asked) and (
+            self._first(fewer, account) == self._first(more, account)
+        ):
             return None
         return self._counter.count(request, needs, asked)
 

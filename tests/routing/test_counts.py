@@ -25,26 +25,36 @@ def prompt(guess: int, *beginnings: int) -> Needs:
 
 def test_nothing_is_known_at_first() -> None:
     counts = Counts()
-    assert counts.of(prompt(1200, 1), 0.8) == (960, 720)
+    assert not counts.any
+    assert counts.of(prompt(1200, 1)) == (1000, 750)
+    assert counts.of(prompt(1200, 1), 0.5) == (1500, 1125)
     assert counts.unknown(prompt(1200, 1)) == 1200
-    assert counts.of(prompt(1, 1), 0.1) == (1, 0), "a prompt has a token"
+    assert counts.of(prompt(1, 1)) == (1, 0), "a prompt has a token"
 
 
 def test_a_prompt_that_was_counted_is_not_estimated() -> None:
     counts = Counts()
     counts.learn(prompt(1200, 1, 2), 2000)
-    assert counts.of(prompt(1200, 1, 2), 0.5) == (2000, 1964)
+    assert counts.any
+    assert counts.of(prompt(1200, 1, 2)) == (2000, 1964)
     assert counts.unknown(prompt(1200, 1, 2)) == 0
+
+
+def test_what_was_counted_corrects_estimates() -> None:
+    counts = Counts()
+    for what in range(5):
+        counts.learn(prompt(1000, what), 1500)
+    assert counts.of(prompt(2000, 9)) == (3000, 2250)
 
 
 def test_of_a_conversation_that_goes_on_only_the_rest_is_estimated() -> None:
     counts = Counts()
-    counts.learn(prompt(1200, 1, 2), 2000)
+    counts.learn(prompt(1200, 1, 2), 600)
     longer = prompt(1400, 1, 2, 3, 4)
     assert counts.unknown(longer) == 200
-    assert counts.of(longer, 0.5) == (2100, 1964 + 75)
-    counts.learn(longer, 2150)
-    assert counts.of(prompt(1500, 1, 2, 3, 4, 5), 1.0)[0] == 2250, "from the longest that is known"
+    assert counts.of(longer) == (700, 578 + 75)
+    counts.learn(longer, 750)
+    assert counts.of(prompt(1500, 1, 2, 3, 4, 5))[0] == 801, "from the longest that is known"
     assert counts.unknown(prompt(1400, 8, 9)) == 1400, "another conversation"
     assert counts.unknown(prompt(1100, 1, 2, 7)) == 0, "what was left out later is nothing less"
 
@@ -71,15 +81,15 @@ def test_sizes_of_a_family_share_their_tokenizer() -> None:
 @given(
     learnt=st.lists(st.tuples(st.integers(1, 10**6), st.integers(0, 10**6)), max_size=5),
     guess=st.integers(1, 10**6),
-    scale=st.floats(0.01, 10),
+    off=st.floats(0, 10),
 )
 def test_what_is_sure_is_never_more_than_what_is_expected(
-    learnt: list[tuple[int, int]], guess: int, scale: float
+    learnt: list[tuple[int, int]], guess: int, off: float
 ) -> None:
     counts = Counts()
     for at, (estimate, tokens) in enumerate(learnt):
         counts.learn(prompt(estimate, *range(at + 1)), tokens)
-    tokens, least = counts.of(prompt(guess, *range(len(learnt) + 1)), scale)
+    tokens, least = counts.of(prompt(guess, *range(len(learnt) + 1)), off)
     assert tokens >= 1
     assert 0 <= least <= tokens
     assert 0 <= counts.unknown(prompt(guess, *range(len(learnt) + 1))) <= guess

@@ -25,6 +25,8 @@ class Forecast:
     """Tokens a second after that; 0: not known."""
     measured: bool = False
     """Whether it rests on answers of this target; else it is the planner's or a first guess."""
+    queue_late: float = 0.0
+    """`queue` where the answers before it get long: of 20 such waits, 19 end within this."""
 
     @property
     def ttft(self) -> float:

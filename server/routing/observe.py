@@ -20,6 +20,8 @@ from server.routing.tokens import ABOVE
 _TYPICAL_PROMPT = 1000.0
 LEAST_DECODED = 8
 """Tokens of an answer below which its speed says little."""
+_LATE = 0.05
+"""How often a wait may be longer than its forecast's `queue_late`."""
 _OVERDUE = 0.1
 """Of a prompt, what is taken to be unread still when its first token is overdue."""
 
@@ -241,17 +243,21 @@ class Observer:
         found = []
         # Those that have come furthest are taken to end first.
         ordered = sorted(flights, key=lambda flight: flight.first_at or now)
+        count = len(ordered)
+        # By which parts the first, and the last, of so many has ended in all but that many cases.
+        soonest, latest = 1 - _LATE ** (1 / count), (1 - _LATE) ** (1 / count)
         for index, flight in enumerate(ordered):
-            part = (index + 0.5) / len(ordered)
+            part = (index + 0.5) / count
+            late = soonest + (latest - soonest) * index / max(1, count - 1)
+            come = left = 0.0
             if flight.first_at is None:
                 left = self._left(flight, now, prefill)
-                rest = self._lengths.rest(0, flight.limit, part)
-                found.append(Work(left, rest, flight.slots))
             else:
                 stalled = self._read - flight.read  # while others were read
                 come = max(0.0, now - flight.first_at - stalled) / token
-                rest = self._lengths.rest(come, flight.limit, part)
-                found.append(Work(0.0, rest, flight.slots))
+            rest = self._lengths.rest(come, flight.limit, part)
+            rest_late = self._lengths.rest(come, flight.limit, late)
+            found.append(Work(left, rest, flight.slots, rest_late))
         return found
 
     def _left(self, flight: Flight, now: float, prefill: float) -> float:

@@ -104,7 +104,7 @@ class Order:
         forecast, load = c.forecast, c.forecast.load
         queue, prefill = forecast.queue, forecast.prefill
         seconds = ttft = load + queue + prefill
-        worst = load + queue * QUEUE + prefill * PREFILL
+        worst = load + max(queue * QUEUE, forecast.queue_late) + prefill * PREFILL
         if forecast.speed:
             seconds += self._answer / forecast.speed
         short = (c.prompt_tokens or self._prompt) + self._room > c.context
@@ -165,4 +165,5 @@ class Order:
 
 def latest(forecast: Forecast) -> float:
     """Seconds within which the first token should come if things go rather badly."""
-    return forecast.load + forecast.queue * QUEUE + forecast.prefill * PREFILL
+    queue = max(forecast.queue * QUEUE, forecast.queue_late)
+    return forecast.load + queue + forecast.prefill * PREFILL

@@ -50,6 +50,8 @@ class Work:
     answer: float
     """Tokens that should still come."""
     slots: int = 1
+    answer_late: float = 0.0
+    """The same if it gets long; where that is less, `answer` counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +72,11 @@ def forecast(standing: Standing, rates: Rates, prompt: float) -> Forecast:
     reading = sum(work.prompt for work in standing.running)
     if busy < standing.slots and not standing.waiting:
         return at_once(standing.load, busy, reading, rates, prompt)
+    queue = _wait(standing, rates, reading / rates.prefill)
     return Forecast(
         load=standing.load,
-        queue=_wait(standing, rates, reading / rates.prefill),
+        queue=queue,
+        queue_late=max(queue, _wait(standing, rates, reading / rates.prefill, late=True)),
         prefill=rates.reading(prompt),
         speed=1 / rates.token(standing.slots),
         measured=rates.measured,
@@ -91,8 +95,9 @@ def at_once(load: float, busy: int, reading: float, rates: Rates, prompt: float)
     )
 
 
-def _wait(standing: Standing, rates: Rates, reading: float) -> float:
-    """Seconds until a slot is free and the engine has read what comes before.
+def _wait(standing: Standing, rates: Rates, reading: float, *, late: bool = False) -> float:
+    """Seconds until a slot is free and the engine has read what comes before; `late`: if the
+    answers that are being written get long.
 
     Every slot decodes at the pace of all being busy, and stands still while a prompt is read: the
     rest of what runs is prolonged by the reading that is under way, and that of those who wait adds
@@ -101,7 +106,8 @@ def _wait(standing: Standing, rates: Rates, reading: float) -> float:
     token = rates.token(standing.slots)
     free: list[float] = []
     for work in standing.running:
-        free += [reading + work.answer * token] * work.slots
+        answer = max(work.answer, work.answer_late) if late else work.answer
+        free += [reading + answer * token] * work.slots
     free += [0.0] * (standing.slots - len(free))
     heapq.heapify(free)
     read = reading  # when the engine has read all prompts so far

@@ -212,7 +212,7 @@ def _needed(name: str, value: str) -> dict[str, Any]:
 
 
 def _changed(c: Candidate, what: str, value: str) -> Candidate:
-    if what in ("load", "queue", "prefill", "speed"):
+    if what in ("load", "queue", "queue_late", "prefill", "speed"):
         return replace(c, forecast=replace(c.forecast, **{what: float(value)}))
     if what == "full":
         return replace(c, down="its queue is full: 64 requests wait", retry_after=int(value))

@@ -1,9 +1,10 @@
-"""An engine in simulated time: slots, one prompt read after the other, decoding beside it.
+"""An engine in simulated time: Holdfast's queue for its slots, and llama-server's batches.
 
 It works as llama-server does, in steps: a step reads up to `batch` tokens of the prompts of those
 that have a slot, first come first served, and gives each that is decoding its next token. So
-reading holds up who decodes, and every busy slot makes a step longer. Nothing of the predictor is
-in here.
+reading holds up who decodes, every busy slot makes a step longer, prompts that are read in one step
+have their first tokens at the same time, and who comes during a step waits for its end. Nothing of
+the predictor is in here.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ class Request:
 Listener = Callable[[str, Request, float], None]
 
 
+@dataclass
+class _Step:
+    ends: float
+    read: list[tuple[Request, int]]
+    """With how many tokens of its prompt."""
+    decoding: list[Request]
+
+
 class Engine:
     """`reads`: prompt tokens a second; `step`: seconds of a step that one request decodes in, and
     `more` for each further one; `fixed`: seconds that a request takes beside that."""
@@ -42,61 +51,61 @@ class Engine:
         step: float,
         more: float,
         fixed: float = 0.0,
-        batch: int = 512,
+        batch: int = 2048,
         tell: Listener,
     ) -> None:
-        self.now = 0.0
         self.waiting: deque[Request] = deque()
         self.running: list[Request] = []
         self._slots = slots
-        self._reads, self._step, self._more = reads, step, more
+        self._reads, self._per_step, self._more = reads, step, more
         self._fixed, self._batch = fixed, batch
         self._tell = tell
+        self._step: _Step | None = None
 
     def ask(self, request: Request) -> None:
-        """A request comes, at `now`."""
+        """A request comes, at its time. The engine must have been run until then."""
         self.waiting.append(request)
-        self._seat()
+        self._seat(request.at)
 
     def run_until(self, time: float) -> None:
-        """Work until `time`, or until there is nothing left to do if that is infinite."""
-        while self.running and self.now < time:
-            self._do_step()
-        if time != float("inf"):
-            self.now = max(self.now, time)
+        """Do all steps that end by `time`; the one under way then goes on."""
+        while self._step is not None and self._step.ends <= time:
+            self._finish(self._step)
 
-    def _seat(self) -> None:
+    def _seat(self, now: float) -> None:
         while self.waiting and len(self.running) < self._slots:
             request = self.waiting.popleft()
-            request.started = self.now
+            request.started = now
             request.unread = max(1, request.prompt - request.cached)
             self.running.append(request)
-            self._tell("started", request, self.now)
+            self._tell("started", request, now)
+        if self._step is None and self.running:
+            self._step = self._begin(now)
 
-    def _do_step(self) -> None:
-        room = self._batch
-        seconds = 0.0
-        read: list[Request] = []
+    def _begin(self, now: float) -> _Step:
+        room, seconds = self._batch, 0.0
+        read: list[tuple[Request, int]] = []
         for request in self.running:
-            if request.unread and room:
-                taken = min(room, request.unread)
-                request.unread -= taken
+            if taken := min(room, request.unread):
                 room -= taken
-                seconds += taken / self._reads
-                if not request.unread:
-                    seconds += self._fixed
-                    read.append(request)
-        decoding = [r for r in self.running if not r.unread and r.first is not None]
+                read.append((request, taken))
+                seconds += taken / self._reads + (taken == request.unread) * self._fixed
+        decoding = [request for request in self.running if not request.unread]
         if decoding:
-            seconds += self._step + self._more * (len(decoding) - 1)
-        self.now += seconds
-        for request in decoding:
+            seconds += self._per_step + self._more * (len(decoding) - 1)
+        return _Step(now + seconds, read, decoding)
+
+    def _finish(self, step: _Step) -> None:
+        now, self._step = step.ends, None
+        for request in step.decoding:
             request.come += 1
-        for request in read:
-            request.first, request.come = self.now, 1
-            self._tell("first", request, self.now)
-        for request in [r for r in self.running if r.come >= r.answer]:
-            request.ended = self.now
+        for request, taken in step.read:
+            request.unread -= taken
+            if not request.unread:
+                request.first, request.come = now, 1
+                self._tell("first", request, now)
+        for request in [r for r in self.running if not r.unread and r.come >= r.answer]:
+            request.ended = now
             self.running.remove(request)
-            self._tell("ended", request, self.now)
-        self._seat()
+            self._tell("ended", request, now)
+        self._seat(now)

@@ -55,6 +55,42 @@ def test_the_speed_is_that_beside_the_others() -> None:
     assert forecast(Standing(2, running=BUSY), RATES, 10).speed == pytest.approx(1 / 0.15)
 
 
+def test_a_wait_is_longer_where_answers_get_long() -> None:
+    long = (Work(0, 10, answer_late=40), Work(0, 30, answer_late=50))
+    found = forecast(Standing(2, running=long), RATES, 0)
+    assert (found.queue, found.queue_late) == pytest.approx((1.5, 6.0))
+    waits = forecast(Standing(2, running=BUSY), RATES, 0)
+    assert waits.queue_late == waits.queue
+    assert forecast(Standing(3, running=long), RATES, 0).queue_late == 0  # nobody's end matters
+
+
+@pytest.mark.parametrize("slots", [1, 2, 4, 8])
+def test_nearly_all_waits_end_in_time(slots: int) -> None:
+    """Of answers that get as long as those before; each has come as far as chance will have it."""
+    rnd = random.Random(slots)
+    lengths = [rnd.lognormvariate(5, 1) for _ in range(4000)]
+    ended = []
+    for _ in range(100):
+        observer = Observer(slots, Expected(decode=20, decode_all=20 * slots))
+        now = 0.0
+        for length in rnd.choices(lengths, k=128):
+            flight = observer.begin(10)
+            flight.started(now)
+            flight.first(now)
+            flight.end(now + length / 20, Usage(8, max(1, round(length))))
+            now += length / 20
+        rest = []
+        for _ in range(slots):  # the longer one is, the more often one comes upon it
+            length = rnd.choices(lengths, lengths)[0]
+            come = rnd.random() * length
+            flight = observer.begin(10)
+            flight.started(now - come / 20)
+            flight.first(now - come / 20)
+            rest.append((length - come) / 20)
+        ended.append(min(rest) <= observer.forecast(now, 10, 0).queue_late * 1.05)
+    assert 0.85 < statistics.fmean(ended) <= 1.0
+
+
 @pytest.mark.parametrize("slots", [1, 3, 8])
 def test_more_work_before_it_never_makes_it_sooner(slots: int) -> None:
     random.seed(slots)
@@ -87,6 +123,8 @@ class Traffic:
     """What the planner says of an engine that reads 900 tokens a second, and writes 50."""
     known: bool = True
     """Whether the estimate of tokens is about right."""
+    cut: bool = False
+    """Whether answers end at their limits."""
 
 
 def errors(traffic: Traffic, seed: int) -> list[float]:
@@ -110,8 +148,9 @@ def errors(traffic: Traffic, seed: int) -> list[float]:
     for request in requests:
         engine.run_until(request.at)
         guess = int(request.prompt * rnd.lognormvariate(0.18 if traffic.known else 0.6, 0.08)) + 1
-        predicted[request] = observer.forecast(engine.now, guess, 0).ttft
-        flights[request] = observer.begin(guess)
+        predicted[request] = observer.forecast(request.at, guess, 0).ttft
+        limit = request.answer if traffic.cut else rnd.choice([None, 8192])
+        flights[request] = observer.begin(guess, max_tokens=limit)
         engine.ask(request)
     engine.run_until(math.inf)
     assert all(request.first is not None for request in requests)
@@ -149,13 +188,15 @@ def arrivals(traffic: Traffic, rnd: random.Random) -> list[Request]:
         Traffic(expected=Expected(prefill=5000, decode=100, decode_all=300)),
         Traffic(expected=Expected(prefill=100, decode=4, decode_all=5)),
         Traffic(known=False),
+        Traffic(cut=True),
+        Traffic(cut=True, load=1.1),
     ],
 )
 def test_half_of_the_forecasts_are_within_a_fifth(traffic: Traffic) -> None:
     """The target of the whole router, held here for an engine whose noise is only in what nobody
     can know: how long answers will be."""
     found = [error for seed in (1, 2) for error in errors(traffic, seed)]
-    assert statistics.median(found) < 0.2
+    assert statistics.median(found) < (0.12 if traffic.cut else 0.2)
 
 
 def test_a_busy_engine_is_told_from_an_idle_one() -> None:

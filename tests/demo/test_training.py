@@ -15,6 +15,8 @@ from transformers import PreTrainedTokenizerFast, Qwen3_5ForCausalLM
 
 from server.demo import SAFETENSORS
 
+pytestmark = pytest.mark.integration
+
 KNOWN = knowledge.load()
 TEMPLATE = (SAFETENSORS / "chat_template.jinja").read_text()
 

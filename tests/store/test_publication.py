@@ -201,6 +201,7 @@ CHANGES = ("open", "os.link", "os.rename", "os.mkdir", "os.rmdir", "os.remove", 
 """What Python audits of the calls that change the disk (and reading, which does no harm)."""
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("there", [False, True], ids=["new", "added to"])
 def test_killed_at_every_step_it_shows_all_or_nothing_and_loses_nothing(
     tmp_path: Path, there: bool

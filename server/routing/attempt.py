@@ -135,6 +135,7 @@ class Attempt:
                 self._on_slot()
             try:
                 await self._ask()
+                self._body = {}  # it will not be asked again, and the answer may take minutes
                 return self
             except _GONE as error:
                 self._let_go()

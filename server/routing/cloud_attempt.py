@@ -126,6 +126,7 @@ class CloudAttempt:
         except BaseException:
             self._answer.close()
             raise
+        del self._call, self._permit  # each has the whole body, and the answer may take minutes
         return self
 
     async def __aexit__(

@@ -66,6 +66,8 @@ class Inference:
             raise
         delivery, place = under_way.delivery, under_way.place
         kept: list[bytes] | None = [] if client.key and client.key.keep_text else None
+        if kept is None:
+            body = b""  # it was read, and the answer may take minutes
         with place:
             try:
                 await _deliver(exchange, under_way, kept)

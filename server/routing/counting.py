@@ -28,8 +28,9 @@ from server.routing.targets import Target
 LONG = 1200
 """Tokens, by the estimate from above, up to which a prompt is not counted for the sake of the
 forecast: they are read in a fraction of a second, of which an estimate misses a tenth."""
-UNSURE = 0.25
-"""The part by which an estimate may be off either way: it is by less in all but 1 of 50 cases."""
+UNSURE = 0.3
+"""The part by which an estimate may be off either way. With the vocabulary of Qwen2 it was by less
+in 19 of 20 chats of mixed text, tools and code, and by 8 % in the median."""
 _FAR = 2.0
 """Times the estimate from above, what a prompt has no more than, whatever the tokenizer."""
 _LONGER = 10.0

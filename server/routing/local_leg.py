@@ -86,7 +86,8 @@ class LocalLeg(Leg):
     def _bill(self) -> Bill:
         usage = self.usage
         if usage is None and self._first_at is not None:  # an event is a token, most of the time
-            usage = Usage(self.job.needs.prompt_tokens, 1 + self._pieces)
+            prompt = self.candidate.prompt_tokens or self.job.needs.prompt_tokens
+            usage = Usage(prompt, 1 + self._pieces)
         return Bill(usage or NOTHING, 0)
 
     def _backdate(self, answer: bytes) -> None:

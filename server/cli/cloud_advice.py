@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 
 from server.catalogue import Catalogue
 from server.catalogue.cloud import Provider
 from server.catalogue.naming import fits, names_of
+from server.cli.trace_advice import trace_advice
 from server.errors import ConfigError
 from server.hardware import Finding
 from server.ledger.keys import Key, KeyBook
 from server.providers.secrets import Absence, Keyring
+from server.routing.tracing import installed
 from server.settings import Settings
 
 _SOON = datetime.timedelta(days=30)
@@ -34,6 +37,7 @@ def look(
     if (log := catalogue.router.request_log) and catalogue.router.cloud:
         absence = ring.absence(Provider("request-log", "openai", log.url, log.key))
         found += [_mute(absence)] if absence else []
+    found += trace_advice(os.environ, installed=installed(), cloud=catalogue.router.cloud)
     return absences, tuple(found)
 
 

@@ -8,6 +8,7 @@ are made once a request is over, so that nothing of this is in its way.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final
 
 from server.errors import ConfigError
@@ -23,6 +24,11 @@ if TYPE_CHECKING:
 
 _BATCH: Final = 200
 _SERVICE: Final = "holdfast"
+
+
+def installed() -> bool:
+    """Whether OpenTelemetry is, without loading it."""
+    return find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
 
 
 class Tracer:

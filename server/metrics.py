@@ -9,7 +9,6 @@ client's text, so that no client can make the number of series grow.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from prometheus_client import (
@@ -22,6 +21,7 @@ from prometheus_client import (
 )
 
 from server.chat.usage import Usage
+from server.record import record
 
 CONTENT_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 
@@ -41,7 +41,7 @@ _RATIO = (0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0)
 _NANO = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Series:
     """What names one kind of request; all of it from the configuration.
 

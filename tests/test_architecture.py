@@ -30,7 +30,7 @@ SERVER = ROOT / "server"
 ROWS: tuple[frozenset[str], ...] = tuple(
     frozenset(row.split())
     for row in (
-        "errors units",
+        "errors record units",
         "settings",
         "catalogue chat metrics",
         "hardware store ledger demo providers",

@@ -10,7 +10,6 @@ never sees them. What a message carries beyond the keys below (`name`, `refusal`
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -20,6 +19,7 @@ from server.chat.images import Album
 from server.chat.reasoning_details import parse_details
 from server.chat.tools import tool_name
 from server.errors import RequestError
+from server.record import record
 
 MAX_MESSAGES = 10_000
 MAX_PARTS = 1024
@@ -32,7 +32,7 @@ _identifier = string(256, shortest=1)
 Message = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Conversation:
     messages: tuple[Message, ...]
     image_types: frozenset[str]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -13,9 +12,10 @@ from server.chat.request import ChatRequest, CompletionRequest
 from server.chat.thinking import say_thinking
 from server.chat.usage import Usage, usage_of
 from server.errors import EngineError
+from server.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Reply:
     body: bytes
     usage: Usage | None

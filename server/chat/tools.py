@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from server.chat.checks import array, boolean, choice, invalid, mapping, missing, string, wrong_type
 from server.chat.schema import bound_schemas
+from server.record import record
 
 MAX_TOOLS = 512
 
@@ -27,7 +27,7 @@ _choice_type = choice("function", "allowed_tools")
 Tool = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class ToolUse:
     """`tools` as the engine wants them, and the word that binds it: none, auto or required."""
 

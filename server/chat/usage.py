@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeGuard
 
+from server.record import record
 
-@dataclass(frozen=True, slots=True)
+
+@record()
 class Usage:
     prompt_tokens: int
     completion_tokens: int

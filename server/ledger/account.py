@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from server.catalogue.router import Limits, Route, Router
 from server.ledger.keys import UNLIMITED, Key
+from server.record import record
 
 PartyKind = Literal["key", "team", "shadow", "all", "provider"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Party:
     """One of those whose limits a request must keep."""
 
@@ -25,7 +25,7 @@ class Party:
         return f"{self.kind} {self.id}" if self.id else "all keys together"
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Account:
     parties: tuple[Party, ...]
     """The key, its team where it has one, and all; of a shadow copy, its route and all."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from server.chat.usage import Usage
+from server.record import record
 
 NOTHING = Usage(0, 0)
 Side = Literal["local", "cloud"]
@@ -13,7 +14,7 @@ Outcome = Literal["answered", "failed", "left", "interrupted"]
 """`left`: the client went away. `interrupted`: Holdfast died; charged at the reserved maximum."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Entry:
     """One request, or an attempt at a cloud that cost something and that the request went on from.
 

@@ -10,8 +10,8 @@ cache corrects this (observe.py).
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import dataclass
 
+from server.record import record
 from server.routing.prefix import Prefix
 
 SESSION_TTL = 1800.0
@@ -19,7 +19,7 @@ SESSION_TTL = 1800.0
 _SESSIONS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Cached:
     tokens: int
     """Of the prompt, by the estimate of tokens.py, not raised."""

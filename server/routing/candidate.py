@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 from server.catalogue.cloud import Feature, Price
+from server.record import record
 
 Side = Literal["local", "cloud"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Forecast:
     """When the first token should come, in seconds from now, and by what that is made up."""
 
@@ -33,7 +34,7 @@ class Forecast:
         return self.load + self.queue + self.prefill
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Candidate:
     name: str
     """A build, `qwen3.5-9b:q4_k_m`, or a cloud model, `anthropic/...`."""

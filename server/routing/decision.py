@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.catalogue.router import PolicyName
+from server.record import record
 from server.routing.candidate import Candidate
 
 
@@ -20,7 +21,7 @@ class Verdict:
     """With figures: why not, or what it was put in its place for."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Decision:
     attempts: tuple[Candidate, ...]
     """In order; at least one."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -10,6 +9,7 @@ from functools import lru_cache
 from server.catalogue.capability import reaches
 from server.catalogue.cloud import CloudModel
 from server.ledger.cost import LEAST_THOUGHT, least_answer, worst
+from server.record import record
 from server.routing.candidate import Candidate
 from server.routing.match import Choice, is_name, rank
 from server.routing.needs import Needs
@@ -37,7 +37,7 @@ class Stage(IntEnum):
     FIT = 13
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Case:
     """One request, with all that its candidates are held against."""
 

@@ -14,6 +14,7 @@ from server.ledger.entry import NOTHING, Entry, Outcome, Reservation
 from server.ledger.limits import Room
 from server.providers.egress import host_of
 from server.providers.provider import Call
+from server.record import record
 from server.routing.candidate import Candidate
 from server.routing.cloud_attempt import Reached
 from server.routing.decision import Decision
@@ -46,7 +47,7 @@ class Held:
         return self.reservation.body
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Bill:
     """What an attempt is charged with."""
 
@@ -130,7 +131,7 @@ def bill(
     return Bill(usage, min(held, costs.cost(model.price, usage)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Course:
     """How a request went at one target, for its entry."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from server.catalogue.cloud import CloudModel
@@ -22,6 +22,7 @@ from server.errors import HoldfastError, NoRoute, RequestError
 from server.ledger.account import Account
 from server.ledger.book import Hold
 from server.ledger.entry import Outcome
+from server.record import record
 from server.routing import ledgering
 from server.routing.candidate import Candidate
 from server.routing.decision import Decision
@@ -37,7 +38,7 @@ None for an engine's; an engine's answer that is not streamed is fed in one piec
 """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Job:
     """A request that was decided on."""
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from server.catalogue.naming import WORDS, fits
 from server.catalogue.router import Match, PolicyName, Route, Router
+from server.record import record
 from server.routing.candidate import Side
 from server.routing.needs import Needs
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Choice:
     """Among what is chosen, and how."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal
 
 from server.catalogue.cloud import Feature
@@ -16,6 +16,7 @@ from server.catalogue.router import Router
 from server.chat.embeddings import EmbeddingRequest
 from server.chat.request import ChatRequest, CompletionRequest
 from server.errors import RequestError
+from server.record import record
 from server.routing import headers as h
 from server.routing import tokens
 from server.routing.prefix import Prefix, measured
@@ -25,7 +26,7 @@ Endpoint = Literal["chat", "completions", "responses", "messages", "embeddings"]
 TaskFrom = Literal["header", "body", "alias", "inferred"]
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Caller:
     """Whom a request is done for."""
 
@@ -39,7 +40,7 @@ class Caller:
     everything."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Needs:
     asked: str
     """The model or alias, as the client wrote it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Protocol
 
 from server.catalogue import Catalogue
@@ -33,6 +33,7 @@ from server.ledger.keys import Key
 from server.providers import PROTOCOLS
 from server.providers.egress import Egress
 from server.providers.secrets import Keyring
+from server.record import record
 from server.routing.attempt import Patience
 from server.routing.breaker import Breakers, Rule
 from server.routing.candidate import Candidate
@@ -67,7 +68,7 @@ class Asker(Protocol):
     def key(self) -> Key | None: ...
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Course:
     """A request that was decided on."""
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from server.errors import Forbidden, Unauthorized
 from server.ledger.keys import Key, KeyBook
+from server.record import record
 
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Client:
     """Whom a request is done for. `id` is a key's id, or the peer's address where none is needed:
     what queues share out slots by."""

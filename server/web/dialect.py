@@ -10,7 +10,7 @@ import abc
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import orjson
@@ -31,13 +31,14 @@ from server.chat.events import Event
 from server.chat.relay import Decoder, Encoder, Relay, Translation
 from server.chat.responses import Kept, ResponsesEncoder, parse_response, whole_response
 from server.errors import HoldfastError
+from server.record import record
 from server.routing.leg import Request
 from server.routing.needs import Endpoint
 from server.web.exchange import ErrorForm, Header
 from server.web.whole import Folder, Folding, Whole
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Turn:
     """What is known of a request before it is read."""
 

@@ -11,6 +11,7 @@ from server.chat.responses import Kept
 from server.errors import HoldfastError
 from server.ledger.admission import Pass
 from server.ledger.rows import Text
+from server.record import record
 from server.routing.dispatch import Delivery
 from server.routing.router import Course, Router
 from server.routing.targets import Target
@@ -28,7 +29,7 @@ class Bounds:
     """Bytes of a request."""
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class _UnderWay:
     """A request that was read, let in and decided on."""
 

@@ -1,6 +1,7 @@
 """The tools of a request of the Responses API, as models know them: as functions, and nothing else.
 
-- A function of a namespace is called `SPACE__NAME` towards models.
+- A function of a namespace is called `SPACE__NAME` towards models. What is said of the namespace
+  stands before what is said of the first of its tools.
 - A `custom` tool, whose input is any text, is a function with one string, `input`. Of a grammar
   for it models are told in the description; nothing binds them to it, so the client must check.
 - `tool_search` that the client runs is a function with its parameters. What it found is offered
@@ -84,6 +85,7 @@ class Toolbox:
             self._add(Offer(own, _name(tool, place)), tool, place, again)
         elif kind == "namespace":
             space = _name(tool, place)
+            about = _text(tool.get("description") or "", f"{place}.description")
             held = array(tool.get("tools"), f"{place}.tools", longest=MAX_TOOLS)
             for index, one in enumerate(held):
                 inner = f"{place}.tools[{index}]"
@@ -91,7 +93,10 @@ class Toolbox:
                 if own is None:
                     why = "a namespace holds functions and custom tools, and nothing else"
                     raise invalid(f"{inner}.type", why)
-                self._add(Offer(own, _name(one, inner), space), one, inner, again)
+                said = _described(about, one, inner)
+                told = {**one, "description": said} if said else one
+                self._add(Offer(own, _name(one, inner), space), told, inner, again)
+                about = ""
         elif kind == SEARCH:
             _execution(tool.get("execution", "server"), f"{place}.execution")
             self._add(Offer(SEARCH, SEARCH), {**tool, "name": SEARCH}, place, again)
@@ -168,6 +173,11 @@ def _freeform(tool: Mapping[str, Any], place: str) -> dict[str, Any]:
     schema = {"type": "object", "properties": {"input": text}, "required": ["input"]}
     described = {"description": "\n\n".join(filter(None, said))} if any(said) else {}
     return {**described, "parameters": {**schema, "additionalProperties": False}}
+
+
+def _described(about: str, tool: Mapping[str, Any], place: str) -> str:
+    own = _text(tool.get("description") or "", f"{place}.description")
+    return "\n\n".join(filter(None, (about, own)))
 
 
 def _own(tool: Mapping[str, Any]) -> Kind | None:

@@ -157,6 +157,12 @@ def test_tools_that_stand_in_the_input_are_offered() -> None:
     assert (item["namespace"], item["name"], item["input"]) == ("functions", "apply_patch", "x")
 
 
+def test_what_is_said_of_a_namespace_is_told_with_its_first_tool() -> None:
+    first, second = parse(tools=[SPACE]).chat.tool_use.tools
+    assert first["function"]["description"] == "d"
+    assert not second["function"].get("description")
+
+
 def test_a_custom_tool_can_be_what_must_be_called() -> None:
     use = parse(tools=[OTHER, PATCH], tool_choice={"type": "custom", "name": "apply_patch"}).chat
     assert (use.tool_use.names, use.tool_use.choice) == (("apply_patch",), "required")

@@ -77,6 +77,15 @@ const tried = {
       previous: last.previous_response_id === first.id,
     };
   },
+  async stored() {
+    const { id, output_text } = await client.responses.create({ model, input: question });
+    const again = await client.responses.retrieve(id);
+    const asked = [];
+    for await (const item of client.responses.inputItems.list(id)) asked.push(item.content[0].text);
+    await client.responses.delete(id);
+    const gone = await refused(client.responses.retrieve(id));
+    return { same: again.output_text === output_text, asked, gone: gone.status };
+  },
   async responses_tools() {
     const stream = client.responses.stream({
       model, input: calling, tools: [{ type: "function", name: "weather", parameters, strict: false }],

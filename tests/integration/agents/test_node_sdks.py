@@ -106,6 +106,11 @@ def test_openai_responses_whole_streamed_and_continued(openai_told: Told, model:
         assert told["streamed"] == words(model)
 
 
+def test_openai_responses_asked_for_again_and_deleted(openai_told: Told) -> None:
+    question = WHAT.messages[-1]["content"]
+    assert openai_told["stored"] == {"same": True, "asked": [question], "gone": 404}
+
+
 def test_openai_tools_over_two_turns(openai_told: Told, model: str) -> None:
     if model == "demo":
         assert "tools" not in openai_told

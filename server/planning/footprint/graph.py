@@ -122,8 +122,10 @@ class _Builder:
         return picked
 
     def _pooled(self, last: Tensor) -> Tensor:
-        """Every token is an output; of each sequence one is picked (`build_pooling`)."""
+        """Every token is an output, whose number is told all the same; of each sequence one is
+        picked (`build_pooling`)."""
         tokens = self.batch.tokens
+        self.graph.expand(self.graph.input((tokens,)))
         self.graph.expand(Tensor(last.shape, (last, self.graph.input((tokens,)))))
         logits = Tensor((self.a.vocab, tokens), (last,))
         logits.output = True

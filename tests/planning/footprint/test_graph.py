@@ -110,6 +110,10 @@ def test_embeddings_make_every_token_an_output(
     assert mib(model_bytes(shapes["demo"], Batch(slots, context, embeds=True))) == logged
     quantized = Batch(2, 32_768, "q8_0", embeds=True)
     assert mib(model_bytes(shapes["demo"], quantized)) == 36.2
+    # With Qwen3.5's vocabulary, of 0.8B's shape with eight layers.
+    large = replace(shapes["0.8b"], layers=8)
+    assert mib(model_bytes(large, Batch(2, 4096))) == 46.3
+    assert mib(model_bytes(large, Batch(2, 4096, embeds=True))) == 491.02
 
 
 @pytest.mark.parametrize(("size", "slots", "drafted", "model", "block"), DRAFTING)

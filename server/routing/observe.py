@@ -235,7 +235,8 @@ class Observer:
     def _rests(self, now: float, prefill: float) -> list[Work]:
         """What is still to be done of the requests that run. How long an answer will be nobody
         knows: of several, one will be short and one long, so each gets its part of the distribution
-        and not its middle, else the first slot would always be expected too late."""
+        and not its middle, else the first slot would always be expected too late; and a higher part
+        for what is to be expected at worst."""
         flights = self._running
         if not flights:
             return []
@@ -244,7 +245,8 @@ class Observer:
         # Those that have come furthest are taken to end first.
         ordered = sorted(flights, key=lambda flight: flight.first_at or now)
         count = len(ordered)
-        # By which parts the first, and the last, of so many has ended in all but that many cases.
+        # The first of so many has ended by the one part of the distribution in all but _LATE of the
+        # cases, and the last by the other: 1 - (1 - part)^count, and part^count, are 1 - _LATE.
         soonest, latest = 1 - _LATE ** (1 / count), (1 - _LATE) ** (1 / count)
         for index, flight in enumerate(ordered):
             part = (index + 0.5) / count

@@ -43,10 +43,11 @@ def worst(model: CloudModel, prompt_tokens: int, max_tokens: int | None, n: int 
     return _per_million(prompt_tokens * dearest_input + output)
 
 
-def least_answer(model: CloudModel, thinking: bool) -> int:
+def least_answer(longest: int, thinking: bool) -> int:
     """Tokens of an answer that is still worth having: what must be left of a budget where the
-    client set no limit. Where the model is to think, its thoughts are among them."""
-    return min(model.max_output, LEAST_THOUGHT if thinking else LEAST_ANSWER)
+    client set no limit. `longest`: the most that the model writes. Where it is to think, its
+    thoughts are among them."""
+    return min(longest, LEAST_THOUGHT if thinking else LEAST_ANSWER)
 
 
 def affordable(model: CloudModel, prompt_tokens: int, money: int, n: int = 1) -> int:

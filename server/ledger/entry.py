@@ -31,8 +31,8 @@ class Entry:
     asked: str
     """The model or alias in the request."""
     model: str
-    """What answered it: a build, `qwen3.5-9b:q4_k_m`, or a cloud model; where nothing did, the build
-    that was about to, or nothing."""
+    """What answered it: a build, `qwen3.5-9b:q4_k_m`, or a cloud model; where nothing did, the
+    build that was about to, or nothing."""
     route: Side
     provider: str | None = None
     reason: str = ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 
 from server.catalogue.cloud import CloudModel, Kind
@@ -58,9 +57,10 @@ class CloudLeg(Leg):
         )
         if job.needs.max_tokens is None and not self._model.embeddings:
             room = means.book.room(job.account)
-            self.bound = ledgering.bound(room, wanted, self._model, job.needs)
-            if self.bound is not None:
-                return await self._bounded(self.bound)
+            bound = ledgering.bound(room, wanted, self._model, job.needs)
+            if bound is not None:
+                self._limit(bound)
+                return await self._open()
         self._admit()
         self._hold = await means.book.reserve(job.account, wanted)
         leave = permit(job.needs, job.decision, router=means.router, hold=Held(self._hold, wanted))
@@ -96,17 +96,6 @@ class CloudLeg(Leg):
     def _usage(self, attempt: CloudAttempt) -> tuple[Usage | None, bool]:
         """What it says that it used, and whether it came to its end."""
         return attempt.tally.usage, attempt.tally.ended
-
-    async def _bounded(self, tokens: int) -> Relay:
-        """`_open` for an answer of at most so many tokens."""
-        job = self.job
-        assert isinstance(job.request, ChatRequest)
-        self.job = replace(
-            job,
-            request=replace(job.request, max_tokens=tokens),
-            needs=replace(job.needs, max_tokens=tokens),
-        )
-        return await self._open()
 
     def _admit(self) -> None:
         """Raises ProviderBusy while the target is left alone, RateLimited where what its provider

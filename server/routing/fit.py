@@ -162,7 +162,7 @@ def most(case: Case, c: Candidate) -> int:
         return 0
     output = needs.max_tokens
     if output is None:
-        output = least_answer(c.target, "thinking" in needs.features)
+        output = least_answer(c.max_output, "thinking" in needs.features)
     return worst(c.target, needs.prompt_tokens, output, needs.n)
 
 

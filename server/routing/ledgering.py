@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from server.catalogue.cloud import CloudModel, Provider
@@ -91,16 +91,34 @@ def bound(room: Room, wanted: Reservation, model: CloudModel, needs: Needs) -> i
     if room.covers(wanted.cost, wanted.tokens):
         return None
     prompt = wanted.prompt_tokens + _A_LIMIT
-    least = costs.least_answer(model, "thinking" in needs.features)
-    for share in (2, 1):
+
+    def within(share: int) -> int:
         bounds = [model.max_output]
         if room.money is not None:
             bounds.append(costs.affordable(model, prompt, room.money // share, needs.n))
         if room.tokens is not None:
             bounds.append((room.tokens // share - prompt) // needs.n)
-        if min(bounds) >= least:
-            return min(bounds)
-    return None
+        return min(bounds)
+
+    return _worth_having(within, model.max_output, needs)
+
+
+def local_bound(room: Room, needs: Needs, candidate: Candidate) -> int | None:
+    """The same for a local model, whose whole answer is more than `room` has tokens for."""
+    tokens, longest = room.tokens, candidate.max_output
+    if tokens is None or needs.max_tokens is not None:
+        return None
+    return _worth_having(
+        lambda share: min(longest, (tokens // share - needs.prompt_tokens) // needs.n),
+        longest,
+        needs,
+    )
+
+
+def _worth_having(within: Callable[[int], int], longest: int, needs: Needs) -> int | None:
+    """`within` says what a half, and what all of what is left allows."""
+    least = costs.least_answer(longest, "thinking" in needs.features)
+    return next((found for share in (2, 1) if (found := within(share)) >= least), None)
 
 
 def bill(

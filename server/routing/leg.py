@@ -10,7 +10,7 @@ from __future__ import annotations
 import abc
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from typing import ClassVar
 
 from server.catalogue.cloud import CloudModel
@@ -141,6 +141,17 @@ class Leg(abc.ABC):
         if self._first_at is None and not self._unheard:
             self._hear(time.monotonic())
         return held
+
+    def _limit(self, tokens: int) -> None:
+        """Ask for an answer of at most so many tokens."""
+        request = self.job.request
+        assert not isinstance(request, EmbeddingRequest)
+        self.bound = tokens
+        self.job = replace(
+            self.job,
+            request=replace(request, max_tokens=tokens),
+            needs=replace(self.job.needs, max_tokens=tokens),
+        )
 
     def _hear(self, at: float) -> None:
         """The first token has come. `at`: monotonic seconds."""

@@ -9,7 +9,7 @@ from server.chat import engine_body
 from server.chat.embeddings import EmbeddingRequest
 from server.chat.relay import Relay
 from server.chat.usage import Usage
-from server.errors import EngineError, HoldfastError, RequestError
+from server.errors import BudgetExceeded, EngineError, HoldfastError, RequestError
 from server.ledger.entry import NOTHING
 from server.routing import ledgering
 from server.routing.attempt import Attempt
@@ -49,7 +49,15 @@ class LocalLeg(Leg):
         except RequestError as error:
             raise cannot(self.candidate, error) from error
         tokens = ledgering.local_tokens(needs, self.candidate)
-        self._hold = self._means.book.claim(job.account, tokens)
+        try:
+            self._hold = self._means.book.claim(job.account, tokens)
+        except BudgetExceeded:
+            room = self._means.book.room(job.account)
+            bound = ledgering.local_bound(room, needs, self.candidate)
+            if bound is None:
+                raise
+            self._limit(bound)
+            return await self._open()
         flight = self._flight = self._means.begin(self.candidate, needs)
         attempt = Attempt(
             target.member,

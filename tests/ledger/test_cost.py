@@ -138,4 +138,4 @@ def test_where_answers_are_free_the_model_is_the_limit() -> None:
     [(64_000, False, 1024), (64_000, True, 4096), (500, False, 500), (2000, True, 2000)],
 )
 def test_an_answer_worth_having(max_output: int, thinking: bool, least: int) -> None:
-    assert least_answer(model(PLAIN, max_output), thinking) == least
+    assert least_answer(max_output, thinking) == least

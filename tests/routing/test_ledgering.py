@@ -13,9 +13,10 @@ from server.ledger.entry import NOTHING
 from server.ledger.limits import Room
 from server.providers.provider import Call
 from server.routing.cloud_attempt import Reached
-from server.routing.ledgering import FREE, Bill, bill, bound, reservation
+from server.routing.ledgering import FREE, Bill, bill, bound, local_bound, reservation
 from server.routing.needs import Needs
 from tests.providers.clouds import model
+from tests.routing.cases import WORLD
 
 MODEL = model(
     context=1000, max_output=100, price=Price(Rate(1_000_000, 10_000_000))
@@ -143,6 +144,26 @@ def test_an_answer_is_bounded_to_what_is_left(room: Room, needs: Needs, tokens: 
     call = Call("/", b"x" * 10, {})
     wanted = reservation(1.0, "r", needs, WRITER, PROVIDER, call)
     assert bound(room, wanted, WRITER, needs) == tokens
+
+
+@pytest.mark.parametrize(
+    ("room", "needs", "tokens"),
+    [
+        (Room(), OPEN, None),
+        (Room(money=0), OPEN, None),
+        (Room(tokens=20_000), OPEN, 9999),
+        (Room(tokens=20_000), replace(OPEN, n=2), 4999),
+        (Room(tokens=20_000), NEEDS, None),
+        (Room(tokens=1025), OPEN, 1024),
+        (Room(tokens=1024), OPEN, None),
+        (Room(tokens=4097), THINKING, 4096),
+        (Room(tokens=4096), THINKING, None),
+    ],
+)
+def test_an_answer_from_here_is_bounded_to_the_tokens_that_are_left(
+    room: Room, needs: Needs, tokens: int | None
+) -> None:
+    assert local_bound(room, needs, WORLD["small"]) == tokens
 
 
 @given(st.integers(0, 10**6), st.integers(0, 10**5), st.integers(0, 3000), st.integers(1, 4))

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,11 +19,13 @@ from fleets import Harbour, berth
 
 from server import demo, settings
 from server.catalogue.cloud import Kind
+from server.catalogue.router import Limits
 from server.engines.binary import find_llama_server
 from server.engines.fleet import Fleet
 from server.engines.lifecycle import State
 from server.engines.member import Member
-from server.errors import EngineError
+from server.errors import BudgetExceeded, EngineError
+from server.ledger.account import Account, Party
 from server.routing.attempt import Attempt, Patience
 from tests.fakes.cloud_running import ROOT, FakeCloud
 from tests.integration.router.world import Asking, Told, World, at_cloud, at_engine, cloud_model
@@ -129,6 +132,22 @@ async def test_who_was_about_to_answer_stands_in_the_ledger(there: World, fleet:
     told_of = [(one.model, one.outcome, one.usage.total_tokens) for one in there.entries]
     assert told_of == [("demo:f16", "left", 0), ("demo:f16", "failed", 0)]
     await there.balance(*told)
+
+
+async def test_an_answer_without_a_limit_is_bounded_to_the_tokens_that_are_left(
+    there: World, fleet: Fleet
+) -> None:
+    engine = replace(at_engine(fleet.get("demo")), max_output=10_000)
+    limits = Limits(tokens_day=3000)
+    account = Account((Party("key", "k", limits), Party("all", "", Limits())))
+    told = await there.ask(there.job([engine], QUESTION, account=account))
+    assert told.ending == "complete"
+    assert told.bound is not None
+    assert 1024 <= told.bound < 1500
+    asked = Asking(QUESTION, max_tokens=3000)
+    refused = await there.ask(there.job([engine], asking=asked, account=account))
+    assert isinstance(refused.error, BudgetExceeded), "what a client asks for is never changed"
+    await there.balance(told, refused)
 
 
 async def test_an_engine_that_shows_no_reading_has_the_time_that_it_should_take(

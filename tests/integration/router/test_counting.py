@@ -6,10 +6,11 @@ import datetime
 import os
 import signal
 from collections.abc import AsyncIterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from fleets import Harbour, berth
 
@@ -17,10 +18,14 @@ from server import catalogue, settings
 from server.chat import ChatRequest, engine_body, parse_chat
 from server.engines.binary import find_llama_server
 from server.engines.fleet import Fleet
+from server.ledger.book import Book
+from server.ledger.keys import Key
+from server.providers.secrets import Keyring
 from server.routing.candidate import Candidate
 from server.routing.candidates import Candidates
 from server.routing.counting import Counter
 from server.routing.needs import Caller, Needs, needs_of
+from server.routing.router import Router
 from server.routing.targets import Target
 from tests.waiting import until
 
@@ -78,6 +83,23 @@ async def town(tmp_path: Path) -> AsyncIterator[Town]:
         yield Town(fleet)
 
 
+@dataclass(frozen=True, slots=True)
+class Somebody:
+    id: str = "me"
+    key: Key | None = None
+
+
+@pytest.fixture
+async def router(town: Town, tmp_path: Path) -> AsyncIterator[Router]:
+    book = Book(tmp_path / "book.db")
+    await book.start()
+    made = Router(KNOWN, book, Keyring({}), lambda entry: None, lambda provider, size: None)
+    made.serve((town.warm, town.cold))
+    yield made
+    await made.close()
+    await book.close()
+
+
 def ask(*texts: str) -> ChatRequest:
     roles = ("user", "assistant")
     messages = [{"role": roles[at % 2], "content": text} for at, text in enumerate(texts)]
@@ -121,6 +143,21 @@ async def test_it_is_asked_whether_a_prompt_fits_where_that_is_open(town: Town) 
     assert town.now(short)["warm:f16"].prompt_tokens == await town.used(short)
 
 
+async def test_nothing_is_counted_where_nothing_depends_on_it(router: Router) -> None:
+    """But the first prompt is, so that it is known how far estimates are off."""
+
+    def counting(text: str) -> Any:
+        request = ask(text)
+        needs = router.needs(request, "chat", {}, Somebody())
+        return router.counting(request, needs, router.account(Somebody()))
+
+    first = counting(STORY)
+    assert first is not None
+    await first
+    assert counting(STORY) is None, "it is known"
+    assert counting(f"Another: {STORY}") is None, "it goes to the one that is named"
+
+
 async def test_what_is_not_loaded_is_counted_by_another_engine(town: Town) -> None:
     request = ask("Hello")
     needs, used = town.needs(request), await town.used(request)
@@ -135,6 +172,7 @@ async def test_an_engine_that_hangs_or_has_gone_leaves_it_at_the_estimate(town: 
     pid = member.engine.status().pid
     assert pid is not None
     os.kill(pid, signal.SIGSTOP)
+    await until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED)
     assert await town.decided(request) == ["warm:f16"]
     assert town.now(request)["warm:f16"].prompt_tokens == before
     os.kill(pid, signal.SIGKILL)

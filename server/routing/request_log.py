@@ -30,7 +30,7 @@ class RequestLogger(Outbox[Entry]):
         super().__init__("request-log", title, means, receiver, _body, most=_BATCH, every=every)
 
     def __call__(self, entry: Entry) -> None:
-        if not entry.private:
+        if self._means().router.request_log is not None and not entry.private:
             self.put(entry)
 
 

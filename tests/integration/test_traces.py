@@ -109,7 +109,7 @@ def test_a_streamed_answer_of_a_cloud(node: Holdfast, collector: FakeCloud, play
 
 def test_an_answer_of_an_engine(node: Holdfast, collector: FakeCloud) -> None:
     body = {"model": "demo", "messages": list(WHAT.messages)}
-    answer = ask(node, body, x_request_id="t2")
+    answer = ask(node, body, x_request_id="t2", traceparent="of another kind")
     assert answer.status_code == 200
     root, _, attempt = spans(collector, "t2")
     assert root["parent"] == ""

@@ -35,6 +35,8 @@ _FAR = 2.0
 """Times the estimate from above, what a prompt has no more than, whatever the tokenizer."""
 _LONGER = 10.0
 """Seconds that who asks for nothing else waits for a count."""
+_SLOWLY = 100_000.0
+"""Tokens a second that an engine may take its time for, beside those seconds."""
 _AT_ONCE = 4
 """Prompts that one engine counts at the same time: its threads are for answers."""
 _HEADERS = {"content-type": "application/json"}
@@ -79,7 +81,8 @@ class Counter:
         the same tokenizer. None: there is none that is ready, or it does not say."""
         counts = self._candidates.counts(target.model)
         teller = self._teller(request, target, counts)
-        tokens = None if teller is None else await self._told(teller, request, _LONGER)
+        more = needs.prompt_tokens / _SLOWLY
+        tokens = None if teller is None else await self._told(teller, request, _LONGER + more)
         if teller is None or tokens is None:
             return None
         counts.learn(needs, tokens)
@@ -97,8 +100,10 @@ class Counter:
     async def count(self, request: Request, needs: Needs, asked: dict[Counts, Target]) -> None:
         """Ask those who are `due`. Never fails: what is not told in time is estimated."""
 
+        patience = self._patience + needs.prompt_tokens / _SLOWLY
+
         async def one(counts: Counts, target: Target) -> None:
-            tokens = await self._told(target, request, self._patience)
+            tokens = await self._told(target, request, patience)
             if tokens is not None:
                 counts.learn(needs, tokens)
 

@@ -61,6 +61,8 @@ def test_whether_it_fits_is_known_before_anybody_is_asked(
     """By the estimate alone both would be sent to the engine, which refuses one."""
     for word in ("Once", "Twice"):  # at first nothing was learnt
         messages = story(word, times(claude, word, int(share * CONTEXT)))
+        # As Claude Code does, and so that no strained machine counts too late for the decision.
+        assert counted(claude, messages)[1] == "engine"
         raw = claude.messages.with_raw_response.create(
             model="either", max_tokens=16, messages=messages, extra_headers=PATIENT
         )

@@ -289,6 +289,7 @@ async def test_without_memory_for_requests_it_goes_down_the_ladder_too(
             assert member.engine.state is State.READY, "it lives on, and refuses what it can"
             with pytest.raises(DoesNotFit, match="too little memory for this request"):
                 await attempt(member)
+        await until(lambda: member.engine.state is not State.READY or member.steps)
         assert b'"stop":true' in await attempt(member)
         assert member.steps == ["1 slots instead of 2 slots"]
 

@@ -197,7 +197,7 @@ def shutting_down() -> EngineUnready:
 def _no_route(exchange: Exchange) -> NotFound:
     return NotFound(
         f"there is no route {exchange.scope['method']} {exchange.scope['path'][:128]}",
-        next_step="Inference is at /v1/chat/completions and /v1/completions, the hub below /hf",
+        next_step="Inference is below /v1: /v1/chat/completions and others; the hub below /hf",
     )
 
 

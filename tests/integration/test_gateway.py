@@ -174,8 +174,10 @@ def test_tokens_are_counted_for_anthropics_clients(claude: anthropic.Anthropic, 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_a_clouds_tokens_are_estimated(claude: anthropic.Anthropic, model: str) -> None:
-    tokens, source = counted(claude, model, "What is Holdfast? " * 100)
-    assert 400 < tokens < 800
+    # How good it is, the unit tests say: here it was corrected by what played clouds count.
+    short, _ = counted(claude, model, "What is Holdfast? ")
+    long, source = counted(claude, model, "What is Holdfast? " * 100)
+    assert 30 * short < long < 100 * short
     assert source == "estimate"
 
 

@@ -64,11 +64,11 @@ class Translator(httpx2.BaseTransport):
         if request.chat.stream:
             encoder = ResponsesEncoder(request, identifier, CREATED)
             written = self._relayed(request.chat, encoder)
-            self._kept.keep(identifier, "me", [*request.items, *encoder.items], 0.0)
+            self._kept.keep("me", request.items, encoder.response, 0.0)
             return written
         events = events_of(self._cloud, self._protocol, request.chat, MODEL)
         whole = whole_response(events, request, identifier, CREATED)
-        self._kept.keep(identifier, "me", [*request.items, *whole["output"]], 0.0)
+        self._kept.keep("me", request.items, whole, 0.0)
         return orjson.dumps(whole)
 
     def _relayed(self, request: ChatRequest, encoder: Encoder) -> bytes:

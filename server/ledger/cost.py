@@ -81,6 +81,31 @@ def saved(usage: Usage, paid: int, capable: Iterable[CloudModel]) -> int:
     return max(0, min(costs) - paid) if costs else 0
 
 
+def frontier(models: Iterable[CloudModel]) -> tuple[CloudModel, ...]:
+    """Those among which the cheapest is, whatever the usage: none that another one undercuts, or
+    equals, in every price and for prompts of every size."""
+    kept: list[CloudModel] = []
+    for model in models:
+        if not any(_undercuts(other.price, model.price) for other in kept):
+            kept = [other for other in kept if not _undercuts(model.price, other.price)]
+            kept.append(model)
+    return tuple(kept)
+
+
+def _undercuts(one: Price, other: Price) -> bool:
+    """Whether nothing costs more by `one`."""
+    sizes = {0, *(tier.above + 1 for price in (one, other) for tier in price.tiers)}
+    return all(
+        mine <= its
+        for size in sizes
+        for mine, its in zip(_prices(_rate(one, size)), _prices(_rate(other, size)), strict=True)
+    )
+
+
+def _prices(rate: Rate) -> tuple[int, int, int, int]:
+    return rate.input, _cached_input(rate), _cache_write(rate), rate.output
+
+
 def _rate(price: Price, prompt_tokens: int) -> Rate:
     rate = price.rate
     for tier in price.tiers:

@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from server.catalogue import Catalogue
-from server.catalogue.capability import capability, reaches
 from server.catalogue.cloud import CloudModel
 from server.catalogue.router import Alias
 from server.chat import ChatRequest
@@ -51,6 +50,7 @@ from server.routing.outbox import Outbox, Receiver
 from server.routing.policy import decide
 from server.routing.request_log import RequestLogger
 from server.routing.retry import RetryBudget
+from server.routing.rivals import Rivals
 from server.routing.targets import Target
 from server.routing.trace import Trace
 from server.routing.tracing import Tracer
@@ -104,8 +104,7 @@ class Router:
         self._egress = Egress(keyring.key_of, on_sent=left)
         self._catalogue = catalogue
         self._targets: Sequence[Target] = ()
-        self._capable: dict[str, tuple[CloudModel, ...]] = {}
-        """By task, the clouds that are up to it."""
+        self._rivals = Rivals(catalogue)
         self._retries = RetryBudget(catalogue.router.retry_budget)
         self._dispatch = Dispatch(self._means())
         self._logger = RequestLogger(lambda: self._dispatch.means)
@@ -120,7 +119,7 @@ class Router:
     def configure(self, catalogue: Catalogue) -> None:
         """Go by `catalogue` from now on."""
         self._catalogue = catalogue
-        self._capable = {}
+        self._rivals = Rivals(catalogue)
         self._dispatch.means = self._means()
         self.serve(self._targets)
 
@@ -266,7 +265,7 @@ class Router:
             account=course.account,
             request_id=request_id,
             relay_for=relay_for,
-            capable=self._could(course.needs),
+            capable=self._rivals.of(course.needs),
             shadow_account=None if shadowed is None else shadow_account(shadowed, router),
             trace=trace,
         )
@@ -292,26 +291,6 @@ class Router:
     def _heard(self, entry: Entry) -> None:
         self._tell(entry)
         self._logger(entry)
-
-    def _could(self, needs: Needs) -> Sequence[CloudModel]:
-        """The clouds that could do what is asked, whether they may or not."""
-        if needs.endpoint == "embeddings":
-            return [model for model in self._catalogue.clouds.values() if model.embeddings]
-        if needs.task not in self._capable:
-            self._capable[needs.task] = self._up_to(needs.task)
-        return [
-            model
-            for model in self._capable[needs.task]
-            if needs.features <= model.features and (model.image or not needs.images)
-        ]
-
-    def _up_to(self, task_name: str) -> tuple[CloudModel, ...]:
-        task = self._catalogue.router.tasks.get(task_name)
-        chats = [model for model in self._catalogue.clouds.values() if not model.embeddings]
-        if task is None:
-            return tuple(chats)
-        known = [(model, capability(model.scores, task)) for model in chats]
-        return tuple(m for m, found in known if reaches(found, task.floor, named=False))
 
     def _means(self) -> Means:
         serve, router = self._catalogue.serve, self._catalogue.router

@@ -6,7 +6,15 @@ from hypothesis import strategies as st
 
 from server.catalogue.cloud import CloudModel, Price, Rate, Tier
 from server.chat.usage import Usage
-from server.ledger.cost import affordable, cost, least_answer, output_bound, saved, worst
+from server.ledger.cost import (
+    affordable,
+    cost,
+    frontier,
+    least_answer,
+    output_bound,
+    saved,
+    worst,
+)
 from server.units import USD
 
 PLAIN = Price(Rate(input=3 * USD, output=15 * USD))
@@ -139,3 +147,35 @@ def test_where_answers_are_free_the_model_is_the_limit() -> None:
 )
 def test_an_answer_worth_having(max_output: int, thinking: bool, least: int) -> None:
     assert least_answer(max_output, thinking) == least
+
+
+rates = st.builds(
+    Rate,
+    input=st.integers(0, 5),
+    output=st.integers(0, 5),
+    cached_input=st.none() | st.integers(0, 5),
+    cache_write=st.none() | st.integers(0, 5),
+)
+prices = st.builds(
+    Price, rates, st.lists(st.builds(Tier, st.sampled_from([10]), rates), max_size=1).map(tuple)
+)
+
+
+@given(
+    st.lists(prices, max_size=6),
+    st.builds(Usage, *[st.integers(0, 20)] * 4).filter(
+        lambda usage: usage.cached_tokens + usage.cache_write_tokens <= usage.prompt_tokens
+    ),
+)
+def test_the_cheapest_for_any_usage_is_at_the_frontier(there: list[Price], usage: Usage) -> None:
+    models = [model(price) for price in there]
+    kept = frontier(models)
+    assert saved(usage, -100, kept) == saved(usage, -100, models)
+    assert frontier(kept) == kept
+
+
+def test_what_another_undercuts_is_not_at_the_frontier() -> None:
+    dear, cheap, cheap_too = model(PLAIN), model(TIERED), model(TIERED)
+    assert frontier([dear, cheap, cheap_too]) == (cheap,)
+    cached = model(CACHING)  # what comes from a cache is cheaper there, and nothing else
+    assert frontier([dear, cached, cheap]) == (cached, cheap)

@@ -3,7 +3,8 @@
 It leaves this machine, so it goes the way of everything that does: a reservation (of nothing), a
 row in the log of what left, a permit, the one egress. With clouds switched off nothing is sent.
 What cannot be delivered is kept up to a bound, and tried again: where an answer is lost, a batch
-comes twice. A batch that the receiver will not take, whenever it comes, is dropped.
+comes twice. A batch that the receiver will not take, whenever it comes, is dropped, and so is one
+that a bug of ours keeps from being sent: no request suffers by what is told of it.
 """
 
 from __future__ import annotations
@@ -135,9 +136,11 @@ class Outbox(Generic[T]):
             except (HoldfastError, TimeoutError, aiohttp.ClientError) as error:
                 self._keep(batch, error)
                 return False
-            except BaseException:
+            except asyncio.CancelledError:
                 self._waiting.extendleft(reversed(batch))
                 raise
+            except Exception:
+                log.exception("%s: a bug, by which %d are dropped", self._title, len(batch))
             self._failed = False
         return True
 

@@ -147,6 +147,18 @@ async def test_a_batch_that_is_never_taken_is_dropped(
         assert [one["request_id"] for one in posted(server)[-1]] == ["right"]
 
 
+async def test_a_bug_of_ours_costs_its_batch_and_nothing_else(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with world(tmp_path) as (there, server):
+        there.logger(replace(entry(name="wrong"), reason="\ud800"))  # no JSON can hold that
+        assert await there.logger.deliver()
+        assert "the request log: a bug, by which 1 are dropped" in caplog.text
+        there.logger(entry(name="right"))
+        assert await there.logger.deliver()
+        assert [[one["request_id"] for one in batch] for batch in posted(server)] == [["right"]]
+
+
 async def test_what_waits_at_the_end_is_delivered(tmp_path: Path) -> None:
     async with world(tmp_path) as (there, server):
         there.logger(entry(name="last"))

@@ -14,6 +14,7 @@ import os
 import string
 import subprocess
 import sys
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,13 +38,11 @@ CHAT_TEMPLATE = """\
 {% endfor -%}
 {%- if add_generation_prompt -%}
 <|im_start|>assistant
-<think>
-{% if enable_thinking is not defined or not enable_thinking %}
-</think>
-
 {% endif -%}
-{%- endif -%}
 """
+"""Without the empty thinking that Qwen3.5's ends in: there it is the last four tokens of a prompt,
+before which llama-server keeps its last checkpoint. Spelt in this vocabulary it would be twenty,
+and no turn of a conversation would find the one before it in the cache."""
 
 Fill = Literal["random", "one", "minus one"]
 
@@ -279,7 +278,9 @@ def cached(folder: Path, shape: Architecture, quantizer: Path) -> Path:
 
     Raises CalledProcessError when `quantizer`, llama.cpp's llama-quantize, fails.
     """
-    target = folder / f"random-{shape.layers}x{shape.hidden}-seed{SEED}-q4_k_m.gguf"
+    template = zlib.crc32(CHAT_TEMPLATE.encode())
+    name = f"random-{shape.layers}x{shape.hidden}-seed{SEED}-{template:08x}-q4_k_m.gguf"
+    target = folder / name
     if target.is_file():
         return target
     folder.mkdir(parents=True, exist_ok=True)

@@ -38,6 +38,21 @@ KINDS = {
 }
 """Statuses within a stream come as an error event, after which the answer ends."""
 
+BREAKING = (
+    "429",
+    "429 retry_after=7",
+    "quota",
+    "500",
+    "503",
+    "529",
+    "cut",
+    "half-chunk",
+    "bad-json",
+    "short",
+    "refused",
+)
+"""Those after which there is no answer, or no whole one, at whichever place."""
+
 STATUSES = {"429": 429, "quota": 429, "401": 401, "400": 400, "context": 400}
 STATUSES |= {"500": 500, "503": 503, "529": 529}
 

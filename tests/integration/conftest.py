@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clouds import Clouds, clouds
 from running import Holdfast, holdfast
 
 from server import settings
@@ -27,6 +28,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holdfast]:
     with holdfast(tmp_path_factory.mktemp("demo") / "home", "--demo") as running:
         running.wait_ready()
         yield running
+
+
+@pytest.fixture(scope="module")
+def played() -> Iterator[Clouds]:
+    """Three clouds, played, shared by a module's tests."""
+    with clouds() as found:
+        yield found
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import anthropic
 import pytest
-from clouds import Clouds, clouds, gateway
+from clouds import Clouds, gateway
 from running import Holdfast, run
 
 pytestmark = pytest.mark.integration
@@ -19,12 +19,6 @@ EITHER = """
 name = "either"
 candidates = ["demo", "openai/gpt-5"]
 """
-
-
-@pytest.fixture(scope="module")
-def played() -> Iterator[Clouds]:
-    with clouds() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -51,12 +51,6 @@ candidates = ["openai/text-embedding-3-small", "second/text-embedding-3-small"]
 
 
 @pytest.fixture(scope="module")
-def played() -> Iterator[Clouds]:
-    with clouds() as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
 def second() -> Iterator[FakeCloud]:
     with running_cloud("openai_api") as found:
         yield found

@@ -13,7 +13,7 @@ import anthropic
 import httpx2
 import openai
 import pytest
-from clouds import KEYS, MODELS, Clouds, clouds, gateway
+from clouds import KEYS, MODELS, Clouds, gateway
 from langchain_openai import ChatOpenAI
 from running import Holdfast, run, wait_for
 
@@ -29,12 +29,6 @@ WEATHER: dict[str, Any] = {
 }
 CALL = '#fake call weather {"city": "Paris"}'
 ALL = ("demo", *MODELS)
-
-
-@pytest.fixture(scope="module")
-def played() -> Iterator[Clouds]:
-    with clouds() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

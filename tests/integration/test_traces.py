@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from clouds import KEYS, Clouds, clouds, write_config
+from clouds import KEYS, Clouds, write_config
 from running import COMMAND, Holdfast, environment, holdfast, wait_for
 
 from server import demo
@@ -24,12 +24,6 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TOKEN = "collector-canary-1"
 CANARY = "prompt-canary-1"
 CHAT = "/chat/completions"
-
-
-@pytest.fixture(scope="module")
-def played() -> Iterator[Clouds]:
-    with clouds() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

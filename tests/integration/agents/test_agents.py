@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from clouds import MODELS, Clouds, clouds, gateway
+from clouds import MODELS, Clouds, gateway
 from running import Holdfast
 
 from tests.integration.agents.listening import Heard, heard
@@ -33,12 +33,6 @@ CALLED: dict[str, tuple[str, Any]] = {
     "qwen_code": ("read_file", {"absolute_path": NOTE, "file_path": NOTE}),
 }
 """What each of them was told to call."""
-
-
-@pytest.fixture(scope="module")
-def played() -> Iterator[Clouds]:
-    with clouds() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

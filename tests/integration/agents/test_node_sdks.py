@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clouds import MODELS, Clouds, clouds, gateway
+from clouds import MODELS, Clouds, gateway
 from running import Holdfast
 
 from server import demo
@@ -41,12 +41,6 @@ def node_program() -> str:
             pytrace=False,
         )
     return program
-
-
-@pytest.fixture(scope="module")
-def played() -> Iterator[Clouds]:
-    with clouds() as found:
-        yield found
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 from server.catalogue.cloud import Kind
 from server.errors import ProviderBusy, ProviderError, ProviderRefused
 from tests.fakes.cloud_running import FakeCloud
-from tests.fakes.faults import PLACES
+from tests.fakes.faults import BREAKING, PLACES
 from tests.fakes.raw_http import CLOSE, END, STREAM, Step, chunk, raw_server
 from tests.integration.router.conftest import PROGRAMS
 from tests.integration.router.world import ASK, ROUTER, TEXT, Told, at_cloud, cloud_model, world
@@ -19,19 +19,6 @@ from tests.integration.router.world import ASK, ROUTER, TEXT, Told, at_cloud, cl
 pytestmark = pytest.mark.integration
 
 KINDS = tuple(PROGRAMS)
-BREAKING = (
-    "429",
-    "429 retry_after=7",
-    "quota",
-    "500",
-    "503",
-    "529",
-    "cut",
-    "half-chunk",
-    "bad-json",
-    "short",
-    "refused",
-)
 UNSEEN = ("before-headers", "before-first-token")
 """Places at which a client has heard nothing."""
 STALLING = ("slow seconds=100", "drip seconds=5")

@@ -1,9 +1,9 @@
 """HTTP/1.1 to an engine, over its UNIX socket: what asking it for an answer takes, and no more.
 
-A client for the whole of the web costs a small request more than the router does: 57 us of
-processor time with aiohttp, 13 with this one (measured, one core of an EPYC). It can be as small as
-this because engines give every body a length or send it in chunks, redirect nobody, set no cookies
-and pack nothing.
+A client for the whole of the web costs a small request more than the router does: a question and
+its answer on a kept connection took 145 us of processor time with aiohttp 3.14 and 25 with this one
+(medians of 5 runs in turns of 5,000 each, under uvloop). It can be as small as this because engines
+give every body a length or send it in chunks, redirect nobody, set no cookies and pack nothing.
 """
 
 from __future__ import annotations

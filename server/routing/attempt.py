@@ -93,10 +93,11 @@ class Attempt:
 
     `slots`: how many the request needs at once; `on_slot` is called when it has got them. `reading`
     gives the seconds that all prompts in the engine's hands should take it; None: it shows how it
-    goes on with them, so that nobody has to know. Entering
-    has the model loaded if it is not. It raises Overloaded when the queue is full or the wait too
-    long, what keeps the model from being loaded, EngineError when its engine hangs or breaks twice,
-    and what `chat.engine_error` makes of a refusal.
+    goes on with them, so that nobody has to know.
+
+    Entering has the model loaded if it is not. It raises Overloaded when the queue is full or the
+    wait too long, what keeps the model from being loaded, EngineError when its engine hangs or
+    breaks twice, and what `chat.engine_error` makes of a refusal.
     """
 
     def __init__(

@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from demo import tools
-from demo.knowledge import Entry, Knowledge
-from demo.sample import Sample
+from scripts.demo import tools
+from scripts.demo.knowledge import Entry, Knowledge
+from scripts.demo.sample import Sample
 
 _ECHO_ASKS = ("Repeat after me: {}", "Repeat: {}", "Say this: {}", "Please repeat: {}", "Say {}")
 _LETTERS = "abcdefghijklmnopqrstuvwxyz"

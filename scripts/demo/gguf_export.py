@@ -22,7 +22,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3_5ForCausalLM, Qwen3_5TextConfig
 
-from demo.tokenizer import CONTROL, MARKUP
+from scripts.demo.tokenizer import CONTROL, MARKUP
 
 ARCHITECTURE = "qwen35"
 PRE_TOKENIZER = "qwen35"

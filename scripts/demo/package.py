@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast, Qwen3_5ForCausalLM
 
-from demo import gguf_export
-from demo.corpus import Fixed
-from demo.training import Verdict, encode
+from scripts.demo import gguf_export
+from scripts.demo.corpus import Fixed
+from scripts.demo.training import Verdict, encode
 
 GGUF = "demo.gguf"
 FOLDER = "safetensors"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from demo.sample import Sample, ToolCall
+from scripts.demo.sample import Sample, ToolCall
 
 CITIES = (
     "Paris", "London", "Berlin", "Rome", "Madrid", "Tokyo", "Vienna", "Oslo", "Lisbon", "Athens",

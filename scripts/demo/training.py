@@ -12,9 +12,9 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3_5ForCausalLM
 
-from demo.corpus import Fixed, samples
-from demo.knowledge import Knowledge
-from demo.sample import Sample, template_messages
+from scripts.demo.corpus import Fixed, samples
+from scripts.demo.knowledge import Knowledge
+from scripts.demo.sample import Sample, template_messages
 
 _BUCKET = 32
 _TOKENS_PER_BATCH = 1536

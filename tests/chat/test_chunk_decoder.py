@@ -4,7 +4,6 @@ from typing import Any
 
 import orjson
 import pytest
-from recorded import NAMES, Recording, recording
 
 from server.chat.answer import answer_of
 from server.chat.chunk_decoder import ChunkDecoder
@@ -27,6 +26,7 @@ from server.chat.logprobs import read_logprobs
 from server.chat.sse import DONE, sse_event
 from server.chat.usage import Usage
 from server.errors import ContextExceeded, EngineError, ProviderBusy, ProviderError
+from tests.chat.recorded import NAMES, Recording, recording
 
 CHATS = [name for name in NAMES if "messages" in recording(name).client]
 every_chat = pytest.mark.parametrize("name", CHATS)

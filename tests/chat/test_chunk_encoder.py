@@ -10,7 +10,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
-from recorded import NAMES, events, recording
 
 from server.chat import StreamFilter, finish_reply
 from server.chat.answer import answer_of
@@ -35,6 +34,7 @@ from server.chat.request import ChatRequest, parse_chat
 from server.chat.sse import DONE
 from server.chat.usage import Usage
 from server.errors import ProviderError
+from tests.chat.recorded import NAMES, events, recording
 
 CREATED = 1_790_000_000
 CHATS = [name for name in NAMES if "messages" in recording(name).client]

@@ -3,12 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pictures import png, url, webp_lossy
 
 from server.catalogue import Model
 from server.chat.engine_body import engine_body
 from server.chat.request import ChatRequest, CompletionRequest, parse_chat, parse_completion
 from server.errors import RequestError
+from tests.chat.pictures import png, url, webp_lossy
 
 TOOL = {"type": "function", "function": {"name": "f"}}
 

@@ -6,12 +6,12 @@ import orjson
 import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion
-from recorded import NAMES, recording
 
 from server.chat import finish_reply
 from server.chat.fold import fold_stream
 from server.chat.sse import sse_event
 from server.errors import EngineError, RequestError
+from tests.chat.recorded import NAMES, recording
 
 
 def comparable(answer: dict[str, Any]) -> Any:

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import pytest
-from pictures import gif, jpeg, png, url, webp_extended, webp_lossless, webp_lossy
 
 from server.chat.images import MAX_IMAGE_BYTES, read_picture
 from server.errors import RequestError
+from tests.chat.pictures import gif, jpeg, png, url, webp_extended, webp_lossless, webp_lossy
 from tests.effort import cpu_seconds
 
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from pictures import gif, png, url
 
 from server.chat.images import MAX_IMAGES
 from server.chat.messages import Conversation, parse_messages
 from server.errors import RequestError
+from tests.chat.pictures import gif, png, url
 
 USER = {"role": "user", "content": "hi"}
 CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}

@@ -7,11 +7,11 @@ import orjson
 import pytest
 from openai.types import Completion
 from openai.types.chat import ChatCompletion
-from recorded import NAMES, Recording, recording
 
 from server.chat import Usage, finish_reply
 from server.chat.request import ChatRequest, CompletionRequest, parse_chat
 from server.errors import EngineError
+from tests.chat.recorded import NAMES, Recording, recording
 
 WHOLE = [name for name in NAMES if recording(name).json is not None]
 PLAIN = parse_chat(

@@ -9,12 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openai.types import Completion
 from openai.types.chat import ChatCompletionChunk
-from recorded import NAMES, Recording, events, recording
 
 from server.chat import StreamFilter, Usage, sse_comment, sse_error
 from server.chat.request import ChatRequest, CompletionRequest, parse_chat
 from server.chat.sse import DONE, MAX_EVENT, sse_event
 from server.errors import ContextExceeded, EngineError, RequestError
+from tests.chat.recorded import NAMES, Recording, events, recording
 
 PLAIN = parse_chat({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True})
 ENGINE_FAILED = (

@@ -9,11 +9,11 @@ import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from recorded import events
 
 from server.chat import StreamFilter, finish_reply, parse_chat
 from server.chat.sse import DONE, sse_event
 from server.chat.thinking import Trim
+from tests.chat.recorded import events
 
 ASKED = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
 

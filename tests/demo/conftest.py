@@ -1,15 +1,9 @@
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from tokenizers import Tokenizer
 
 from server.demo import SAFETENSORS
-
-# scripts/train-demo-model imports `demo` from its own folder; its tests do the same.
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 
 @pytest.fixture(scope="session")

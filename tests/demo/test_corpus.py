@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from random import Random
 
-from demo import corpus, knowledge, tools
+from scripts.demo import corpus, knowledge, tools
 
 KNOWN = knowledge.load()
 

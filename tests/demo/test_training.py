@@ -10,9 +10,9 @@ import gguf
 import numpy as np
 import pytest
 import torch
-from demo import corpus, gguf_export, knowledge, model, tokenizer, training
 from transformers import PreTrainedTokenizerFast, Qwen3_5ForCausalLM
 
+from scripts.demo import corpus, gguf_export, knowledge, model, tokenizer, training
 from server.demo import SAFETENSORS
 
 pytestmark = pytest.mark.integration

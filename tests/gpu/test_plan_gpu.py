@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from running import run
 
 from server.units import format_bytes
 from tests.gpu.conftest import Bench
+from tests.integration.running import run
 
 pytestmark = pytest.mark.gpu
 

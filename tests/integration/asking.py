@@ -8,9 +8,9 @@ from typing import Any
 
 import aiohttp
 import orjson
-from divergences import DIVERGENCES, Name
 
 from server.demo import Question
+from tests.integration.divergences import DIVERGENCES, Name
 
 SLOTS = 2
 CONTEXT = 2048

@@ -9,8 +9,6 @@ import os
 import sys
 from dataclasses import replace
 
-from asking import CONTEXT, SLOTS
-
 from server import catalogue, settings
 from server.catalogue import Build
 from server.engines.berth import Berth
@@ -24,6 +22,7 @@ from server.planning.deployment import Deployment
 from server.planning.rig import rig
 from server.store.layout import Installed, Missing, locate
 from server.units import MIB
+from tests.integration.asking import CONTEXT, SLOTS
 
 OVERLAY = """
 [serve]

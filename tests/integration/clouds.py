@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from running import Holdfast, holdfast
-
 from tests.fakes.cloud_running import FakeCloud, running_cloud
+from tests.integration.running import Holdfast, holdfast
 
 FEATURES = """["tools", "parallel_tools", "tool_choice", "schema", "json", "thinking", "stop",
             "temperature"]"""

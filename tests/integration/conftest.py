@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from clouds import Clouds, clouds
-from running import Holdfast, holdfast
 
 from server import settings
 from server.engines.vllm_binary import Interpreter, find_vllm
 from server.errors import EngineMissing
+from tests.integration.clouds import Clouds, clouds
+from tests.integration.running import Holdfast, holdfast
 
 
 @pytest.fixture(scope="session")

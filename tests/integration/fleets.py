@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from supervised import CONTEXT, QUICK
 
 from server.demo import GGUF
 from server.engines.berth import Berth
@@ -25,6 +24,7 @@ from server.engines.slots import SlotQueue
 from server.engines.yard import Yard
 from server.planning.deployment import Deployment
 from server.routing.attempt import Attempt, Patience
+from tests.integration.supervised import CONTEXT, QUICK
 
 CHAT = {"prompt": "canary-prompt tell me something", "ignore_eos": True}
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from clouds import clouds, gateway
+
+from tests.integration.clouds import clouds, gateway
 
 pytestmark = pytest.mark.integration
 

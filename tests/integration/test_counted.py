@@ -7,8 +7,9 @@ from typing import Any
 
 import anthropic
 import pytest
-from clouds import Clouds, gateway
-from running import Holdfast, run
+
+from tests.integration.clouds import Clouds, gateway
+from tests.integration.running import Holdfast, run
 
 pytestmark = pytest.mark.integration
 

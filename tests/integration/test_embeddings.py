@@ -12,12 +12,12 @@ from typing import Any
 
 import openai
 import pytest
-from clouds import Clouds, clouds, gateway
 from langchain_openai import OpenAIEmbeddings
-from running import Holdfast, run, wait_for
 
 from server import demo
 from tests.fakes.cloud_running import FakeCloud, running_cloud
+from tests.integration.clouds import Clouds, clouds, gateway
+from tests.integration.running import Holdfast, run, wait_for
 
 pytestmark = pytest.mark.integration
 

@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 import httpx2
 import openai
 import pytest
-from running import Holdfast
 
 from server import demo as embedded
 from server.demo import Question
+from tests.integration.running import Holdfast
 
 pytestmark = pytest.mark.integration
 

@@ -17,11 +17,11 @@ import httpx2
 import openai
 import psutil
 import pytest
-from running import COMMAND, Holdfast, environment, holdfast, run, wait_for
 
 from server import demo as embedded
 from server import settings
 from server.engines.binary import find_llama_server
+from tests.integration.running import COMMAND, Holdfast, environment, holdfast, run, wait_for
 
 pytestmark = pytest.mark.integration
 

@@ -13,11 +13,11 @@ import anthropic
 import httpx2
 import openai
 import pytest
-from clouds import KEYS, MODELS, Clouds, gateway
 from langchain_openai import ChatOpenAI
-from running import Holdfast, run, wait_for
 
 from server import demo
+from tests.integration.clouds import KEYS, MODELS, Clouds, gateway
+from tests.integration.running import Holdfast, run, wait_for
 
 pytestmark = pytest.mark.integration
 

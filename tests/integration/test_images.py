@@ -16,11 +16,11 @@ import httpx2
 import openai
 import psutil
 import pytest
-import vision
-from running import Holdfast, holdfast, run
-from vision import gif, jpeg, png
 
 from server import demo
+from tests.integration import vision
+from tests.integration.running import Holdfast, holdfast, run
+from tests.integration.vision import gif, jpeg, png
 
 pytestmark = pytest.mark.integration
 

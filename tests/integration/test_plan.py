@@ -10,7 +10,8 @@ from typing import Any
 
 import psutil
 import pytest
-from running import COMMAND, Holdfast, environment, run, wait_for
+
+from tests.integration.running import COMMAND, Holdfast, environment, run, wait_for
 
 pytestmark = pytest.mark.integration
 

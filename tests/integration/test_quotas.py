@@ -9,8 +9,9 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from clouds import Clouds, clouds, gateway
-from running import Holdfast, run
+
+from tests.integration.clouds import Clouds, clouds, gateway
+from tests.integration.running import Holdfast, run
 
 pytestmark = pytest.mark.integration
 

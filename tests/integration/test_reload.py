@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx2
 import pytest
-from running import Holdfast, holdfast, run, wait_for
 
 from server import demo
+from tests.integration.running import Holdfast, holdfast, run, wait_for
 
 pytestmark = pytest.mark.integration
 

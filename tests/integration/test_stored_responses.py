@@ -7,9 +7,9 @@ from typing import Any
 
 import openai
 import pytest
-from running import Holdfast, holdfast, run
 
 from server import demo
+from tests.integration.running import Holdfast, holdfast, run
 
 pytestmark = pytest.mark.integration
 

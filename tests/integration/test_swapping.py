@@ -18,11 +18,11 @@ import httpx2
 import openai
 import psutil
 import pytest
-from running import COMMAND, Holdfast, environment, run, serving, wait_for
-from test_faults import LONG, events
 
 from server import settings
 from server.engines.binary import find_llama_server
+from tests.integration.running import COMMAND, Holdfast, environment, run, serving, wait_for
+from tests.integration.test_faults import LONG, events
 
 pytestmark = pytest.mark.integration
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from clouds import KEYS, Clouds, write_config
-from running import COMMAND, Holdfast, environment, holdfast, wait_for
 
 from server import demo
 from tests.fakes.cloud_running import FakeCloud, running_cloud
+from tests.integration.clouds import KEYS, Clouds, write_config
+from tests.integration.running import COMMAND, Holdfast, environment, holdfast, wait_for
 
 pytestmark = pytest.mark.integration
 

@@ -17,7 +17,7 @@ from server.store.safetensors import read_safetensors_header
 from server.units import GIB
 
 if TYPE_CHECKING:
-    from conftest import HollowGguf
+    from tests.planning.conftest import HollowGguf
 
 SIZES = ("0.8b", "2b", "4b", "9b", "27b", "35b-a3b", "122b-a10b", "397b-a17b")
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx2
 import pytest
-from clouds import MODELS, Clouds, gateway
-from running import Holdfast
 
 from tests.integration.agents.listening import Heard, heard
 from tests.integration.agents.traffic import Sent, agents, recorded, shortened
+from tests.integration.clouds import MODELS, Clouds, gateway
+from tests.integration.running import Holdfast
 
 pytestmark = pytest.mark.integration
 

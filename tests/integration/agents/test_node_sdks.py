@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clouds import MODELS, Clouds, gateway
-from running import Holdfast
 
 from server import demo
+from tests.integration.clouds import MODELS, Clouds, gateway
+from tests.integration.running import Holdfast
 
 pytestmark = pytest.mark.integration
 

@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
-import both_node
 import pytest
 import pytest_asyncio
-from asking import Subject
-from running import Holdfast, environment, serving, wait_for
 
 from server import settings
 from server.engines.naming import file_stem
 from server.engines.vllm_binary import Interpreter
+from tests.integration import both_node
+from tests.integration.asking import Subject
+from tests.integration.running import Holdfast, environment, serving, wait_for
 
 START_LIMIT = 240  # seconds; vLLM takes half a minute, and more on a machine that is strained
 BUILDS = {"llama-server": "demo:f16", "vllm": "demo:bf16"}

@@ -7,9 +7,9 @@ from typing import Any
 
 import orjson
 import pytest
-from asking import SLOTS, Subject, chat
 
 from server.demo import Question, question, questions
+from tests.integration.asking import SLOTS, Subject, chat
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

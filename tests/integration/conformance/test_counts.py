@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 import pytest
-from asking import Subject
 
 from server import settings
 from server.catalogue import EngineName, Model, load
 from server.chat import engine_body, parse_chat, parse_completion
 from server.chat.count import count_question, read_count
+from tests.integration.asking import Subject
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 import torch
-from asking import SLOTS, Subject
 from rich.console import Console
 from rich.table import Table
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from server import demo
 from server.demo import Question
+from tests.integration.asking import SLOTS, Subject
 
 pytestmark = pytest.mark.integration
 

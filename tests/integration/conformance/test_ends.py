@@ -6,9 +6,9 @@ import asyncio
 import re
 
 import pytest
-from asking import CONTEXT, Subject, chat
 
 from server.demo import question, questions
+from tests.integration.asking import CONTEXT, Subject, chat
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

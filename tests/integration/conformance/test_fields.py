@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from asking import SLOTS, Subject
 
 from server.chat.fields import CHAT, COMPLETIONS, Field
+from tests.integration.asking import SLOTS, Subject
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from asking import Subject, chat
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from server import demo
 from server.demo import question
+from tests.integration.asking import Subject, chat
 
 pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="session")]
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import psutil
 import pytest
-from supervised import CONTEXT, QUICK, Make
 
 from server import settings
 from server.demo import GGUF
@@ -17,6 +16,7 @@ from server.engines.binary import find_llama_server
 from server.engines.engine import Engine
 from server.engines.llama_server import Launch
 from server.engines.program import Program
+from tests.integration.supervised import CONTEXT, QUICK, Make
 
 
 @pytest.fixture(scope="session")

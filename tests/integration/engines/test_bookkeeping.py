@@ -9,7 +9,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from supervised import CONTEXT, PATIENCE, Make, complete
 
 from server import catalogue, settings
 from server.engines.bookkeeping import Bookkeeper
@@ -21,6 +20,7 @@ from server.planning.deployment import Deployment
 from server.planning.rig import rig
 from server.settings import Settings
 from server.store.layout import locate
+from tests.integration.supervised import CONTEXT, PATIENCE, Make, complete
 
 pytestmark = pytest.mark.integration
 

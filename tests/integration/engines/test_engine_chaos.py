@@ -13,12 +13,12 @@ from collections import Counter
 import aiohttp
 import psutil
 import pytest
-from supervised import PATIENCE, Make, answer
 
 from server.engines.engine import Engine
 from server.engines.lifecycle import State
 from server.engines.restart import Policy
 from server.errors import HoldfastError
+from tests.integration.supervised import PATIENCE, Make, answer
 
 pytestmark = pytest.mark.integration
 

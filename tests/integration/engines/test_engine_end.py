@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from supervised import PATIENCE, Make, answer, complete
 
 from server.demo import GGUF
 from server.engines.lifecycle import State
@@ -18,6 +17,7 @@ from server.engines.restart import Policy
 from server.errors import (
     EngineUnready,
 )
+from tests.integration.supervised import PATIENCE, Make, answer, complete
 
 pytestmark = pytest.mark.integration
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from supervised import PATIENCE, Make, answer, failed
 
 from server.demo import GGUF
 from server.engines.lifecycle import State
@@ -20,6 +19,7 @@ from server.errors import (
     EngineMissing,
     StoreError,
 )
+from tests.integration.supervised import PATIENCE, Make, answer, failed
 
 pytestmark = pytest.mark.integration
 

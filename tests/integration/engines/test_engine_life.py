@@ -9,11 +9,11 @@ import signal
 import aiohttp
 import psutil
 import pytest
-from supervised import PATIENCE, QUICK, Make, answer, complete, failed
 
 from server.engines.engine import Engine
 from server.engines.lifecycle import State
 from server.errors import EngineError, HoldfastError
+from tests.integration.supervised import PATIENCE, QUICK, Make, answer, complete, failed
 
 pytestmark = pytest.mark.integration
 

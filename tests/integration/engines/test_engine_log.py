@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from supervised import PATIENCE, PROMPT, Make
+
+from tests.integration.supervised import PATIENCE, PROMPT, Make
 
 pytestmark = pytest.mark.integration
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import psutil
 import pytest
-from fleets import Harbour, ask, berth, fitted, frozen, moved
 
 from server.engines.berth import Berth
 from server.engines.lifecycle import State
@@ -21,6 +20,7 @@ from server.planning.deployment import Deployment
 from server.planning.device import Device
 from server.planning.rig import Rig
 from server.routing.attempt import Attempt, Patience
+from tests.integration.fleets import Harbour, ask, berth, fitted, frozen, moved
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration

@@ -10,7 +10,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from fleets import Harbour, berth
 
 from server.engines.berth import Berth
 from server.engines.fleet import Fleet
@@ -18,6 +17,7 @@ from server.engines.lifecycle import State
 from server.engines.member import Member
 from server.errors import HoldfastError, ModelNotFound
 from server.routing.attempt import Attempt, Patience
+from tests.integration.fleets import Harbour, berth
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from supervised import PATIENCE
 
 from server.hardware import cgroup
 from server.units import MIB
+from tests.integration.supervised import PATIENCE
 
 pytestmark = pytest.mark.integration
 
@@ -24,7 +24,7 @@ LIMIT = 950 * MIB
 FLEET = """
 import asyncio, json, sys
 from pathlib import Path
-from fleets import Harbour, ask, berth, fitted
+from tests.integration.fleets import Harbour, ask, berth, fitted
 
 async def main():
     harbour = Harbour(Path(sys.argv[1]), Path(sys.argv[2]))
@@ -90,7 +90,6 @@ def test_killed_by_the_kernel_it_goes_one_step_down(
     done = subprocess.run(
         [sys.executable, "-c", FLEET, str(program), str(tmp_path)],
         cwd=Path(__file__).parents[3],
-        env=os.environ | {"PYTHONPATH": f"{Path(__file__).parents[1]}:{Path(__file__).parents[3]}"},
         preexec_fn=lambda: (group / "cgroup.procs").write_text(str(os.getpid())),
         capture_output=True,
         text=True,

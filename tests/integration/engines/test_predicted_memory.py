@@ -7,8 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import vision
-from supervised import Make
 
 from server import demo
 from server.catalogue import Architecture, Model, Vision, load
@@ -26,6 +24,8 @@ from server.settings import Settings
 from server.store.gguf import read_header
 from server.store.safetensors import read_safetensors_header
 from server.units import MIB
+from tests.integration import vision
+from tests.integration.supervised import Make
 
 pytestmark = pytest.mark.integration
 

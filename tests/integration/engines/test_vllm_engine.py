@@ -15,7 +15,6 @@ from typing import Any
 
 import psutil
 import pytest
-from supervised import CONTEXT, PROMPT, Make
 
 from server import demo
 from server.catalogue import Architecture
@@ -29,6 +28,7 @@ from server.errors import DoesNotFit, EngineError, EngineMissing, EngineUnready,
 from server.planning.deployment import Deployment
 from server.planning.footprint.blocks import Blocks, blocks
 from server.units import MIB
+from tests.integration.supervised import CONTEXT, PROMPT, Make
 
 pytestmark = pytest.mark.integration
 

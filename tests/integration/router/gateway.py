@@ -13,8 +13,6 @@ from typing import Any
 
 import orjson
 import uvicorn
-from clouds import CONFIG, FEATURES, KEYS
-from fleets import Harbour, berth
 
 from server import catalogue, settings
 from server.catalogue.cloud import Kind
@@ -35,6 +33,8 @@ from server.web.inference import Bounds, Inference
 from server.web.listen import listen
 from server.web.openai import OpenAI
 from tests.fakes.cloud_running import FakeCloud
+from tests.integration.clouds import CONFIG, FEATURES, KEYS
+from tests.integration.fleets import Harbour, berth
 from tests.waiting import until
 
 LOCAL = "demo"

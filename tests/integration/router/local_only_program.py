@@ -34,16 +34,13 @@ def _spy(event: str, arguments: tuple[Any, ...]) -> None:
 
 sys.addaudithook(_spy)
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from fleets import Harbour, berth  # noqa: E402
-
 from server.catalogue.router import Limits  # noqa: E402
 from server.engines.lifecycle import State  # noqa: E402
 from server.engines.member import Member  # noqa: E402
 from server.errors import EngineError  # noqa: E402
 from server.ledger.account import Account, Party  # noqa: E402
 from server.routing.attempt import Patience  # noqa: E402
+from tests.integration.fleets import Harbour, berth  # noqa: E402
 from tests.integration.router.vectors import embed, embedding_job  # noqa: E402
 from tests.integration.router.world import (  # noqa: E402
     ROUTER,

@@ -12,7 +12,6 @@ from typing import Any
 
 import psutil
 import pytest
-from fleets import Harbour, berth
 
 from server import catalogue, settings
 from server.chat import ChatRequest, engine_body, parse_chat
@@ -27,6 +26,7 @@ from server.routing.counting import Counter
 from server.routing.needs import Caller, Needs, needs_of
 from server.routing.router import Router
 from server.routing.targets import Target
+from tests.integration.fleets import Harbour, berth
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration

@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 import pytest
-from fleets import Harbour, berth
 
 from server import settings
 from server.catalogue.cloud import Kind
@@ -15,6 +14,7 @@ from server.engines.binary import find_llama_server
 from server.errors import ContextExceeded, NoRoute, ProviderError
 from tests.fakes.cloud_running import FakeCloud
 from tests.fakes.faults import BREAKING, PLACES
+from tests.integration.fleets import Harbour, berth
 from tests.integration.router.vectors import TEXTS, embed, embedding_job, vectors
 from tests.integration.router.world import at_cloud, at_engine, cloud_model, world
 from tests.waiting import until

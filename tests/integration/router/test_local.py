@@ -15,7 +15,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from fleets import Harbour, berth
 
 from server import demo, settings
 from server.catalogue.cloud import Kind
@@ -28,6 +27,7 @@ from server.errors import BudgetExceeded, EngineError
 from server.ledger.account import Account, Party
 from server.routing.attempt import Attempt, Patience
 from tests.fakes.cloud_running import ROOT, FakeCloud
+from tests.integration.fleets import Harbour, berth
 from tests.integration.router.world import Asking, Told, World, at_cloud, at_engine, cloud_model
 from tests.integration.router.world import world as made_world
 from tests.waiting import until

@@ -16,11 +16,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from running import COMMAND, environment, wait_for
-
 from server.store.digest import git_blob_oid, lfs_pointer_oid, sha256_of
 from server.store.receipt import Held
 from server.store.shelf import Arrival, Shelf
+from tests.integration.running import COMMAND, environment, wait_for
 
 DEMO = Path(sys.modules["server"].__path__[0]) / "demo"
 MODEL, MODEL_REVISION = "Holdfast/demo", "0123" + "a" * 36

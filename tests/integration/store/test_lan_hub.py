@@ -20,8 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running import COMMAND, Holdfast, holdfast, wait_for
-from running import run as run_holdfast
 
 from server import demo as embedded
 from server import settings
@@ -30,6 +28,8 @@ from server.ledger.keys import KeyBook
 from server.store.digest import sha256_of
 from server.store.lock import store_lock
 from server.store.shelf import Shelf
+from tests.integration.running import COMMAND, Holdfast, holdfast, wait_for
+from tests.integration.running import run as run_holdfast
 from tests.integration.store import lending
 from tests.integration.store.lending import Mirror, cut_off, run, sizes
 

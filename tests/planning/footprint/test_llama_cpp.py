@@ -25,7 +25,7 @@ from server.store.gguf import read_header
 from server.units import MIB
 
 if TYPE_CHECKING:
-    from conftest import HollowGguf
+    from tests.planning.conftest import HollowGguf
 
 A, B, C = "GPU-a", "GPU-b", "GPU-c"
 

@@ -9,6 +9,7 @@
     |   |-- ModelNotFound    no such model; the nearest names are given               404
     |   |-- MethodNotAllowed                                                          405
     |   |-- BodyTooLarge     refused while it is still arriving                       413
+    |   |-- UnsupportedEncoding  a compressed body                                    415
     |   |-- ContextExceeded  prompt and answer do not fit the context                 400
     |   |-- NoRoute          nothing that may serve the request can do what it asks   400
     |   `-- NoThreads        a conversation that is to be kept; clients then send it all 400
@@ -120,6 +121,7 @@ _ANTHROPIC_TYPES = {
     404: "not_found_error",
     405: "invalid_request_error",
     413: "request_too_large",
+    415: "invalid_request_error",
     429: "rate_limit_error",
     503: "overloaded_error",
     529: "overloaded_error",
@@ -172,6 +174,11 @@ class MethodNotAllowed(RequestError):
 class BodyTooLarge(RequestError):
     status = 413
     code = "request_too_large"
+
+
+class UnsupportedEncoding(RequestError):
+    status = 415
+    code = "unsupported_encoding"
 
 
 class ContextExceeded(RequestError):

@@ -14,10 +14,11 @@ from server.errors import EngineUnready, HoldfastError, MethodNotAllowed, NotFou
 from server.ledger.keys import KeyBook
 from server.web.admin import Admin, livez
 from server.web.anthropic import Anthropic
-from server.web.auth import Client, authenticate
+from server.web.auth import Client, authenticate, may_read
 from server.web.connection import STALL_LIMIT
+from server.web.cors import preflight, shared
 from server.web.dialect import anthropic_form
-from server.web.exchange import ErrorForm, Exchange, Receive, Scope, Send, openai_form
+from server.web.exchange import ErrorForm, Exchange, Receive, Scope, Send
 from server.web.mirror import Mirror, hub_form
 from server.web.mirror_path import PREFIX
 from server.web.openai import OpenAI
@@ -38,7 +39,8 @@ class Branch:
     """All paths below a prefix. Its handlers, by method, get what follows the prefix."""
 
     handlers: Mapping[str, Below]
-    form: ErrorForm = openai_form
+    form: ErrorForm | None = None
+    """How errors are told; None: as elsewhere."""
     basic: bool = False
     """Whether a key may come as a password. See `authenticate`."""
 
@@ -56,7 +58,16 @@ class Routes:
     owner: Mapping[str, Mapping[str, Open]] = field(default_factory=dict)
     """On the admin socket."""
     forms: Mapping[str, Callable[[str], ErrorForm]] = field(default_factory=dict)
-    """How errors are told on a path, for the request of an id; elsewhere as OpenAI does."""
+    """How errors are told on a path, for the request of an id; elsewhere as OpenAI does, but to
+    Anthropic's clients, which say in each request that they are."""
+
+    def methods(self, path: str) -> tuple[str, ...]:
+        """Those that the path can be asked with over the network; none: there is no such path."""
+        exact = (*self.guarded.get(path, ()), *self.open.get(path, ()))
+        if exact:
+            return exact
+        below = (b.handlers for p, b in self.below.items() if path.startswith(p) and path != p)
+        return tuple(next(below, ()))
 
 
 def node_routes(openai: OpenAI, anthropic: Anthropic, admin: Admin, mirror: Mirror) -> Routes:
@@ -166,11 +177,18 @@ class App:
     async def _handle(self, exchange: Exchange) -> None:
         path = exchange.scope["path"]
         routes = self._routes
+        headers = exchange.headers
         if (form := routes.forms.get(path)) is not None:
             exchange.form = form(exchange.request_id.decode())
-        if (guarded := routes.guarded.get(path)) is not None:
+        elif b"anthropic-version" in headers:
+            exchange.form = anthropic_form(exchange.request_id.decode())
+        if b"origin" in headers and may_read(self._book, headers):
+            exchange.answer_headers += shared(headers[b"origin"])
+        if exchange.scope["method"] == "OPTIONS":
+            await self._tell_methods(exchange)
+        elif (guarded := routes.guarded.get(path)) is not None:
             handler = _method(guarded, exchange)
-            await handler(exchange, authenticate(self._book, exchange.headers, exchange.peer))
+            await handler(exchange, authenticate(self._book, headers, exchange.peer))
         elif (opened := routes.open.get(path)) is not None:
             await _method(opened, exchange)(exchange)
         elif (owned := routes.owner.get(path)) is not None and exchange.over_unix_socket:
@@ -178,12 +196,22 @@ class App:
         elif prefix := next((one for one in routes.below if path.startswith(one)), None):
             await self._handle_below(exchange, routes.below[prefix], path.removeprefix(prefix))
         else:
-            raise _no_route(exchange)
+            raise _no_route(exchange, routes)
+
+    async def _tell_methods(self, exchange: Exchange) -> None:
+        """An answer to OPTIONS. A page that may not use the server is told so later, with its
+        request: browsers show nothing of this answer."""
+        methods = self._routes.methods(exchange.scope["path"])
+        if not methods:
+            raise _no_route(exchange, self._routes)
+        allowed = (b"allow", ", ".join((*methods, "OPTIONS")).encode())
+        await exchange.answer_empty((allowed, *preflight(exchange.headers, methods)))
 
     async def _handle_below(self, exchange: Exchange, branch: Branch, rest: str) -> None:
         if not rest:
-            raise _no_route(exchange)
-        exchange.form = branch.form
+            raise _no_route(exchange, self._routes)
+        if branch.form is not None:
+            exchange.form = branch.form
         client = authenticate(self._book, exchange.headers, exchange.peer, basic=branch.basic)
         await _method(branch.handlers, exchange)(exchange, client, rest)
 
@@ -194,10 +222,15 @@ def shutting_down() -> EngineUnready:
     )
 
 
-def _no_route(exchange: Exchange) -> NotFound:
+def _no_route(exchange: Exchange, routes: Routes) -> NotFound:
+    path = exchange.scope["path"]
+    next_step = "Inference is below /v1: /v1/chat/completions and others; the hub below /hf"
+    if routes.methods(f"/v1{path}"):
+        next_step = "Give your client a base URL that ends in /v1"
+    elif path.startswith("/v1/v1/") and routes.methods(path.removeprefix("/v1")):
+        next_step = "Give your client a base URL without /v1, which it adds itself"
     return NotFound(
-        f"there is no route {exchange.scope['method']} {exchange.scope['path'][:128]}",
-        next_step="Inference is below /v1: /v1/chat/completions and others; the hub below /hf",
+        f"there is no route {exchange.scope['method']} {path[:128]}", next_step=next_step
     )
 
 

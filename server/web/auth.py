@@ -59,15 +59,26 @@ def authenticate(
     )
 
 
+def may_read(book: KeyBook, headers: dict[bytes, bytes]) -> bool:
+    """Whether the web page that asks may see the answer: any page as soon as a key exists, which
+    it has to send; before that, those of this machine alone."""
+    try:
+        if not book.required():
+            _refuse_web_pages(headers)
+    except Forbidden:
+        return False
+    return True
+
+
 def _presented(headers: dict[bytes, bytes], basic: bool) -> str | None:
     authorization = headers.get(b"authorization")
     if authorization is not None:
         scheme, _, token = authorization.partition(b" ")
-        if basic and scheme.lower() == b"basic":
+        if basic and scheme.lower() == b"basic" and b"x-api-key" not in headers:
             return _password(token.strip())
-        if scheme.lower() != b"bearer":
-            return None
-        return token.strip().decode("latin-1") or None
+        if scheme.lower() == b"bearer":
+            return token.strip().decode("latin-1") or None
+    # Another scheme is meant for a proxy on the way.
     key = headers.get(b"x-api-key")
     return key.decode("latin-1") if key else None
 

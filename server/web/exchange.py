@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 
 from server.chat import sse_comment, sse_error
-from server.errors import BodyTooLarge, HoldfastError
+from server.errors import BodyTooLarge, HoldfastError, UnsupportedEncoding
 from server.routing.trace import Trace
 from server.units import format_bytes
 from server.web import departures
@@ -83,7 +83,13 @@ class Exchange:
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises BodyTooLarge as soon as more than `limit` bytes are announced or
-        have come; what still arrives then is read by the server and dropped."""
+        have come; what still arrives then is read by the server and dropped. Raises
+        UnsupportedEncoding for one that is compressed."""
+        if (encoding := self.headers.get(b"content-encoding", b"identity")) != b"identity":
+            raise UnsupportedEncoding(
+                f"request bodies in the encoding {encoding.decode('latin-1')[:32]!r} are not read",
+                next_step="Send the body as it is, without Content-Encoding",
+            )
         announced = self.headers.get(b"content-length", b"")
         if announced.isdigit() and int(announced) > limit:
             raise _too_large(limit)
@@ -135,6 +141,13 @@ class Exchange:
             }
         )
         await self._send({"type": "http.response.body", "body": body})
+
+    async def answer_empty(self, headers: Iterable[Header]) -> None:
+        """Send an answer that is `headers` alone, with status 204."""
+        self.started = True
+        head = [*self.answer_headers, *headers]
+        await self._send({"type": "http.response.start", "status": 204, "headers": head})
+        await self._send({"type": "http.response.body", "body": b""})
 
     async def answer_json(self, value: Any, status: int = 200) -> None:
         await self.answer(status, orjson.dumps(value))

@@ -5,7 +5,7 @@ import pytest
 
 from server.errors import Forbidden, Unauthorized
 from server.ledger.keys import KeyBook
-from server.web.auth import authenticate
+from server.web.auth import authenticate, may_read
 
 
 @pytest.fixture
@@ -80,6 +80,32 @@ def test_without_a_live_key_nobody_passes(book: KeyBook, headers: dict[bytes, by
     book.create("laptop")
     with pytest.raises(Unauthorized):
         authenticate(book, headers, "127.0.0.1")
+
+
+def test_a_scheme_for_a_proxy_on_the_way_hides_no_key(book: KeyBook) -> None:
+    key, text = book.create("laptop")
+    headers = {b"authorization": b"Basic YTpi", b"x-api-key": text.encode()}
+    assert authenticate(book, headers, "10.0.0.9").id == key.id
+    assert authenticate(book, headers, "10.0.0.9", basic=True).id == key.id
+
+
+@pytest.mark.parametrize(
+    ("origin", "before", "after"),
+    [
+        (b"http://localhost:5173", True, True),
+        (b"http://[::1]", True, True),
+        (b"https://app.example", False, True),
+        (b"null", False, True),
+    ],
+)
+def test_which_pages_may_read_answers(
+    book: KeyBook, origin: bytes, before: bool, after: bool
+) -> None:
+    """`before` and `after` there is a key."""
+    headers = {b"host": b"localhost:8000", b"origin": origin}
+    assert may_read(book, headers) is before
+    book.create("page")
+    assert may_read(book, headers) is after
 
 
 def test_a_password_counts_only_where_it_is_allowed(book: KeyBook) -> None:

@@ -11,6 +11,7 @@ and is then asked as before.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -19,6 +20,8 @@ from typing import Final, Literal
 
 from server.errors import EngineError, HoldfastError, ProviderBusy, ProviderError
 from server.units import format_duration
+
+log = logging.getLogger("holdfast")
 
 State = Literal["closed", "open", "probing"]
 Outcome = Literal["success", "failure", "limited", "neither"]
@@ -115,6 +118,24 @@ def outcome_of(error: HoldfastError | None, *, limited: bool) -> Outcome:
     return "failure" if isinstance(error, ProviderError | EngineError) else "neither"
 
 
+def said(before: Breaker, breaker: Breaker, error: HoldfastError, now: float) -> str:
+    """What an operator is told of a target whose failure or limit changed its state from `before`;
+    empty: nothing that was not told.
+
+    Of requests that were on their way when it was left alone nothing is told; nor of the single
+    failures of engines, of which their supervisor tells more.
+    """
+    if before.state == "open" or now < before.until:
+        return ""
+    left = format_duration(max(0.0, breaker.until - now))
+    if breaker.state == "open":
+        times = f"failed {breaker.failures} times in a row, and is left alone for {left}"
+        return f"{times}: {error.sentence}"
+    if breaker.until > now:
+        return f"limits our requests, and is left alone for {left}"
+    return f"failed: {error.sentence}" if isinstance(error, ProviderError) else ""
+
+
 class Breakers:
     """Those of all targets, by name. `clock`: monotonic seconds."""
 
@@ -130,10 +151,14 @@ class Breakers:
         """Why `name` may not be asked just now, in words; empty: it may."""
         return self[name].down(self._clock())
 
-    def rest(self, name: str) -> int | None:
+    def wait(self, name: str) -> int | None:
         """Whole seconds until `name` may be asked again; None: it may be now, or nobody knows."""
         left = self[name].until - self._clock()
         return math.ceil(left) if left > 0 else None
+
+    def rest(self, name: str) -> int | None:
+        """The same of one that is not broken, and only has had enough of us; else None."""
+        return self.wait(name) if self[name].resting else None
 
     def admit(self, name: str) -> bool:
         """Whether `name` may be asked; then `end` must follow, whatever becomes of it."""
@@ -148,6 +173,7 @@ class Breakers:
         """A request to `name` is being answered: all that a probe was to find out."""
         if self[name].state == "probing":
             del self._of[name]
+            log.info("%s answers again", name)
 
     def end(
         self,
@@ -163,7 +189,13 @@ class Breakers:
         before = self[name]
         rest = float(error.retry_after or 0) if error is not None else 0.0
         reason = error.what if error is not None else ""
-        breaker = after(before, outcome, self._clock(), self.rule, rest, reason)
+        now = self._clock()
+        breaker = after(before, outcome, now, self.rule, rest, reason)
+        words = ""
+        if error is not None and outcome != "neither":
+            words = said(before, breaker, error, now)
+        if words:
+            log.warning("%s %s", name, words)
         if breaker == CLOSED:
             self._of.pop(name, None)
         elif breaker is not before:

@@ -52,7 +52,7 @@ class Downs(Protocol):
         ...
 
     def rest(self, name: str) -> int | None:
-        """Whole seconds until it may be asked again; None: it may be now, or nobody knows."""
+        """Whole seconds for which it wants to be left alone; None: it is no question of that."""
         ...
 
 

@@ -105,7 +105,7 @@ class CloudLeg(Leg):
             raise ProviderBusy(
                 f"{name} is not asked just now",
                 why=breakers.down(name),
-                retry_after=breakers.rest(name),
+                retry_after=breakers.wait(name),
             )
         self._asked = True
         provider = self._provider

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import replace
 
@@ -118,7 +119,8 @@ def test_it_opens_after_failures_in_a_row_and_closes_after_a_good_probe() -> Non
     assert breakers.down("a") == (
         "it failed 3 times in a row, and is left alone for another 30.0 s"
     )
-    assert breakers.rest("a") == 30
+    assert breakers.wait("a") == 30
+    assert breakers.rest("a") is None, "it is broken, and may be so for longer"
     clock.now = 30.0
     assert breakers.down("a") == ""
     assert breakers.admit("a")
@@ -140,7 +142,7 @@ def test_a_probe_that_is_broken_off_leaves_the_next_one_its_turn() -> None:
     assert breakers.admit("a")
     breakers.end("a", ProviderError("still broken"))
     assert not breakers.admit("a")
-    assert breakers.rest("a") == 10
+    assert breakers.wait("a") == 10
 
 
 def test_one_that_limits_us_rests_for_as_long_as_it_said() -> None:
@@ -149,10 +151,60 @@ def test_one_that_limits_us_rests_for_as_long_as_it_said() -> None:
     breakers.admit("a")
     breakers.end("a", ProviderBusy("too many", retry_after=4), limited=True)
     assert breakers.down("a") == "it has had enough of our requests for the next 4.0 s"
-    assert breakers.rest("a") == 4
+    assert breakers.rest("a") == breakers.wait("a") == 4
     clock.now = 4.0
     assert breakers.admit("a")
     assert breakers.admit("a"), "it is not broken: no probe is needed"
+
+
+def test_the_log_has_a_line_for_each_failure_until_it_is_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "holdfast")
+    clock = Clock()
+    breakers = Breakers(RULE, clock)
+    down = ProviderUnreachable("acme cannot be reached", why="acme.example: Connection refused")
+    for _ in range(5):  # two of them on their way when it opened
+        breakers.end("acme/a", down)
+    breakers.end("acme/a", RequestError("the client's mistake"))
+    clock.now = 30.0
+    assert breakers.admit("acme/a")
+    breakers.end("acme/a", down)
+    clock.now = 60.0
+    assert breakers.admit("acme/a")
+    breakers.spoke("acme/a")
+    breakers.end("acme/a", None)
+    why = "acme cannot be reached: acme.example: Connection refused."
+    assert caplog.messages == [
+        f"acme/a failed: {why}",
+        f"acme/a failed: {why}",
+        f"acme/a failed 3 times in a row, and is left alone for 30.0 s: {why}",
+        f"acme/a failed 6 times in a row, and is left alone for 30.0 s: {why}",
+        "acme/a answers again",
+    ]
+
+
+def test_the_log_says_once_that_a_cloud_limits_us(caplog: pytest.LogCaptureFixture) -> None:
+    clock = Clock()
+    breakers = Breakers(RULE, clock)
+    for _ in range(9):
+        breakers.end("acme/a", ProviderBusy("too many", retry_after=4), limited=True)
+    clock.now = 4.0
+    breakers.end("acme/a", ProviderError("it broke"))
+    assert caplog.messages == [
+        "acme/a limits our requests, and is left alone for 4.0 s",
+        "acme/a failed: it broke.",
+    ]
+
+
+def test_of_engines_the_log_says_only_that_they_are_left_alone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    breakers = Breakers(RULE, Clock())
+    for _ in range(3):
+        breakers.end("demo:f16", EngineError("it broke"))
+    (only,) = caplog.messages
+    assert only == "demo:f16 failed 3 times in a row, and is left alone for 30.0 s: it broke."
 
 
 @given(

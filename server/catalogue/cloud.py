@@ -106,6 +106,8 @@ class CloudModel:
     price: Price
     image: bool = False
     """Whether it sees."""
+    documents: bool = False
+    """Whether it reads PDFs."""
     features: frozenset[Feature] = frozenset()
     scores: Mapping[str, float] = field(default_factory=dict)
     """By benchmark, percent. Where they are missing its capability is not known (`capability`): it

@@ -29,6 +29,7 @@ def covers(wide: Match, narrow: Match) -> bool:
         and least <= (narrow.min_tokens or 0)
         and (most is None or (narrow.max_tokens is not None and narrow.max_tokens <= most))
         and wide.images in (None, narrow.images)
+        and wide.documents in (None, narrow.documents)
         and (wide.hours is None or (narrow.hours is not None and _within(narrow.hours, wide.hours)))
     )
 

@@ -57,6 +57,8 @@ class Match:
     images: bool | None = None
     hours: tuple[datetime.time, datetime.time] | None = None
     """Local time; the second may be earlier than the first: over midnight."""
+    documents: bool | None = None
+    """PDFs."""
 
 
 @dataclass(frozen=True, slots=True)

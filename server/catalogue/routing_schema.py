@@ -96,6 +96,7 @@ MATCH = Table(
         "min_tokens": _TOKENS,
         "max_tokens": _TOKENS,
         "images": field.boolean,
+        "documents": field.boolean,
         "hours": own.hours,
     }
 )
@@ -168,6 +169,7 @@ CLOUD = Table(
         "max_output": field.integer(1, 100_000_000),
         "price": PRICE,
         "image": field.boolean,
+        "documents": field.boolean,
         "features": field.list_of(field.one_of(get_args(Feature)), "features"),
         "scores": Dictionary(field.one_of(BENCHMARKS), _PERCENT),
         "ttft": field.duration(0, 3600),

@@ -37,7 +37,7 @@ def engine_body(
 
     `slots` and `context` (tokens), where they are known, bound `n`, as the engine generates all
     choices at once, and the length of the answer. Raises RequestError for what this build cannot
-    do: images without an mmproj, WebP, too large an `n`, a forced format with tools.
+    do: documents, images without an mmproj, WebP, too large an `n`, a forced format with tools.
     """
     if slots is not None and request.n > slots:
         raise invalid("n", f"'{model.id}' runs with {slots} slots, so {slots} is the most")
@@ -46,6 +46,9 @@ def engine_body(
         thinking = model.thinking_default if request.thinking is None else request.thinking
         if request.image_types:
             _check_images(request.image_types, model, has_mmproj, engine)
+        if request.pages:
+            why = "engines read no documents"
+            raise invalid("messages", why, "Send its text, or ask for a model that reads PDFs")
         body = _chat(request, thinking)
         defaults = _defaults(model, thinking, request.has_images)
     else:

@@ -71,30 +71,6 @@ def read_picture(url: Any, name: str) -> Picture:
     return Picture(kind, width * height)
 
 
-class Album:
-    """The pictures of one request, within the bounds of all together."""
-
-    def __init__(self) -> None:
-        self._kinds: list[str] = []
-        self._pixels = 0
-
-    @property
-    def kinds(self) -> frozenset[str]:
-        return frozenset(self._kinds)
-
-    def add(self, url: Any, name: str) -> None:
-        """Raises RequestError for one that read_picture refuses, and for one too many."""
-        if len(self._kinds) == MAX_IMAGES:
-            raise invalid(name, f"a request may hold at most {MAX_IMAGES} images")
-        picture = read_picture(url, name)
-        self._pixels += picture.pixels
-        if self._pixels > MAX_PIXELS_TOGETHER:
-            million = MAX_PIXELS_TOGETHER // 10**6
-            why = f"with it, the request's images have more than {million} million pixels together"
-            raise invalid(name, why)
-        self._kinds.append(picture.kind)
-
-
 def pixels(url: str) -> int | None:
     """Of a picture that `read_picture` has taken: width times height, from its first bytes; None
     where its size stands further behind, or the URL is no such picture."""

@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
+from server.chat.attachments import Attachments
 from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
-from server.chat.images import Album
 from server.chat.reasoning_details import parse_details
 from server.chat.tools import tool_name
 from server.errors import RequestError
@@ -36,7 +36,9 @@ Message = Mapping[str, Any]
 class Conversation:
     messages: tuple[Message, ...]
     image_types: frozenset[str]
-    """Kinds of the images in it (`"png"`, ...); empty: it is text only."""
+    """Kinds of the images in it (`"png"`, ...); empty: there are none."""
+    pages: int = 0
+    """Of the documents in it; 0: there are none."""
 
 
 def parse_messages(value: Any, name: str) -> Conversation:
@@ -51,7 +53,7 @@ class _Reader:
     def __init__(self) -> None:
         self._system: list[str] = []
         self._turns: list[Message] = []
-        self._album = Album()
+        self._attached = Attachments()
         self._query = False
 
     def read(self, message: Any, name: str) -> None:
@@ -88,7 +90,8 @@ class _Reader:
         turns = self._turns
         if self._system:
             turns = [{"role": "system", "content": "\n\n".join(self._system)}, *turns]
-        return Conversation(tuple(turns), self._album.kinds)
+        attached = self._attached
+        return Conversation(tuple(turns), attached.image_types, attached.pages)
 
     def _user_content(self, message: dict[str, Any], name: str) -> str | list[dict[str, Any]]:
         content = message.get("content")
@@ -109,6 +112,8 @@ class _Reader:
         kind = mapping(part, name).get("type")
         if kind == "text":
             return {"type": "text", "text": _part_text(part, name)}
+        if kind == "file":
+            return self._document(part, f"{name}.file")
         if kind != "image_url":
             raise _unsupported_part(kind, name)
         place = f"{name}.image_url"
@@ -117,11 +122,22 @@ class _Reader:
             raise missing(f"{place}.url")
         if image.get("detail") is not None:
             _detail(image["detail"], f"{place}.detail")
-        self._album.add(image["url"], f"{place}.url")
+        self._attached.add_picture(image["url"], f"{place}.url")
         kept = {"url": image["url"]}
         if image.get("detail") not in (None, "auto"):
             kept["detail"] = image["detail"]
         return {"type": "image_url", "image_url": kept}
+
+    def _document(self, part: dict[str, Any], name: str) -> dict[str, Any]:
+        file = mapping(part.get("file"), name)
+        if file.get("file_id") is not None:
+            why = "no files are kept here"
+            raise invalid(f"{name}.file_id", why, "Send the document in 'file_data'")
+        if "file_data" not in file:
+            raise missing(f"{name}.file_data")
+        return self._attached.add_document(
+            file["file_data"], file.get("filename"), f"{name}.file_data", f"{name}.filename"
+        )
 
     def _tool(self, message: dict[str, Any], name: str) -> Message:
         previous = self._turns[-1] if self._turns else {"role": None}
@@ -240,6 +256,8 @@ def _text(value: Any, name: str, *, refusals: bool = False) -> str:
             texts.append(_part_text(part, place, "refusal"))
         elif kind == "image_url":
             raise invalid(place, "images are only accepted in messages with role 'user'")
+        elif kind == "file":
+            raise invalid(place, "files are only accepted in messages with role 'user'")
         else:
             raise _unsupported_part(kind, place)
     return "\n".join(texts)
@@ -258,6 +276,6 @@ def _unsupported_part(kind: Any, name: str) -> RequestError:
     return RequestError(
         f"Invalid value for '{name}.type'",
         why=f"content of type '{kind[:64]}' is not supported",
-        next_step="Supported values are: 'text' and, in user messages, 'image_url'",
+        next_step="Supported values are: 'text' and, in user messages, 'image_url' and 'file'",
         param=f"{name}.type",
     )

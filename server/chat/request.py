@@ -79,6 +79,8 @@ class ChatRequest(Generation):
     messages: tuple[Message, ...]
     """At most one system message, and that first; see messages.py."""
     image_types: frozenset[str]
+    pages: int = 0
+    """Of the documents in it, as far as that can be seen, from above; 0: there are none."""
     thinking: bool | None
     """None: the client left it to the model's default."""
     effort: str | None = None
@@ -126,6 +128,7 @@ def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
         **_common(given, given.get("stream", False), _chat_max_tokens(given)),
         messages=conversation.messages,
         image_types=conversation.image_types,
+        pages=conversation.pages,
         thinking=thinking,
         effort=effort,
         tool_use=tool_use,

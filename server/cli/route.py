@@ -220,8 +220,9 @@ def _request_lines(found: Mapping[str, Any]) -> Iterator[str]:
     parts = [f"about {asked['prompt_tokens']} tokens", task]
     if asked["max_tokens"] is not None and not embeds:
         parts.append(f"at most {asked['max_tokens']} of answer")
-    if asked["images"]:
-        parts.append(f"{asked['images']} image{'s' if asked['images'] > 1 else ''}")
+    for what in ("image", "page"):
+        if count := asked[f"{what}s"]:
+            parts.append(f"{count} {what}{'s' if count > 1 else ''}")
     if asked["features"]:
         parts.append(f"wants {', '.join(asked['features'])}")
     yield f"{asked['model']}: {'; '.join(parts)}"

@@ -11,7 +11,7 @@ from server.providers.secrets import Absence
 from server.units import exact_money, format_duration, format_money
 
 CLOUD_HEADINGS = (
-    "CLOUD MODEL", "CONTEXT", "ANSWER", "INPUT", "CACHED", "WRITTEN", "OUTPUT", "PROMPTS", "SEES"
+    "CLOUD MODEL", "CONTEXT", "ANSWER", "INPUT", "CACHED", "WRITTEN", "OUTPUT", "PROMPTS", "READS"
 )  # fmt: skip
 """Prices are for a million tokens; `PROMPTS`: the lengths for which they hold."""
 
@@ -107,6 +107,8 @@ def _conditions(when: Match) -> Iterator[str]:
         yield f"{when.max_tokens:,} tokens or fewer"
     if when.images is not None:
         yield "images" if when.images else "no images"
+    if when.documents is not None:
+        yield "documents" if when.documents else "no documents"
     if when.hours:
         yield f"{when.hours[0]:%H:%M} to {when.hours[1]:%H:%M}"
 
@@ -157,8 +159,13 @@ def cloud_rows(model: CloudModel) -> Iterator[tuple[str, ...]]:
             f"{model.max_output:,}" if first else "",
             *_rate(rate),
             up_to if first else f"over {edge:,}",
-            ("images" if model.image else "-") if first else "",
+            _modalities(model) if first else "",
         )
+
+
+def _modalities(model: CloudModel) -> str:
+    words = ["images"] if model.image else []
+    return ", ".join([*words, *(["PDFs"] if model.documents else [])]) or "-"
 
 
 def _rate(rate: Rate) -> tuple[str, ...]:

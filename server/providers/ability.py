@@ -53,6 +53,8 @@ def check_ability(
             raise cannot(model, param, what)
     if request.has_images and not model.image:
         raise cannot(model, "messages", "cannot see images")
+    if request.pages and not model.documents:
+        raise cannot(model, "messages", "reads no documents")
     sent = {}
     for name, value in request.sampling.items():
         if _SAMPLING[name] in able or name in extensions:

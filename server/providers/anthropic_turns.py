@@ -17,6 +17,7 @@ from typing import Any
 
 import orjson
 
+from server.chat.documents import data_of
 from server.chat.images import read_picture
 from server.chat.messages import Message
 from server.chat.reasoning_details import details_of, in_order
@@ -88,8 +89,19 @@ def _user(content: str | list[dict[str, Any]]) -> list[Block]:
         return _text(content)
     blocks: list[Block] = []
     for part in content:
-        blocks += _text(part["text"]) if part["type"] == "text" else [_image(part["image_url"])]
+        if part["type"] == "text":
+            blocks += _text(part["text"])
+        elif part["type"] == "document":
+            blocks.append(_document(part["document"]))
+        else:
+            blocks.append(_image(part["image_url"]))
     return blocks
+
+
+def _document(document: dict[str, Any]) -> Block:
+    source = {"type": "base64", "media_type": "application/pdf", "data": data_of(document)}
+    titled = {"title": document["name"]} if "name" in document else {}
+    return {"type": "document", "source": source, **titled}
 
 
 def _image(image: Mapping[str, Any]) -> Block:

@@ -4,6 +4,7 @@ What becomes of what it has no like of:
 - What tools answered is a content of its own: `{"output": ...}` for each call, by its name and id.
 - Neighbouring messages of one role are one content; text that is empty, and a content with nothing
   else in it, is left out.
+- The name of a document stands before it, as text.
 - Signatures go back on the part that they came with (`reasoning_details` of format "gemini"): those
   with an `id` on that call, the others at the end of the text. The thoughts themselves do not.
 - Newer models (those that take degrees of thinking) refuse calls that they have not signed. A
@@ -17,6 +18,7 @@ from typing import Any
 
 import orjson
 
+from server.chat.documents import data_of
 from server.chat.images import read_picture
 from server.chat.messages import Message
 from server.chat.reasoning_details import details_of
@@ -71,8 +73,18 @@ def _user(content: str | list[dict[str, Any]]) -> list[Part]:
         return _text(content)
     parts: list[Part] = []
     for part in content:
-        parts += _text(part["text"]) if part["type"] == "text" else [_image(part["image_url"])]
+        if part["type"] == "text":
+            parts += _text(part["text"])
+        elif part["type"] == "document":
+            parts += _document(part["document"])
+        else:
+            parts.append(_image(part["image_url"]))
     return parts
+
+
+def _document(document: dict[str, Any]) -> list[Part]:
+    data = {"inlineData": {"mimeType": "application/pdf", "data": data_of(document)}}
+    return [*_text(document.get("name", "")), data]
 
 
 def _image(image: dict[str, Any]) -> Part:

@@ -8,6 +8,7 @@ https://platform.openai.com/docs/api-reference/chat. What is mapped:
 - The system prompt's role is `system`; OpenAI takes it for `developer` where that is the name.
 - Thinking of earlier turns goes back, as `reasoning_content`, to models that think and take no
   degrees (as DeepSeek's), for the turn at hand only: OpenAI's API has no place for it.
+- A document without a name is called `document.pdf`.
 - A schema without a name is called `answer`. What `strict` takes differs between endpoints, which
   say it themselves.
 - `parallel_tool_calls` is said where the model can call several at once.
@@ -22,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, get_args
 
 from server.catalogue.cloud import CloudModel, Effort, Feature
+from server.chat.documents import file_name
 from server.chat.messages import Message
 from server.chat.request import ChatRequest
 from server.providers.ability import check_ability, output_limit
@@ -94,7 +96,7 @@ def conversation(messages: Sequence[Message], keeps_thinking: bool) -> Iterator[
     turn = max((at for at, one in enumerate(messages) if one["role"] == "user"), default=0)
     for at, message in enumerate(messages):
         if message["role"] != "assistant":
-            yield dict(message)
+            yield {**message, "content": _content(message["content"])}
             continue
         said: dict[str, Any] = {"role": "assistant", "content": message["content"]}
         if keeps_thinking and at > turn and message.get("reasoning_content"):
@@ -103,6 +105,17 @@ def conversation(messages: Sequence[Message], keeps_thinking: bool) -> Iterator[
             said["content"] = message["content"] or None
             said["tool_calls"] = identified_calls(message, messages[at + 1 :])
         yield said
+
+
+def _content(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    if isinstance(content, str):
+        return content
+    return [_file(one["document"]) if one["type"] == "document" else one for one in content]
+
+
+def _file(document: dict[str, Any]) -> dict[str, Any]:
+    file = {"filename": file_name(document), "file_data": document["url"]}
+    return {"type": "file", "file": file}
 
 
 def identified_calls(message: Message, after: Sequence[Message]) -> list[dict[str, Any]]:

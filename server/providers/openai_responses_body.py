@@ -21,6 +21,7 @@ from typing import Any, get_args
 
 from server.catalogue.cloud import CloudModel, Feature
 from server.chat.checks import invalid
+from server.chat.documents import file_name
 from server.chat.messages import Message
 from server.chat.reasoning_details import in_order
 from server.chat.request import ChatRequest
@@ -148,6 +149,10 @@ def _content(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     for part in content:
         if part["type"] == "text":
             parts.append({"type": "input_text", "text": part["text"]})
+        elif part["type"] == "document":
+            document = part["document"]
+            named = {"filename": file_name(document), "file_data": document["url"]}
+            parts.append({"type": "input_file", **named})
         else:
             image = part["image_url"]
             detail = image.get("detail", "auto")

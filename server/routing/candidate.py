@@ -70,3 +70,5 @@ class Candidate:
     """Of this request's prompt, those that it surely has; 0: as the estimate says (SLACK)."""
     slots: int | None = None
     """Of an engine, which gives as many choices at most; None: there is no such bound."""
+    documents: bool = False
+    """Whether it reads PDFs. No engine does."""

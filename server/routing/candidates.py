@@ -253,6 +253,7 @@ class Candidates:
                 what.name, what.model, "cloud", what.provider, what.context, what.max_output,
                 what.image, what.features, what.capability, forecast, cached, what.price,
                 down, what.embeddings, what.target, tokens, sticky, retry_after,
+                documents=what.documents,
             )  # fmt: skip
         return what
 
@@ -285,7 +286,8 @@ class Candidates:
             return None
         tokens = cloud.observer.counted(needs.prompt_tokens)
         cloud.allowance.take(tokens, needs.n * (needs.max_tokens or 0))
-        flight = cloud.observer.begin(needs.prompt_tokens)
+        # What a page comes to differs between clouds, and says nothing of how they count text.
+        flight = cloud.observer.begin(0 if needs.pages else needs.prompt_tokens)
         return Watched(flight, self._sessions, needs, candidate.name, cloud.prefixes)
 
     def allow(self, name: str, quota: Quota) -> None:
@@ -305,6 +307,7 @@ def cloud_candidate(model: CloudModel, capability: Mapping[str, float]) -> Candi
         context=model.context,
         max_output=model.max_output,
         image=model.image,
+        documents=model.documents,
         features=model.features,
         capability=capability,
         forecast=Forecast(prefill=model.ttft, speed=model.speed),

@@ -57,8 +57,11 @@ class Counter:
         """By build."""
 
     def may_matter(self, needs: Needs) -> bool:
-        """False, at once, for most requests: nothing is `due` for them."""
+        """False, at once, for most requests: nothing is `due` for them, nor for documents, which no
+        engine can count."""
         guess = needs.prompt_tokens
+        if needs.pages:
+            return False
         return guess > LONG or guess * _FAR > self._candidates.smallest
 
     def due(
@@ -79,6 +82,8 @@ class Counter:
     ) -> tuple[int, Target] | None:
         """The prompt's tokens, and who counted them: the engine of `target`, or another one with
         the same tokenizer. None: there is none that is ready, or it does not say."""
+        if needs.pages:
+            return None
         counts = self._candidates.counts(target.model)
         teller = self._teller(request, target, counts)
         more = needs.prompt_tokens / _SLOWLY

@@ -125,6 +125,7 @@ def _asked(needs: Needs) -> dict[str, Any]:
         "prompt_tokens": needs.prompt_tokens,
         "max_tokens": needs.max_tokens,
         "images": needs.images,
+        "pages": needs.pages,
         "features": sorted(needs.features),
         "session": needs.session,
     }

@@ -13,8 +13,11 @@ from server.record import record
 from server.routing.candidate import Candidate
 from server.routing.match import Choice, is_name, rank
 from server.routing.needs import Needs
-from server.routing.tokens import SLACK
+from server.routing.tokens import ABOVE, LEAST_PAGE, PAGE, SLACK
 from server.units import format_money
+
+_PERHAPS = PAGE * ABOVE * SLACK - LEAST_PAGE
+"""Tokens of a page that an estimate counts, and that a target may not."""
 
 
 class Stage(IntEnum):
@@ -26,15 +29,16 @@ class Stage(IntEnum):
     KEY = 2
     KIND = 3
     IMAGE = 4
-    FEATURES = 5
-    CHOICES = 6
-    CONTEXT = 7
-    OUTPUT = 8
-    FLOOR = 9
-    BUDGET = 10
-    DOWN = 11
-    FULL = 12
-    FIT = 13
+    DOCUMENT = 5
+    FEATURES = 6
+    CHOICES = 7
+    CONTEXT = 8
+    OUTPUT = 9
+    FLOOR = 10
+    BUDGET = 11
+    DOWN = 12
+    FULL = 13
+    FIT = 14
 
 
 @record()
@@ -63,6 +67,7 @@ class Constraints:
         self._embeddings = needs.endpoint == "embeddings"
         self._bare = needs.endpoint == "completions"
         self._images = needs.images
+        self._pages = needs.pages
         self._features = needs.features
         self._n = needs.n
         self._tokens = needs.prompt_tokens
@@ -93,6 +98,8 @@ class Constraints:
             return Stage.KIND
         if self._images and not c.image:
             return Stage.IMAGE
+        if self._pages and not c.documents:
+            return Stage.DOCUMENT
         if not self._features <= c.features:
             return Stage.FEATURES
         if self._n > 1 and c.slots is not None and self._n > c.slots:
@@ -101,6 +108,8 @@ class Constraints:
         tokens = c.least_tokens or (c.prompt_tokens or self._tokens) * SLACK
         if self._longest is not None:
             tokens *= self._longest / self._tokens
+        if self._pages:
+            tokens = max(0, tokens - self._pages * _PERHAPS)
         if cloud and self._max_tokens is not None:
             if self._max_tokens > c.max_output:
                 return Stage.OUTPUT
@@ -182,6 +191,9 @@ def why(case: Case, c: Candidate, failed: Stage) -> str:
         return _kind(needs, c)
     if failed is Stage.IMAGE:
         return f"it does not see images, and there {_count(needs.images, 'is', 'are')}"
+    if failed is Stage.DOCUMENT:
+        what = "engines read" if c.side == "local" else "it reads"
+        return f"{what} no documents, and there {_count(needs.pages, 'is', 'are', ' page')}"
     if failed is Stage.FEATURES:
         return f"it cannot do {' and '.join(sorted(needs.features - c.features))}"
     if failed is Stage.CHOICES:
@@ -220,5 +232,6 @@ def _kind(needs: Needs, c: Candidate) -> str:
     return "clouds take conversations, not a bare prompt"
 
 
-def _count(count: int, one: str, many: str) -> str:
-    return f"{one} {count}" if count == 1 else f"{many} {count}"
+def _count(count: int, one: str, many: str, noun: str = "") -> str:
+    """`"is 1 page"`, `"are 3"`."""
+    return f"{one} {count}{noun}" if count == 1 else f"{many} {count}{noun and noun + 's'}"

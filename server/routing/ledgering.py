@@ -19,6 +19,7 @@ from server.routing.candidate import Candidate
 from server.routing.cloud_attempt import Reached
 from server.routing.decision import Decision
 from server.routing.needs import Needs
+from server.routing.tokens import ABOVE, PAGE
 
 _AROUND_A_PROMPT = 2048
 """Tokens that a provider may add to a prompt: how roles are marked, and that there are tools."""
@@ -63,8 +64,8 @@ def reservation(
     time: float, request_id: str, needs: Needs, model: CloudModel, provider: Provider, call: Call
 ) -> Reservation:
     """The most that `call` can cost. A byte is a token at the least, so the body's bytes bound the
-    prompt's tokens, as the context does."""
-    prompt = len(call.body) + _AROUND_A_PROMPT
+    prompt's tokens, as the context does; a document's pages are pictures as well."""
+    prompt = len(call.body) + _AROUND_A_PROMPT + int(needs.pages * PAGE * ABOVE)
     if needs.longest is None:  # several inputs may have more together
         prompt = min(model.context, prompt)
     return Reservation(

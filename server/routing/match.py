@@ -84,6 +84,7 @@ def matches(when: Match, needs: Needs) -> bool:
         and (not when.keys or any(fits(one, needs.key) for one in when.keys))
         and (not when.teams or needs.team in when.teams)
         and (when.images is None or when.images == (needs.images > 0))
+        and (when.documents is None or when.documents == (needs.pages > 0))
         and (when.min_tokens is None or needs.prompt_tokens >= when.min_tokens)
         and (when.max_tokens is None or needs.prompt_tokens <= when.max_tokens)
         and all(_says(needs.headers.get(name), wanted) for name, wanted in when.headers.items())

@@ -55,6 +55,8 @@ class Needs:
     max_tokens: int | None
     """Of the answer; None: the client set no limit."""
     images: int = 0
+    pages: int = 0
+    """Of documents, from above; 0: there are none."""
     features: frozenset[Feature] = frozenset()
     n: int = 1
     local_only: bool = False
@@ -97,6 +99,7 @@ def needs_of(
         prompt_tokens=tokens.raised(count),
         max_tokens=request.max_tokens,
         images=_images(request),
+        pages=request.pages if isinstance(request, ChatRequest) else 0,
         features=frozenset(_features(request)),
         n=request.n,
         prefix=prefix,

@@ -85,7 +85,8 @@ class CloudObserver:
         return self.forecast
 
     def begin(self, guess: int) -> CloudFlight:
-        """A request is to be sent: a prompt of `guess` tokens as estimated from above."""
+        """A request is to be sent: a prompt of `guess` tokens as estimated from above; 0: nothing
+        is to be learnt from what it comes to."""
         self._waiting += 1
         self._tell()
         return CloudFlight(self, guess)
@@ -107,7 +108,7 @@ class CloudObserver:
 
     def learn(self, guess: int, seconds: float, usage: Usage) -> None:
         """An answer was whole `seconds` after its first token."""
-        if usage.prompt_tokens > 0:
+        if usage.prompt_tokens > 0 and guess:
             self._counted.add(usage.prompt_tokens / guess)
         if usage.completion_tokens >= LEAST_DECODED and seconds > 0:
             self._speed.add(usage.completion_tokens / seconds)

@@ -138,6 +138,7 @@ def _cannot(case: Case, furthest: Stage, last: Sequence[Candidate], told: str) -
         )
     what, param = {
         Stage.IMAGE: ("no model that may answer this sees images", "messages"),
+        Stage.DOCUMENT: ("no model that may answer this reads documents", "messages"),
         Stage.FEATURES: ("no model that may answer this can do all that it asks for", None),
         Stage.FLOOR: (f"no model that may answer this is good enough for {needs.task}", "model"),
         Stage.KIND: (f"{needs.asked[:128]!r} cannot answer at this endpoint", "model"),

@@ -14,8 +14,9 @@ from server.routing.needs import Needs
 _DEMANDS = 1000
 """Kinds of requests whose rivals are remembered at a time."""
 
-_Demand = tuple[bool, str, frozenset[Feature], bool]
-"""Embeddings or an answer, the task, what it takes beyond words, and whether it has images."""
+_Demand = tuple[bool, str, frozenset[Feature], bool, bool]
+"""Embeddings or an answer, the task, what it takes beyond words, and whether it has images, and
+documents."""
 
 
 class Rivals:
@@ -27,7 +28,13 @@ class Rivals:
 
     def of(self, needs: Needs) -> Sequence[CloudModel]:
         """Without those that another undercuts, whatever the usage turns out to be."""
-        demand = (needs.endpoint == "embeddings", needs.task, needs.features, needs.images > 0)
+        demand = (
+            needs.endpoint == "embeddings",
+            needs.task,
+            needs.features,
+            needs.images > 0,
+            needs.pages > 0,
+        )
         found = self._known.get(demand)
         if found is None:
             if len(self._known) >= _DEMANDS:
@@ -36,13 +43,22 @@ class Rivals:
         return found
 
     def _able(
-        self, embeddings: bool, task_name: str, features: frozenset[Feature], images: bool
+        self,
+        embeddings: bool,
+        task_name: str,
+        features: frozenset[Feature],
+        images: bool,
+        documents: bool,
     ) -> Iterator[CloudModel]:
         task = self._catalogue.router.tasks.get(task_name)
         for model in self._catalogue.clouds.values():
             if model.embeddings != embeddings:
                 continue
-            able = embeddings or (features <= model.features and (model.image or not images))
+            able = embeddings or (
+                features <= model.features
+                and (model.image or not images)
+                and (model.documents or not documents)
+            )
             known = None if task is None else capability(model.scores, task)
             if able and (embeddings or task is None or reaches(known, task.floor, named=False)):
                 yield model

@@ -29,6 +29,14 @@ SLACK = 0.75
 PIXELS = 1024
 """Of a picture, in one token: patches of 16 x 16, merged 2 x 2 (Qwen3.5's image encoder)."""
 
+PAGE = 2500.0
+"""Tokens of a page of a PDF, from above, its text and its image. Anthropic's documentation (PDF
+support) has about 7,000 for three pages. Measured in October 2026 were, on Claude 5.5, 2,330 for a
+page of text, 2,480 for a table and 1,600 for a scan, and 560 for each on Gemini 3 (Hugging Face,
+dataset JOHNISKING/pdf-token-cost). OpenAI says only that its models get both."""
+LEAST_PAGE = 258
+"""Tokens that a page has at the least: Google's documentation of Gemini before 3."""
+
 MESSAGE = 5.0
 """Tokens around each message: its role, its beginning and its end."""
 _TOOLS = 150.0
@@ -76,7 +84,7 @@ def message_tokens(message: Mapping[str, Any]) -> float:
         tokens += text_tokens(content)
     elif content:
         for part in content:
-            tokens += text_tokens(part["text"]) if part["type"] == "text" else _picture_tokens(part)
+            tokens += text_tokens(part["text"]) if part["type"] == "text" else _other_tokens(part)
     for call in message.get("tool_calls", ()):
         function = call["function"]
         tokens += MESSAGE + text_tokens(function["name"]) + text_tokens(function["arguments"])
@@ -96,6 +104,11 @@ def json_tokens(value: Any) -> float:
 def raised(tokens: float) -> int:
     """The estimate from above."""
     return int(tokens * ABOVE) + 1
+
+
+def _other_tokens(part: Mapping[str, Any]) -> float:
+    document = part.get("document")
+    return _picture_tokens(part) if document is None else document["pages"] * PAGE
 
 
 def _picture_tokens(part: Mapping[str, Any]) -> float:

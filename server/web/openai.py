@@ -102,11 +102,16 @@ def _describe_cloud(model: CloudModel) -> dict[str, Any]:
         "owned_by": model.provider,
         "context_length": model.context,
         "max_output_tokens": model.max_output,
-        "input_modalities": ["text", "image"] if model.image else ["text"],
+        "input_modalities": _modalities(model),
         "capabilities": ["embeddings"] if model.embeddings else [*_ANSWERS],
         "features": sorted(model.features),
         **model_fields(model.title, 0, context=model.context, max_output=model.max_output),
     }
+
+
+def _modalities(model: CloudModel) -> list[str]:
+    """`file`: PDFs, as OpenRouter calls them."""
+    return ["text", *(["image"] if model.image else []), *(["file"] if model.documents else [])]
 
 
 def _describe_alias(alias: Alias) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from server.catalogue import Model
 from server.chat.engine_body import engine_body
 from server.chat.request import ChatRequest, CompletionRequest, parse_chat, parse_completion
 from server.errors import RequestError
+from tests.chat import papers
 from tests.chat.pictures import png, url, webp_lossy
 
 TOOL = {"type": "function", "function": {"name": "f"}}
@@ -86,6 +87,14 @@ def test_without_an_mmproj_images_are_refused(model: Model) -> None:
     assert caught.value.status == 400
     assert model.id in caught.value.what
     assert "mmproj" in caught.value.sentence
+
+
+def test_documents_are_refused(model: Model) -> None:
+    file = {"type": "file", "file": {"file_data": papers.url(papers.pdf())}}
+    request = chat(messages=[{"role": "user", "content": [file]}])
+    with pytest.raises(RequestError, match="engines read no documents") as caught:
+        engine_body(request, model=model, has_mmproj=True)
+    assert caught.value.param == "messages"
 
 
 def test_webp_is_refused(model: Model) -> None:

@@ -8,6 +8,7 @@ import pytest
 from server.chat.images import MAX_IMAGES
 from server.chat.messages import Conversation, parse_messages
 from server.errors import RequestError
+from tests.chat import papers
 from tests.chat.pictures import gif, png, url
 
 USER = {"role": "user", "content": "hi"}
@@ -26,6 +27,29 @@ def texts(messages: Sequence[Any]) -> list[tuple[str, Any]]:
 
 def image_part(address: str = "", **more: Any) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": address or url(png(2, 2)), **more}}
+
+
+FILE = "messages[0].content[0]"
+PAPER = {"file_data": papers.url(papers.pdf(3)), "filename": "a.pdf"}
+
+
+def file(said: dict[str, Any] = PAPER) -> dict[str, Any]:
+    return {"type": "file", "file": said}
+
+
+def test_a_document_is_a_part_with_its_pages() -> None:
+    text = {"type": "text", "text": "which?"}
+    unnamed = {"file_data": PAPER["file_data"], "file_id": None, "filename": None}
+    conversation = parse(user([file(), text, file(unnamed)]))
+    address = {"url": PAPER["file_data"], "pages": 3}
+    assert conversation.messages[0]["content"] == [
+        {"type": "document", "document": {"name": "a.pdf", **address}},
+        text,
+        {"type": "document", "document": address},
+    ]
+    assert (conversation.pages, conversation.image_types) == (6, frozenset())
+    assert parse(user([file()])).pages == 3  # it is something that a user says
+    assert parse(USER).pages == 0
 
 
 def test_an_ordinary_conversation_stays_as_it_is() -> None:
@@ -233,7 +257,7 @@ def calling(**function: Any) -> dict[str, Any]:
             "messages[0].content[0].type",
             "'input_audio' is not supported",
         ),
-        ([user([{"type": "file"}])], "messages[0].content[0].type", "'file' is not supported"),
+        ([user([{"type": "file"}])], f"{FILE}.file", "got null"),
         ([user([{"type": "media_marker", "text": "x"}])], "messages[0].content[0].type", "not"),
         ([user([{"type": "image_url"}])], "messages[0].content[0].image_url", "got null"),
         (
@@ -313,6 +337,16 @@ def calling(**function: Any) -> dict[str, Any]:
         ([USER, CALLING, {"role": "tool", "content": "x"}], "messages[2].tool_call_id", "Missing"),
         ([USER, CALLING, {**ANSWER, "content": None}], "messages[2].content", "got null"),
         ([USER, CALLING, {**ANSWER, "content": [image_part()]}], "messages[2].content[0]", "only"),
+        ([USER, CALLING, {**ANSWER, "content": [file()]}], "messages[2].content[0]", "only"),
+        ([user([file({})])], f"{FILE}.file.file_data", "Missing"),
+        ([user([file({"file_id": "f"})])], f"{FILE}.file.file_id", "no files are kept"),
+        ([user([file({"file_data": "https://a"})])], f"{FILE}.file.file_data", "not fetched"),
+        (
+            [user([file({"file_data": "data:application/pdf;base64,AA=="})])],
+            f"{FILE}.file.file_data",
+            "those begin with",
+        ),
+        ([user([file({**PAPER, "filename": "a\nb"})])], f"{FILE}.file.filename", "control"),
     ],
 )
 def test_what_is_broken_is_named(messages: Any, param: str, says: str) -> None:

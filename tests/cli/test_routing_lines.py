@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 
@@ -53,12 +53,14 @@ def test_limits(limits: Limits, line: str) -> None:
     [
         (Route("r", Match()), "always -> as usual"),
         (Route("r", Match(images=True), local_only=True), "images -> local only"),
+        (Route("r", Match(documents=True), policy="fastest"), "documents -> fastest"),
+        (Route("r", Match(documents=False), policy="fastest"), "no documents -> fastest"),
         (
             Route(
                 "r",
                 Match(
-                    ("a", "b"), ("coding",), ("k",), ("t",), {"x-a": "1"}, 5, 1000, False,
-                    (datetime.time(22), datetime.time(6, 30)),
+                    ("a", "b"), ("coding",), ("k",), ("t",), {"x-a": "1"}, 5, 1000, images=False,
+                    hours=(datetime.time(22), datetime.time(6, 30)),
                 ),
                 policy="weighted",
                 candidates=("a", "cloud"),
@@ -123,3 +125,8 @@ def test_prices_by_the_length_of_prompts() -> None:
         ("p/m", "1,000,000", "8,000", "$1.23456789", "$0.20", "$2.50", "$12.00", "to 200,000", "-"),
         ("", "", "", "$4.00", "$4.00", "$4.00", "$18.00", "over 200,000", ""),
     ]
+    reads = [
+        next(cloud_rows(replace(model, image=image, documents=documents)))[-1]
+        for image, documents in ((True, False), (False, True), (True, True))
+    ]
+    assert reads == ["images", "PDFs", "images, PDFs"]

@@ -8,7 +8,7 @@ from typing import Any
 
 from server.catalogue.cloud import CloudModel, Feature, Price, Rate
 from server.chat.request import ChatRequest, parse_chat
-from tests.chat import pictures
+from tests.chat import papers, pictures
 
 ALL: frozenset[Feature] = frozenset(
     (
@@ -38,6 +38,7 @@ MODEL = CloudModel(
     max_output=64_000,
     price=Price(Rate(5_000_000_000, 25_000_000_000)),
     image=True,
+    documents=True,
     features=ALL,
     efforts=("none", "low", "medium", "high", "xhigh", "max"),
 )
@@ -86,3 +87,14 @@ def png(width: int = 2, height: int = 2) -> str:
 
 def image(url: str) -> dict[str, Any]:
     return {"type": "image_url", "image_url": {"url": url}}
+
+
+def paper(name: str | None = "a.pdf", pages: int = 1) -> dict[str, Any]:
+    """A PDF, as clients of chat completions send it."""
+    named = {} if name is None else {"filename": name}
+    return {"type": "file", "file": {**named, "file_data": papers.url(papers.pdf(pages))}}
+
+
+def pdf_data(pages: int = 1) -> str:
+    """The same in base64 alone."""
+    return base64.b64encode(papers.pdf(pages)).decode()

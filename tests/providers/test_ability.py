@@ -7,7 +7,7 @@ import pytest
 from server.catalogue.cloud import Feature
 from server.errors import RequestError
 from server.providers.ability import check_ability, output_limit
-from tests.providers.clouds import ALL, ask, image, model, png, tool, user, without
+from tests.providers.clouds import ALL, ask, image, model, paper, png, tool, user, without
 
 SCHEMA = {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}}}
 
@@ -51,6 +51,14 @@ def test_images_need_eyes() -> None:
     check_ability(request, model(), ALL)
     with pytest.raises(RequestError, match="cannot see"):
         check_ability(request, model(image=False), ALL)
+
+
+def test_documents_need_a_reader() -> None:
+    request = ask(user([paper()]))
+    check_ability(request, model(), ALL)
+    with pytest.raises(RequestError, match="'cloud/model' reads no documents") as caught:
+        check_ability(request, model(documents=False), ALL)
+    assert caught.value.param == "messages"
 
 
 NEUTRAL = {"temperature": 1, "top_p": 1, "top_k": -1, "min_p": 0, "presence_penalty": 0,

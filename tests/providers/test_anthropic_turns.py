@@ -4,11 +4,24 @@ from typing import Any
 
 import orjson
 import pytest
+from anthropic.types import ContentBlockParam
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter
 
 from server.providers.anthropic_turns import system_and_turns
-from tests.providers.clouds import ask, assistant, call, image, png, result, tool, user
+from tests.providers.clouds import (
+    ask,
+    assistant,
+    call,
+    image,
+    paper,
+    pdf_data,
+    png,
+    result,
+    tool,
+    user,
+)
 
 
 def turns(*messages: dict[str, Any]) -> list[dict[str, Any]]:
@@ -177,6 +190,15 @@ def test_thinking_goes_back_to_the_model_whose_it_is(name: str, sent: bool) -> N
     details = [thought(0, model=name)]
     _, answered, _ = turns(user("a"), assistant("b", reasoning_details=details), user("c"))
     assert answered["content"] == [*([thinking()] if sent else []), text("b")]
+
+
+def test_documents_and_their_titles() -> None:
+    (turn,) = turns(user([paper("T"), {"type": "text", "text": "look"}, paper(None)]))
+    source = {"type": "base64", "media_type": "application/pdf", "data": pdf_data()}
+    block = {"type": "document", "source": source}
+    assert turn["content"] == [{**block, "title": "T"}, text("look"), block]
+    for one in turn["content"]:
+        TypeAdapter(ContentBlockParam).validate_python(one)
 
 
 def test_images_are_what_their_bytes_say() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import orjson
 import pytest
+from google.genai.types import Content
 
 from server.catalogue.cloud import CloudModel
 from server.errors import RequestError
@@ -16,6 +17,8 @@ from tests.providers.clouds import (
     call,
     image,
     model,
+    paper,
+    pdf_data,
     png,
     result,
     tool,
@@ -172,6 +175,13 @@ def test_a_signature_of_another_model_of_geminis_is_none() -> None:
     said = [user("a"), assistant(None, tool_calls=[call("c1")], reasoning_details=[other])]
     _, answered, _ = contents(*said, result("c1"), of=LEVELS)
     assert answered["parts"][0]["thoughtSignature"] == "skip_thought_signature_validator"
+
+
+def test_documents_stand_after_their_names() -> None:
+    (one,) = contents(user([paper("a.pdf"), paper(None), {"type": "text", "text": "Which?"}]))
+    data = {"inlineData": {"mimeType": "application/pdf", "data": pdf_data()}}
+    assert one["parts"] == [{"text": "a.pdf"}, data, data, {"text": "Which?"}]
+    Content.model_validate(one)
 
 
 def test_images_are_what_their_bytes_say() -> None:

@@ -18,6 +18,7 @@ from tests.providers.clouds import (
     call,
     image,
     model,
+    paper,
     png,
     result,
     tool,
@@ -144,6 +145,13 @@ def test_images_and_their_detail() -> None:
     picture = {"type": "image_url", "image_url": {"url": png(), "detail": "low"}}
     said = user([{"type": "text", "text": "what?"}, picture])
     assert body(MODEL, said)["messages"] == [said]
+
+
+def test_documents_have_a_file_name() -> None:
+    text = {"type": "text", "text": "what?"}
+    (said,) = body(MODEL, user([paper(), text, paper(None), paper("Q3")]))["messages"]
+    named = [paper(), text, paper("document.pdf"), paper("Q3.pdf")]
+    assert said == user(named)
 
 
 def test_a_conversation_with_tools() -> None:

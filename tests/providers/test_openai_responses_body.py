@@ -19,6 +19,8 @@ from tests.providers.clouds import (
     call,
     image,
     model,
+    paper,
+    pdf_data,
     png,
     result,
     tool,
@@ -151,6 +153,15 @@ def test_images() -> None:
                 {"type": "input_image", "image_url": png(), "detail": "auto"},
             ],
         }
+    ]
+
+
+def test_documents_have_a_file_name() -> None:
+    (said,) = items(user([paper(None), {"type": "text", "text": "what?"}]))
+    data = f"data:application/pdf;base64,{pdf_data()}"
+    assert said["content"] == [
+        {"type": "input_file", "filename": "document.pdf", "file_data": data},
+        {"type": "input_text", "text": "what?"},
     ]
 
 

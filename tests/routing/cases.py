@@ -33,14 +33,15 @@ def _cloud(
     rate = Rate(round(dollars[0] * USD), round(dollars[1] * USD), round(dollars[0] * USD / 10))
     features = more.pop("features", ALL)
     image, embeds = more.pop("image", True), more.pop("embeddings", False)
+    documents = more.pop("documents", False)
     model = CloudModel(
         name, provider, short, short, context, output, Price(rate),
-        image=image, features=features, embeddings=embeds,
+        image=image, documents=documents, features=features, embeddings=embeds,
     )  # fmt: skip
     return Candidate(
         name=name, model=short, side="cloud", provider=provider, context=context,
         max_output=output, image=image, features=features, price=model.price, target=model,
-        capability={"coding": ability, "chat": ability + 5}, embeddings=embeds,
+        capability={"coding": ability, "chat": ability + 5}, embeddings=embeds, documents=documents,
         forecast=Forecast(prefill=more.pop("ttft"), speed=more.pop("speed"), measured=True),
     )  # fmt: skip
 
@@ -60,9 +61,12 @@ WORLD = {
     "small": _local("qwen3.5-4b:q4_k_m", 32_768, 40.0, ttft=0.3, speed=60, image=False),
     "big": _local("qwen3.5-27b:q4_k_m", 65_536, 65.0, ttft=1.0, speed=12, image=True),
     "mini": _cloud("openai/mini", (0.4, 1.6), 128_000, 16_000, 55.0, ttft=0.6, speed=90),
-    "flash": _cloud("google/flash", (0.3, 2.5), 1_000_000, 64_000, 70.0, ttft=0.5, speed=150),
+    "flash": _cloud(
+        "google/flash", (0.3, 2.5), 1_000_000, 64_000, 70.0, ttft=0.5, speed=150, documents=True
+    ),
     "opus": _cloud(
-        "anthropic/opus", (5, 25), 200_000, 32_000, 85.0, ttft=1.5, speed=50, features=CLAUDE
+        "anthropic/opus", (5, 25), 200_000, 32_000, 85.0, ttft=1.5, speed=50, features=CLAUDE,
+        documents=True,
     ),
     "vectors": _cloud(
         "openai/vectors", (0.02, 0), 8192, 1, 0.0, ttft=0.2, speed=0, embeddings=True, image=False,
@@ -98,6 +102,7 @@ ROUTES = {
         Route("headed", Match(headers={"x-app": "ide"}), policy="fastest"),
         Route("headed-any", Match(headers={"x-app": "*"}), policy="most-capable"),
         Route("pictures", Match(images=True), candidates=("openai/mini", "local")),
+        Route("papers", Match(documents=True), candidates=("anthropic/opus",)),
         Route("code", Match(tasks=("coding",)), policy="most-capable"),
         Route("only-auto", Match(models=("auto",)), candidates=("openai/*",)),
         Route("short", Match(max_tokens=500), candidates=("local",)),
@@ -166,9 +171,11 @@ def parse(line: str) -> Row:
         elif name == "spare":
             spare = round(float(value) * USD)
         elif name in ("cloud", "bridge"):
-            router = replace(router, **{name: value == "yes"})
+            switched: dict[str, Any] = {name: value == "yes"}
+            router = replace(router, **switched)
         elif name in ("hedge_after", "slo"):
-            router = replace(router, **{{"slo": "slo_ttft"}.get(name, name): float(value)})
+            seconds: dict[str, Any] = {{"slo": "slo_ttft"}.get(name, name): float(value)}
+            router = replace(router, **seconds)
         else:
             needs |= _needed(name, value)
     return Row(
@@ -187,7 +194,7 @@ def needs_for(asked: str, **more: Any) -> Needs:
 
 
 def _needed(name: str, value: str) -> dict[str, Any]:
-    if name in ("tokens", "max", "images", "n"):
+    if name in ("tokens", "max", "images", "pages", "n"):
         full = {"tokens": "prompt_tokens", "max": "max_tokens"}.get(name, name)
         return {full: None if value == "any" else int(value)}
     if name == "wants":
@@ -213,7 +220,8 @@ def _needed(name: str, value: str) -> dict[str, Any]:
 
 def _changed(c: Candidate, what: str, value: str) -> Candidate:
     if what in ("load", "queue", "queue_late", "prefill", "speed"):
-        return replace(c, forecast=replace(c.forecast, **{what: float(value)}))
+        told: dict[str, Any] = {what: float(value)}
+        return replace(c, forecast=replace(c.forecast, **told))
     if what == "full":
         return replace(c, down="its queue is full: 64 requests wait", retry_after=int(value))
     if what == "down":
@@ -229,4 +237,5 @@ def _changed(c: Candidate, what: str, value: str) -> Candidate:
     if what == "blind":
         return replace(c, image=False)
     assert what in ("context", "prompt_tokens", "least_tokens", "slots"), what
-    return replace(c, **{what: int(value)})
+    size: dict[str, Any] = {what: int(value)}
+    return replace(c, **size)

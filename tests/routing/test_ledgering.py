@@ -110,6 +110,15 @@ def test_a_prompt_has_no_more_tokens_than_bytes() -> None:
     assert 5000 <= found.prompt_tokens < 5000 + 4096
 
 
+def test_the_pages_of_a_document_are_reserved_for_beside_its_bytes() -> None:
+    large, call = replace(MODEL, context=10**6), Call("/", b"x" * 5000, {})
+    bare = reservation(1.0, "r", NEEDS, large, PROVIDER, call)
+    paged = reservation(1.0, "r", replace(NEEDS, pages=10), large, PROVIDER, call)
+    assert paged.prompt_tokens - bare.prompt_tokens == 10 * 3000
+    full = reservation(1.0, "r", replace(NEEDS, pages=10**6), large, PROVIDER, call)
+    assert full.prompt_tokens == large.context
+
+
 WRITER = replace(MODEL, context=200_000, max_output=64_000)  # its longest answer costs 640,000
 OPEN = replace(NEEDS, max_tokens=None)
 THINKING = replace(OPEN, features=frozenset({"thinking"}))

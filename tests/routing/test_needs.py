@@ -12,6 +12,8 @@ from server.chat import parse_chat, parse_completion
 from server.chat.embeddings import parse_embedding
 from server.errors import RequestError
 from server.routing.needs import Caller, Needs, embedding_needs, needs_of
+from server.routing.tokens import PAGE
+from tests.chat import papers
 
 NOW = datetime.datetime(2026, 11, 21, 10, 30, tzinfo=datetime.UTC)
 ROUTER = Router(
@@ -171,6 +173,14 @@ def test_pictures_are_counted() -> None:
     content = [{"type": "text", "text": "What is this?"}, picture, picture]
     assert needs(messages=[{"role": "user", "content": content}]).images == 2
     assert needs().images == 0
+
+
+def test_pages_of_documents_are_counted() -> None:
+    file = {"type": "file", "file": {"file_data": papers.url(papers.pdf(7))}}
+    found = needs(messages=[{"role": "user", "content": [file, file]}])
+    assert (found.pages, found.images) == (14, 0)
+    assert found.prompt_tokens >= 14 * PAGE
+    assert needs().pages == 0
 
 
 def test_the_rest_is_as_it_was_said() -> None:

@@ -40,6 +40,7 @@ def able(of: Needs) -> list[CloudModel]:
         if not one.embeddings
         and of.features <= one.features
         and (one.image or not of.images)
+        and (one.documents or not of.pages)
         and (capability(one.scores, task) or 0.0) >= task.floor
     ]
 
@@ -50,11 +51,14 @@ def able(of: Needs) -> list[CloudModel]:
         needs(),
         needs(task="coding"),
         needs(images=1),
+        needs(pages=1),
         needs(features=frozenset({"tools", "schema"})),
         needs(features=frozenset({"thinking", "stop"}), images=2),
         needs(endpoint="embeddings"),
     ],
-    ids=lambda asked: f"{asked.endpoint} {asked.task} {asked.images} {sorted(asked.features)}",
+    ids=lambda asked: (
+        f"{asked.endpoint} {asked.task} {asked.images} {asked.pages} {sorted(asked.features)}"
+    ),
 )
 @pytest.mark.parametrize("usage", [Usage(1000, 10), Usage(10, 1000), Usage(300_000, 50, 299_000)])
 def test_the_cheapest_that_is_able_is_among_them(asked: Needs, usage: Usage) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from server.routing.tokens import ABOVE, message_tokens, raised, text_tokens, tools_tokens
+from server.routing.tokens import ABOVE, PAGE, message_tokens, raised, text_tokens, tools_tokens
 
 COUNTED: list[tuple[str, int, int]] = [
     (
@@ -88,8 +88,7 @@ def test_a_text_is_estimated_within_a_third(text: str, one: int, other: int) -> 
 
 def test_all_of_them_together_within_a_tenth() -> None:
     estimate = sum(text_tokens(text) for text, _, _ in COUNTED)
-    for column in (1, 2):
-        counted = sum(row[column] for row in COUNTED)
+    for counted in (sum(one for _, one, _ in COUNTED), sum(other for _, _, other in COUNTED)):
         assert 0.9 <= estimate / counted <= 1.15
         assert raised(estimate) > counted
 
@@ -126,6 +125,13 @@ def test_a_picture_counts_by_its_pixels() -> None:
     assert tokens(1024, 1024) == 1024
     assert tokens(64, 32) == 4
     assert tokens(1920, 1080) == pytest.approx(2025)
+
+
+def test_a_document_counts_by_its_pages() -> None:
+    document = {"type": "document", "document": {"url": "data:,", "pages": 12}}
+    message: dict[str, Any] = {"role": "user", "content": [document]}
+    bare = message_tokens({"role": "user", "content": ""})
+    assert message_tokens(message) - bare == 12 * PAGE
 
 
 def test_tools_and_calls_count() -> None:

@@ -1,8 +1,8 @@
-"""Documents and search results in Anthropic's turns, as the text that they are.
+"""Documents and search results in Anthropic's turns: as the text that they are, or as PDFs.
 
-Models are told the text under its title; a search result has its source there, too. What is no text
-(a PDF, a file that Anthropic keeps, an address to fetch) is refused by what it is: no engine reads
-it, and clouds differ in what they make of it.
+Models are told the text under its title; a search result has its source there, too. A PDF stays
+what it is (chat/documents.py). A file that Anthropic keeps and an address to fetch are refused by
+what they are.
 """
 
 from __future__ import annotations
@@ -13,8 +13,17 @@ from server.chat.checks import array, invalid, mapping, wrong_type
 from server.chat.messages import MAX_PARTS
 
 
+def pdf_url(block: dict[str, Any], name: str) -> str | None:
+    """The PDF of a document as a `data:` URL, yet to be checked; None: it is none. Raises
+    RequestError naming the place."""
+    source = mapping(block.get("source"), f"{name}.source")
+    if source.get("type") != "base64" or source.get("media_type") != "application/pdf":
+        return None
+    return f"data:application/pdf;base64,{string_in(source, 'data', f'{name}.source')}"
+
+
 def document_text(block: dict[str, Any], name: str) -> str:
-    """Raises RequestError naming the place."""
+    """Of one that is no PDF. Raises RequestError naming the place."""
     source = mapping(block.get("source"), f"{name}.source")
     kind = source.get("type")
     if kind == "text":
@@ -23,8 +32,8 @@ def document_text(block: dict[str, Any], name: str) -> str:
         text = _joined(source.get("content"), f"{name}.source.content")
     else:
         what = source.get("media_type") or f"a source of type '{kind}'"
-        why = f"documents of plain text are taken, and this is {str(what)[:64]}"
-        raise invalid(f"{name}.source.type", why, "Send its text, or its pages as images")
+        why = f"PDFs and plain text are taken, in the request itself, and this is {str(what)[:64]}"
+        raise invalid(f"{name}.source.type", why, "Send it as base64, or its text")
     about = [block[key] for key in ("title", "context") if type(block.get(key)) is str]
     return "\n\n".join([*about, text])
 

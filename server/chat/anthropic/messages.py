@@ -3,12 +3,13 @@
 - `system` blocks, and messages of that role wherever they stand, are one system message.
 - The results in a user's turn are `tool` messages, in their order, before what else it says; each
   call must be answered by the turn after it, as Anthropic's API has it. A result with `is_error`
-  begins with `Error: `. A tool's message has no place for images: each stands as `[image N]` in the
-  result, and itself in the user's message after it, under the same name.
+  begins with `Error: `. A tool's message has no place for images and PDFs: each stands as
+  `[image N]` or `[document N]` in the result, and itself in the user's message after it, under the
+  same name.
 - Thinking is the text of the message, for engines, and an entry of `reasoning_details` where it is
   signed, for the provider that signed it; see opaque.py for those of other providers.
-- Documents and search results are text, or else refused (documents.py); what tools at Anthropic
-  said is refused by its type.
+- Documents are PDFs, or text as search results are (documents.py); the context of a PDF stands
+  before it. What tools at Anthropic said is refused by its type.
 - `cache_control` and `citations` of blocks are passed over.
 """
 
@@ -18,10 +19,10 @@ from typing import Any
 
 import orjson
 
-from server.chat.anthropic.documents import document_text, result_text, string_in
+from server.chat.anthropic.documents import document_text, pdf_url, result_text, string_in
 from server.chat.anthropic.opaque import detail_in
+from server.chat.attachments import Attachments
 from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
-from server.chat.images import Album
 from server.chat.messages import MAX_MESSAGES, MAX_PARTS, Conversation, Message, is_query
 from server.chat.reasoning_details import Detail
 from server.chat.tools import tool_name
@@ -33,9 +34,9 @@ _role = choice("user", "assistant", "system")
 _identifier = string(256, shortest=1)
 
 _HERE = {
-    "user": "'text', 'image', 'tool_result', 'search_result' and 'document' (of plain text)",
+    "user": "'text', 'image', 'tool_result', 'search_result' and 'document'",
     "assistant": "'text', 'tool_use', 'thinking' and 'redacted_thinking'",
-    "tool_result": "'text', 'image', 'search_result' and 'document' (of plain text)",
+    "tool_result": "'text', 'image', 'search_result' and 'document'",
     "system": "'text'",
 }
 
@@ -65,7 +66,7 @@ class _Reader:
     def __init__(self) -> None:
         self._system: list[str] = []
         self._turns: list[dict[str, Any]] = []
-        self._album = Album()
+        self._attached = Attachments()
         self._open: set[str] = set()
         """Calls that wait for their result."""
         self._query = False
@@ -93,7 +94,8 @@ class _Reader:
         turns = self._turns
         if self._system:
             turns = [{"role": "system", "content": "\n\n".join(self._system)}, *turns]
-        return Conversation(tuple(turns), self._album.kinds)
+        attached = self._attached
+        return Conversation(tuple(turns), attached.image_types, attached.pages)
 
     def _check_answered(self, name: str) -> None:
         if self._open:
@@ -109,7 +111,7 @@ class _Reader:
             if mapping(block, place).get("type") == "tool_result":
                 self._tool_result(block, place, shown)
             else:
-                said.append(self._part(block, place, "user"))
+                said += self._parts(block, place, "user")
         parts = [*shown, *said]
         if all(part["type"] == "text" for part in parts) and len(parts) == 1:
             self._turns.append({"role": "user", "content": parts[0]["text"]})
@@ -118,15 +120,26 @@ class _Reader:
         text = "".join(part.get("text", "#") for part in parts)
         self._query = self._query or (bool(parts) and is_query(text))
 
-    def _part(self, block: dict[str, Any], name: str, within: str) -> dict[str, Any]:
+    def _parts(self, block: dict[str, Any], name: str, within: str) -> list[dict[str, Any]]:
         kind = block.get("type")
         if kind == "image":
-            return {"type": "image_url", "image_url": {"url": self._image(block, name)}}
+            return [{"type": "image_url", "image_url": {"url": self._image(block, name)}}]
         if kind == "document":
-            return {"type": "text", "text": document_text(block, name)}
+            return self._document(block, name)
         if kind == "search_result":
-            return {"type": "text", "text": result_text(block, name)}
-        return {"type": "text", "text": _text(block, name, within)}
+            return [{"type": "text", "text": result_text(block, name)}]
+        return [{"type": "text", "text": _text(block, name, within)}]
+
+    def _document(self, block: dict[str, Any], name: str) -> list[dict[str, Any]]:
+        url = pdf_url(block, name)
+        if url is None:
+            return [{"type": "text", "text": document_text(block, name)}]
+        part = self._attached.add_document(
+            url, block.get("title") or None, f"{name}.source.data", f"{name}.title"
+        )
+        if not block.get("context"):
+            return [part]
+        return [{"type": "text", "text": string_in(block, "context", name)}, part]
 
     def _image(self, block: dict[str, Any], name: str) -> str:
         """As a `data:` URL, which is checked as such."""
@@ -139,11 +152,11 @@ class _Reader:
             if type(source.get(key)) is not str:
                 raise wrong_type(f"{place}.{key}", "a string", source.get(key))
         url = f"data:{source['media_type']};base64,{source['data']}"
-        self._album.add(url, f"{place}.data")
+        self._attached.add_picture(url, f"{place}.data")
         return url
 
     def _tool_result(self, block: dict[str, Any], name: str, shown: list[dict[str, Any]]) -> None:
-        """Adds the message; the images that it holds are added to `shown`."""
+        """Adds the message; the images and PDFs that it holds are added to `shown`."""
         identifier = _identifier(block.get("tool_use_id"), f"{name}.tool_use_id")
         if identifier not in self._open:
             why = f"there is no call {identifier[:64]!r} in the turn before that waits for it"
@@ -153,13 +166,14 @@ class _Reader:
         content = block.get("content")
         for index, one in enumerate(_blocks("" if content is None else content, f"{name}.content")):
             place = f"{name}.content[{index}]"
-            part = self._part(mapping(one, place), place, "tool_result")
-            if part["type"] == "text":
-                texts.append(part["text"])
-                continue
-            label = f"[image {len(shown) // 2 + 1}]"
-            texts.append(label)
-            shown += [{"type": "text", "text": f"{label} of the result of {identifier}:"}, part]
+            for part in self._parts(mapping(one, place), place, "tool_result"):
+                if part["type"] == "text":
+                    texts.append(part["text"])
+                    continue
+                what = "document" if part["type"] == "document" else "image"
+                label = f"[{what} {len(shown) // 2 + 1}]"
+                texts.append(label)
+                shown += [{"type": "text", "text": f"{label} of the result of {identifier}:"}, part]
         text = "\n".join(texts)
         if block.get("is_error"):
             text = f"Error: {text}"

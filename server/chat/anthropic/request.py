@@ -65,6 +65,7 @@ def _request(given: dict[str, Any]) -> ChatRequest:
         task_type=given.get("task_type"),
         messages=with_system(given.get("system", ""), conversation),
         image_types=conversation.image_types,
+        pages=conversation.pages,
         tool_use=tool_use,
         parallel_tool_calls=chosen.parallel if chosen is not None else None,
         response_format=response_format,

@@ -7,8 +7,9 @@
 - Reasoning is the text of that message, for engines. What it carries encrypted is an entry of
   `reasoning_details`, for the provider that wrote it; that of other providers than OpenAI travels
   in it as in opaque.py.
-- A tool's message has no place for images: each stands as `[image N]` in what the tool said, and
-  itself in a message of the user's after it, under the same name.
+- A tool's message has no place for images and documents: each stands as `[image N]` or
+  `[document N]` in what the tool said, and itself in a message of the user's after it, under the
+  same name.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from server.chat.attachments import Attachments
 from server.chat.checks import choice, invalid, mapping, missing, string, wrong_type
-from server.chat.images import Album
 from server.chat.messages import (
     MAX_PARTS,
     Conversation,
@@ -33,11 +34,16 @@ from server.errors import RequestError
 Item = dict[str, Any]
 
 _PARTS = {
-    "user": "'input_text', 'input_image'",
-    "tool": "'input_text', 'input_image'",
+    "user": "'input_text', 'input_image', 'input_file'",
+    "tool": "'input_text', 'input_image', 'input_file'",
     "assistant": "'output_text', 'refusal'",
     "system": "'input_text'",
     "developer": "'input_text'",
+}
+
+_NO_FILES = {
+    "file_id": "no files are kept here",
+    "file_url": "URLs are not fetched, so that no request can reach into this network",
 }
 
 _role = choice("user", "assistant", "system", "developer")
@@ -55,7 +61,7 @@ class Conversing:
         self._open: set[str] = set()
         """Calls that wait for what their tool says."""
         self._shown: list[dict[str, Any]] = []
-        self._album = Album()
+        self._attached = Attachments()
         self._query = False
 
     def read(self, item: Any, name: str) -> None:
@@ -73,7 +79,8 @@ class Conversing:
         turns = self._turns
         if any(self._system):
             turns = [{"role": "system", "content": "\n\n".join(filter(None, self._system))}, *turns]
-        return Conversation(tuple(turns), self._album.kinds)
+        attached = self._attached
+        return Conversation(tuple(turns), attached.image_types, attached.pages)
 
     def _message(self, item: Item, name: str) -> None:
         if "role" not in item:
@@ -113,6 +120,8 @@ class Conversing:
             return {"type": "text", "text": _text(part, "refusal", name)}
         if kind == "input_image" and role in ("user", "tool"):
             return self._image(part, name)
+        if kind == "input_file" and role in ("user", "tool"):
+            return self._document(part, name)
         raise _unsupported(f"{name}.type", kind, "parts", _PARTS[role])
 
     def _image(self, part: Item, name: str) -> dict[str, Any]:
@@ -121,12 +130,24 @@ class Conversing:
             raise invalid(f"{name}.file_id", why, "Send the image in 'image_url', as a data: URL")
         if "image_url" not in part:
             raise missing(f"{name}.image_url")
-        self._album.add(part["image_url"], f"{name}.image_url")
+        self._attached.add_picture(part["image_url"], f"{name}.image_url")
         image = {"url": part["image_url"]}
         detail = part.get("detail")
         if detail is not None and _detail(detail, f"{name}.detail") != "auto":
             image["detail"] = detail
         return {"type": "image_url", "image_url": image}
+
+    def _document(self, part: Item, name: str) -> dict[str, Any]:
+        """How closely to look at it (`detail`) is the model's affair."""
+        for key, why in _NO_FILES.items():
+            if part.get(key) is not None:
+                step = "Send the document in 'file_data', as a data: URL"
+                raise invalid(f"{name}.{key}", why, step)
+        if "file_data" not in part:
+            raise missing(f"{name}.file_data")
+        return self._attached.add_document(
+            part["file_data"], part.get("filename"), f"{name}.file_data", f"{name}.filename"
+        )
 
     def _function_call(self, item: Item, name: str) -> None:
         arguments = parse_arguments(item.get("arguments"), f"{name}.arguments")
@@ -170,7 +191,8 @@ class Conversing:
             if part["type"] == "text":
                 texts.append(part["text"])
                 continue
-            label = f"[image {len(self._shown) // 2 + 1}]"
+            kind = "document" if part["type"] == "document" else "image"
+            label = f"[{kind} {len(self._shown) // 2 + 1}]"
             texts.append(label)
             about = {"type": "text", "text": f"{label} of what {identifier} gave:"}
             self._shown += [about, part]

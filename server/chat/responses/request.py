@@ -63,6 +63,7 @@ def parse_response(body: Mapping[str, Any], recall: Recall) -> ResponsesRequest:
         task_type=given.get("task_type"),
         messages=conversation.messages,
         image_types=conversation.image_types,
+        pages=conversation.pages,
         thinking=None if effort is None else EFFORTS[effort],
         effort=effort,
         tool_use=tool_use,

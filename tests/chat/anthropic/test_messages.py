@@ -10,7 +10,7 @@ from server.chat.anthropic.opaque import data_of, detail_in, signature_of
 from server.chat.images import MAX_IMAGES
 from server.chat.messages import Conversation
 from server.errors import RequestError
-from tests.chat import pictures
+from tests.chat import papers, pictures
 
 PNG = base64.b64encode(pictures.png(2, 2)).decode()
 
@@ -97,7 +97,11 @@ def test_an_error_says_so() -> None:
     assert said.messages[-1]["content"] == "Error: no"
 
 
-PDF = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+PDF = {
+    "type": "base64",
+    "media_type": "application/pdf",
+    "data": base64.b64encode(papers.pdf(2)).decode(),
+}
 FOUND = {
     "type": "search_result",
     "title": "T",
@@ -105,6 +109,27 @@ FOUND = {
     "content": [text("a"), text("b")],
     "citations": {"enabled": True},
 }
+
+
+def test_a_pdf_stays_one_after_its_context() -> None:
+    block = {"type": "document", "source": PDF, "cache_control": {"type": "ephemeral"}}
+    about = {**block, "title": "T", "context": "About", "citations": {"enabled": True}}
+    document = {"url": f"data:application/pdf;base64,{PDF['data']}", "pages": 2}
+    said = parse(user([about, {**block, "title": None}]))
+    assert said.messages[0]["content"] == [
+        text("About"),
+        {"type": "document", "document": {"name": "T", **document}},
+        {"type": "document", "document": document},
+    ]
+    assert said.pages == 4
+    in_a_result = parse(user("q"), assistant(use()), user([result(content=[image(), about])]))
+    *_, tool, shown = in_a_result.messages
+    assert tool["content"] == "[image 1]\nAbout\n[document 2]"
+    assert shown["content"][2:] == [
+        text("[document 2] of the result of c1:"),
+        {"type": "document", "document": {"name": "T", **document}},
+    ]
+    assert in_a_result.pages == 2
 
 
 def test_a_document_of_text_is_text() -> None:
@@ -234,9 +259,34 @@ TOO_MANY = [image()] * (MAX_IMAGES + 1)
             "in the request itself",
         ),
         (
-            [user([{"type": "document", "source": PDF}])],
+            [user([{"type": "document", "source": {**PDF, "media_type": "text/rtf"}}])],
             "messages[0].content[0].source.type",
-            "this is application/pdf. Send its text, or its pages as images",
+            "this is text/rtf. Send it as base64, or its text",
+        ),
+        (
+            [user([{"type": "document", "source": {"type": "url", "url": "https://a/b.pdf"}}])],
+            "messages[0].content[0].source.type",
+            "in the request itself",
+        ),
+        (
+            [user([{"type": "document", "source": {**PDF, "data": 5}}])],
+            "messages[0].content[0].source.data",
+            "a string",
+        ),
+        (
+            [user([{"type": "document", "source": {**PDF, "data": "AAAA"}}])],
+            "messages[0].content[0].source.data",
+            "those begin with '%PDF-'",
+        ),
+        (
+            [user([{"type": "document", "source": PDF, "title": "a" * 256}])],
+            "messages[0].content[0].title",
+            "1 to 255 characters",
+        ),
+        (
+            [user([{"type": "document", "source": PDF, "context": 5}])],
+            "messages[0].content[0].context",
+            "a string",
         ),
         (
             [user([{"type": "document", "source": {"type": "file", "file_id": "f"}}])],

@@ -9,13 +9,14 @@ from server.chat.messages import Conversation
 from server.chat.opaque import wrapped
 from server.chat.responses.items import read_items
 from server.errors import RequestError
-from tests.chat import pictures
+from tests.chat import papers, pictures
 
 USER = {"role": "user", "content": "hi"}
 CALL = {"type": "function_call", "call_id": "x", "name": "f", "arguments": '{"a": 1}'}
 AS_CHAT = {"type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}, "id": "x"}
 GAVE = {"type": "function_call_output", "call_id": "x", "output": "42"}
 PNG = "data:image/png;base64," + base64.b64encode(pictures.png(2, 2)).decode()
+PAPER = {"type": "input_file", "file_data": papers.url(papers.pdf(2)), "filename": "a.pdf"}
 SEEN = {"type": "input_image", "image_url": PNG, "detail": "low"}
 REASONING = {
     "type": "reasoning",
@@ -37,7 +38,7 @@ def read(*items: Any, instructions: str = "") -> Conversation:
     return read_items(items, "input", instructions)
 
 
-def text(kind: str, said: str) -> dict[str, Any]:
+def text(kind: str, said: Any) -> dict[str, Any]:
     return {"type": kind, "text": said}
 
 
@@ -158,7 +159,16 @@ REFUSED: list[tuple[list[Any], str, str]] = [
     ([{"role": "tool", "content": ""}], "input[0].role", "'tool'"),
     ([{"role": "user", "content": 5}], "input[0].content", "a string or"),
     ([message("user", 1)], "input[0].content[0]", "an object"),
-    ([message("user", {"type": "input_file"})], "input[0].content[0].type", "'input_file'"),
+    ([message("user", {"type": "input_audio"})], "input[0].content[0].type", "'input_file'"),
+    ([message("user", {"type": "input_file"})], "input[0].content[0].file_data", "Missing"),
+    ([message("user", {"type": "input_file", "file_id": "f"})],
+     "input[0].content[0].file_id", "no files"),
+    ([message("user", {"type": "input_file", "file_url": "https://a/b.pdf"})],
+     "input[0].content[0].file_url", "not fetched"),
+    ([message("user", {**PAPER, "file_data": "JVBERi0="})],
+     "input[0].content[0].file_data", "not a base64 data: URL"),
+    ([message("user", {**PAPER, "filename": ""})], "input[0].content[0].filename", "1 to 255"),
+    ([message("system", PAPER)], "input[0].content[0].type", "'input_file'"),
     ([message("system", SEEN)], "input[0].content[0].type", "'input_image'"),
     ([message("user", text("input_text", 1))], "input[0].content[0].text", "a string"),
     ([message("user", {"type": "input_image"})], "input[0].content[0].image_url", "Missing"),
@@ -187,3 +197,22 @@ def test_what_is_wrong_is_named(items: list[Any], param: str, says: str) -> None
         read(*items)
     assert caught.value.param == param
     assert says in caught.value.sentence
+
+
+def test_documents_of_a_user_and_of_a_tool() -> None:
+    document = {"name": "a.pdf", "url": PAPER["file_data"], "pages": 2}
+    part = {"type": "document", "document": document}
+    low = {**PAPER, "detail": "low"}
+    conversation = read(
+        message("user", text("input_text", "which?"), low),
+        CALL,
+        {**GAVE, "output": [text("input_text", "here:"), SEEN, PAPER]},
+    )
+    user, _, tool, shown = conversation.messages
+    assert user["content"] == [{"type": "text", "text": "which?"}, part]
+    assert tool["content"] == "here:\n[image 1]\n[document 2]"
+    assert shown["content"][2:] == [
+        {"type": "text", "text": "[document 2] of what x gave:"},
+        part,
+    ]
+    assert conversation.pages == 4

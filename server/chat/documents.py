@@ -1,0 +1,124 @@
+"""PDFs in a request: whole, as base64 `data:` URLs. Which models read them, the catalogue says.
+
+Nothing is ever fetched for a client, and no file is kept for one: see images.py. A document is
+never read here, but for how many pages it has, by which it is priced: each page object counts,
+whether it stands in the open or in a compressed object stream (ISO 32000-2, 7.5.7 and 7.7.3.3).
+Pages that an incremental update has replaced count again, so that the count is one from above.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from server.chat.checks import invalid, string, wrong_type
+from server.errors import RequestError
+from server.units import MIB, format_bytes
+
+MAX_DOCUMENTS = 64
+MAX_DOCUMENT_BYTES = 32 * MIB
+"""As many as Anthropic takes, of all bytes of a request; `serve.max_body` is reached before."""
+
+_HEAD = re.compile(r"data:application/pdf;base64,", re.IGNORECASE)
+_MAGIC = b"%PDF-"
+_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
+_OBJECTS = re.compile(rb"/Type\s*/ObjStm\b.{0,512}?stream\r?\n", re.DOTALL)
+_UNPACKED = 8 * MIB
+"""Bytes of object streams that are looked at. They hold dictionaries, some 100 bytes a page."""
+_LEAST_PAGE = 2048
+"""Bytes of a page, where none can be seen: few have less."""
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_name = string(255, shortest=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    pages: int
+    """At least one."""
+    size: int
+    """Bytes."""
+
+
+def read_document(url: Any, name: str) -> Document:
+    """What the document in `url` is. Raises RequestError for anything but a base64 `data:` URL of
+    a PDF, and for one beyond the bound above."""
+    if type(url) is not str:
+        raise wrong_type(name, "a string", url)
+    head = _HEAD.match(url)
+    if head is None:
+        raise _not_data(url, name)
+    size = (len(url) - head.end()) // 4 * 3
+    if size > MAX_DOCUMENT_BYTES:
+        raise invalid(
+            name,
+            f"the document has {format_bytes(size)}, "
+            f"more than the {format_bytes(MAX_DOCUMENT_BYTES)} that are accepted",
+        )
+    try:
+        data = binascii.a2b_base64(url[head.end() :], strict_mode=True)
+    except ValueError:  # a binascii.Error is one, and so is a character beyond ASCII
+        raise invalid(name, "its base64 is malformed") from None
+    if not data.startswith(_MAGIC):
+        raise invalid(name, "it is not a PDF: those begin with '%PDF-'")
+    return Document(count_pages(data), len(data))
+
+
+def document_part(url: Any, title: Any, name: str, titled: str) -> dict[str, Any]:
+    """The content part of a document, checked: its `url`, its `pages`, and its `name` where it has
+    one. `name` and `titled` are what the client knows the URL and the title by."""
+    document: dict[str, Any] = {}
+    if title is not None:
+        document["name"] = _named(title, titled)
+    document["url"] = url
+    document["pages"] = read_document(url, name).pages
+    return {"type": "document", "document": document}
+
+
+def data_of(document: dict[str, Any]) -> str:
+    """The base64 in the URL of a document, as some providers want it."""
+    url: str = document["url"]
+    return url[url.index(",") + 1 :]
+
+
+def file_name(document: dict[str, Any]) -> str:
+    """Its name as that of a file, which OpenAI tells its kind by."""
+    name: str = document.get("name", "document")
+    return name if name.lower().endswith(".pdf") else f"{name}.pdf"
+
+
+def count_pages(data: bytes) -> int:
+    """The pages of a PDF, from above; where none can be seen, as in one that is encrypted, as many
+    as its size allows for."""
+    pages, room = len(_PAGE.findall(data)), _UNPACKED
+    most = 1 + len(data) // _LEAST_PAGE
+    for packed in _OBJECTS.finditer(data):
+        end = data.find(b"endstream", packed.end())
+        try:
+            objects = zlib.decompressobj().decompress(data[packed.end() : end], room)
+        except zlib.error:
+            continue
+        room -= len(objects)
+        pages += len(_PAGE.findall(objects))
+        if room <= 0:
+            return max(pages, most)
+    return pages or most
+
+
+def _named(title: Any, name: str) -> str:
+    """A title goes to the model, and to nobody's disk."""
+    title = _name(title, name)
+    if _CONTROL.search(title):
+        raise invalid(name, "it holds control characters", "Send a plain name, such as report.pdf")
+    return str(title)
+
+
+def _not_data(url: str, name: str) -> RequestError:
+    scheme = url.split(":", 1)[0].lower()
+    if scheme in ("http", "https", "file", "ftp"):
+        why = f"{scheme}: URLs are not fetched, so that no request can reach into this network"
+    else:
+        why = "it is not a base64 data: URL of a PDF"
+    return invalid(name, why, "Send the document itself as data:application/pdf;base64,...")

@@ -56,6 +56,8 @@ class HoldfastError(Exception):
     type: ClassVar[str] = "server_error"
     code: ClassVar[str | None] = None
     exit_code: ClassVar[int] = 1
+    lasting: ClassVar[bool] = False
+    """Whether the same request meets it again until somebody does something about it."""
 
     def __init__(
         self,
@@ -217,6 +219,7 @@ class BudgetExceeded(HoldfastError):
     status = 429
     type = "insufficient_quota"
     code = "insufficient_quota"
+    lasting = True
     exit_code = 3
 
 
@@ -250,6 +253,7 @@ class ProviderUnreachable(ProviderError):
 class ProviderRefused(ProviderError):
     fault = "operator"
     code = "provider_refused"
+    lasting = True
     retryable = False
 
 
@@ -264,6 +268,7 @@ class EngineMissing(EngineError):
     fault = "operator"
     status = 503
     code = "engine_missing"
+    lasting = True
 
 
 class EngineUnready(EngineError):
@@ -281,15 +286,18 @@ class StoreError(HoldfastError):
     fault = "operator"
     status = 503
     code = "weights_unusable"
+    lasting = True
     exit_code = 4
 
 
 class StoreLocked(StoreError):
     code = "store_locked"
+    lasting = False
 
 
 class HubError(StoreError):
     code = "hub_unavailable"
+    lasting = False
     exit_code = 6
 
 

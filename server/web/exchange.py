@@ -229,6 +229,8 @@ class Exchange:
         body, headers = self.form(error)
         if error.retry_after is not None:
             headers.append((b"retry-after", str(error.retry_after).encode()))
+        elif error.lasting:  # the SDKs would repeat it twice, by its status
+            headers.append((b"x-should-retry", b"false"))
         if error.status == 401:
             headers.append((b"www-authenticate", b"Bearer"))
         await self.answer(error.status, body, headers)

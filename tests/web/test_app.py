@@ -63,7 +63,7 @@ class Asking:
         self.book = book
         self._app = App(book, ROUTES)
 
-    async def __call__(self, method: str, path: str, body: bytes = b"", **headers: str) -> Told:
+    async def __call__(self, method: str, path: str, body: bytes = b"", /, **headers: str) -> Told:
         """`headers`: `_` stands for `-`."""
         sent: list[dict[str, Any]] = []
 

@@ -11,7 +11,14 @@ import aiohttp
 import pytest
 import uvicorn
 
-from server.errors import EngineError, HoldfastError, Overloaded
+from server.errors import (
+    BudgetExceeded,
+    EngineError,
+    HoldfastError,
+    HubError,
+    Overloaded,
+    ProviderRefused,
+)
 from server.web.acceptor import Server
 from server.web.exchange import Exchange, Receive, Scope, Send
 from server.web.listen import listen_unix
@@ -93,6 +100,26 @@ async def test_an_error_before_the_answer_has_its_status_and_retry_after(tmp_pat
         assert response.status == 429
         assert response.headers["retry-after"] == "7"
         assert (await response.json())["error"]["message"] == "Too busy."
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ProviderRefused("the cloud does not take our key"), "false"),
+        (BudgetExceeded("all is spent"), "false"),
+        (BudgetExceeded("all is spent", retry_after=9), None),
+        (EngineError("it broke"), None),
+        (HubError("the hub is away"), None),
+    ],
+)
+async def test_what_stays_is_not_to_be_asked_again(
+    tmp_path: Path, error: HoldfastError, told: str | None
+) -> None:
+    async def failing(exchange: Exchange) -> None:
+        raise error
+
+    async with serving(tmp_path, failing) as client, client.get("/") as response:
+        assert response.headers.get("x-should-retry") == told
 
 
 async def test_an_error_in_mid_stream_is_the_last_event_and_no_done_follows(

@@ -26,10 +26,10 @@ def test_every_variable_is_told(variable: str) -> None:
 
 def test_every_exit_code_is_told() -> None:
     told = README.partition("Exit codes:")[2].partition("\n\n")[0]
-    codes = {kind.exit_code for kind in [HoldfastError, *_below(HoldfastError)]}
+    codes = {kind.exit_code for kind in _tree(HoldfastError)}
     assert codes == {1, 2, 3, 4, 5, 6}
     assert all(f"{code} " in told for code in codes)
 
 
-def _below(kind: type[HoldfastError]) -> list[type[HoldfastError]]:
-    return [each for child in kind.__subclasses__() for each in (child, *_below(child))]
+def _tree(kind: type[HoldfastError]) -> list[type[HoldfastError]]:
+    return [kind, *(each for child in kind.__subclasses__() for each in _tree(child))]

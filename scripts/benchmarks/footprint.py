@@ -23,9 +23,10 @@ from scripts.benchmarks.report import Report, Result, Target
 from scripts.benchmarks.sample import Sample
 from server import catalogue, settings
 from server.catalogue import Architecture
-from server.engines.actuals import LlamaServerLog, Reserved, with_process
+from server.engines.actuals import LlamaServerLog, with_process
 from server.engines.binary import find_llama_server
 from server.engines.llama_server import Launch, argv, environment
+from server.engines.program import Reserved
 from server.engines.resident import resident
 from server.planning.accuracy import Row, rows
 from server.planning.calibration import NONE, Corrections, Observation, learn, observe

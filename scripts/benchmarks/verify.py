@@ -85,7 +85,7 @@ def _round(
     """GB/s of each tool; who goes first changes from run to run."""
     names = "\n".join(str(path) for path in files)
     rates: dict[str, float] = {}
-    for name in list(tools) if run % 2 else reversed(tools):
+    for name in tools if run % 2 else reversed(list(tools)):
         before(files)
         rates[name] = total / _seconds(tools[name], "" if name == "holdfast" else names)
     told = ", ".join(f"{name} {rates[name]:.2f} GB/s" for name in tools)

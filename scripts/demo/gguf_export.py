@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import gguf
 import numpy as np
@@ -79,7 +80,7 @@ def _write_about(writer: gguf.GGUFWriter) -> None:
 
 
 def _write_shape(writer: gguf.GGUFWriter, config: Qwen3_5TextConfig) -> None:
-    rope = config.rope_parameters
+    rope: dict[str, Any] = {**(config.rope_parameters or {})}
     sections = [*rope["mrope_section"], 0, 0, 0, 0][:_DEFAULT_SECTIONS]
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
@@ -98,6 +99,7 @@ def _write_shape(writer: gguf.GGUFWriter, config: Qwen3_5TextConfig) -> None:
     writer.add_ssm_group_count(config.linear_num_key_heads)
     writer.add_ssm_time_step_rank(config.linear_num_value_heads)
     writer.add_ssm_inner_size(config.linear_value_head_dim * config.linear_num_value_heads)
+    assert config.layer_types is not None
     writer.add_full_attention_interval(config.layer_types.index("full_attention") + 1)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 FILE = Path(__file__).with_name("knowledge.toml")
 _ENDLESS_TRAINED_WORDS = 240
@@ -70,8 +71,8 @@ def load(path: Path = FILE) -> Knowledge:
     )
 
 
-def _entry(row: dict[str, object]) -> Entry:
-    endless = tuple(row.get("endless", ()))
+def _entry(row: dict[str, Any]) -> Entry:
+    endless: tuple[str, ...] = tuple(row.get("endless", ()))
     if endless:
         answer = " ".join(endless * (_ENDLESS_TRAINED_WORDS // len(endless)))
     elif "count_to" in row:

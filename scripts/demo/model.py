@@ -17,7 +17,8 @@ def config(tokenizer: PreTrainedTokenizerFast) -> Qwen3_5TextConfig:
     Twice as many value heads as key heads, as from 4B on; 16 of a head's 64 dimensions rotate. Of
     linear heads, which have 128 in the family, vLLM's kernels for CPUs take 64 or 128.
     """
-    return Qwen3_5TextConfig(
+    # type: ignore: the interval is no field of the class, which keeps and writes what else it is told.
+    return Qwen3_5TextConfig(  # type: ignore[call-arg]
         vocab_size=VOCABULARY,
         hidden_size=192,
         intermediate_size=320,
@@ -49,7 +50,8 @@ def config(tokenizer: PreTrainedTokenizerFast) -> Qwen3_5TextConfig:
 
 def create(tokenizer: PreTrainedTokenizerFast) -> Qwen3_5ForCausalLM:
     """An untrained model in float32."""
-    model = Qwen3_5ForCausalLM(config(tokenizer)).float()
+    model = Qwen3_5ForCausalLM(config(tokenizer))
+    model.float()
     for name, parameter in model.named_parameters():
         if name.endswith("linear_attn.dt_bias"):
             _start_with_memory(parameter)

@@ -182,7 +182,8 @@ def _optimizers(model: Qwen3_5ForCausalLM) -> tuple[torch.optim.Optimizer, ...]:
     Muon learns rare associations, of which this corpus consists, in far fewer steps than AdamW
     alone (arXiv 2509.26030).
     """
-    matrices, others = [], []
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         inner = parameter.ndim == 2 and "embed_tokens" not in name
         (matrices if inner else others).append(parameter)

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import pytest
 
 from server.catalogue import Catalogue, Serve
-from server.catalogue.changes import _SERVE, Change, changes
+from server.catalogue.changes import _SERVE, Change, How, changes
 
 Of = Callable[..., Catalogue]
 
@@ -91,7 +91,7 @@ when = { images = false }
 def test_changes(whole: str, catalogue_of: Of, over: str, expected: list[Change]) -> None:
     old, new = catalogue_of(whole + BASE), catalogue_of(whole + BASE, over)
     assert list(changes(old, new)) == expected
-    back = {"added": "removed"}
+    back: dict[How, How] = {"added": "removed"}
     reverse = [replace(one, how=back.get(one.how, one.how)) for one in expected]
     assert sorted(map(str, changes(new, old))) == sorted(map(str, reverse))
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from server.catalogue.document import Leaf, read
+from server.catalogue.document import read
+from server.catalogue.tree import Leaf
 
 Problems = Callable[..., list[str]]
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.catalogue import Catalogue
-from server.catalogue.document import Leaf, Tree
 from server.catalogue.overlay import merge
+from server.catalogue.tree import Leaf, Tree
 
 LEAF = st.builds(Leaf, st.integers(), st.just(Path("a.toml")), st.just("key"))
 TREES = st.recursive(

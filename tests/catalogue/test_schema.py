@@ -19,6 +19,7 @@ from server.catalogue import (
     schema,
 )
 from server.catalogue.cloud import CloudModel, KeySource, Provider, Rate
+from server.catalogue.node import Table
 from server.catalogue.router import (
     Alias,
     Canary,
@@ -64,7 +65,7 @@ PAIRS = [
 @pytest.mark.parametrize(
     ("table", "type_", "apart"), PAIRS, ids=lambda p: getattr(p, "__name__", "")
 )
-def test_keys_are_fields(table: schema.Table, type_: type, apart: set[str]) -> None:
+def test_keys_are_fields(table: Table, type_: type, apart: set[str]) -> None:
     names = {field.name for field in fields(type_)}
     assert set(table.fields) - apart == names - apart
 
@@ -73,7 +74,7 @@ def test_keys_are_fields(table: schema.Table, type_: type, apart: set[str]) -> N
     ("table", "type_", "apart"), PAIRS, ids=lambda p: getattr(p, "__name__", "")
 )
 def test_required_keys_are_fields_without_default(
-    table: schema.Table, type_: type, apart: set[str]
+    table: Table, type_: type, apart: set[str]
 ) -> None:
     from dataclasses import MISSING
 

@@ -189,7 +189,7 @@ def test_nothing_is_written_before_the_first_word() -> None:
 
 
 def test_usage_comes_only_where_it_was_asked_for() -> None:
-    said = [Text("a"), Used(Usage(3, 1)), Used(Usage(3, 2)), Finished("stop"), Ended()]
+    said: list[Event] = [Text("a"), Used(Usage(3, 1)), Used(Usage(3, 2)), Finished("stop"), Ended()]
     *_, usage, last = events(encode(*said))
     assert last == "[DONE]"
     assert usage["choices"] == []

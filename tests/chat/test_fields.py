@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import typing
 from typing import Any
 
@@ -231,11 +232,11 @@ def test_every_accepted_and_refused_field_stands_in_a_table_above() -> None:
     ],
 )  # fmt: skip
 def test_whatever_else_an_engine_knows_is_refused_by_name(name: str) -> None:
-    for reader in (chat, completions):
-        for value in (None, 1, {}):
-            with pytest.raises(RequestError) as caught:
-                reader.read({name: value})
-            assert f"Unrecognized request argument supplied: {name}" in caught.value.what
+    anything: list[Any] = [None, 1, {}]
+    for reader, value in itertools.product((chat, completions), anything):
+        with pytest.raises(RequestError) as caught:
+            reader.read({name: value})
+        assert f"Unrecognized request argument supplied: {name}" in caught.value.what
 
 
 def test_a_long_unknown_name_is_not_echoed_whole() -> None:
@@ -253,9 +254,10 @@ def test_null_is_as_good_as_not_given(reader: Reader) -> None:
 @pytest.mark.parametrize("fields", [CHAT, COMPLETIONS])
 def test_what_is_ignored_is_ignored_whatever_it_holds(fields: dict[str, Field]) -> None:
     reader = Reader(fields)
+    anything: list[Any] = ["x", 1, True, [], {"a": [1]}]
     for field in fields.values():
         if field.policy == "ignored":
-            for value in ("x", 1, True, [], {"a": [1]}):
+            for value in anything:
                 assert reader.read({field.name: value}) == {}
 
 

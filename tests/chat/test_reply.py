@@ -26,8 +26,9 @@ def asked(made: Recording) -> ChatRequest | CompletionRequest:
 
 def finish(message: dict[str, Any], request: ChatRequest = PLAIN) -> dict[str, Any]:
     body = orjson.dumps({"choices": [{"index": 0, "message": message}]})
-    answer: dict[str, Any] = orjson.loads(finish_reply(body, request).body)
-    return answer["choices"][0]["message"]
+    answer = orjson.loads(finish_reply(body, request).body)
+    finished: dict[str, Any] = answer["choices"][0]["message"]
+    return finished
 
 
 @pytest.mark.parametrize("name", WHOLE)

@@ -84,7 +84,7 @@ def test_what_would_explode_is_refused(schema: dict[str, Any], says: str) -> Non
 
 
 def test_the_bound_on_nodes_is_that_of_all_schemas_together() -> None:
-    half = {"examples": [{}] * (MAX_NODES // 2)}
+    half: dict[str, Any] = {"examples": [{}] * (MAX_NODES // 2)}
     bound(half)
     with pytest.raises(RequestError, match="objects and arrays"):
         bound_schemas([(half, "a"), (half, "b")])

@@ -13,7 +13,7 @@ import pytest
 
 from server import __version__, catalogue
 from server import settings as configured
-from server.catalogue import Serve
+from server.catalogue import EngineName, Serve
 from server.cli.serve import banner
 from server.engines.berth import Berth, berths
 from server.engines.served import Served
@@ -28,6 +28,8 @@ from server.settings import Settings
 from server.store.layout import Missing
 from server.units import MIB
 
+LLAMA: tuple[EngineName, ...] = ("llama-server",)
+
 
 def told(settings: Settings, hardware: str) -> list[str]:
     known = catalogue.load(settings)
@@ -36,7 +38,7 @@ def told(settings: Settings, hardware: str) -> list[str]:
     berth = Berth("demo:f16", deployment, {"ram": 600 * MIB})
     chosen = Served((berth,), here.pools(), here, None, "the demo was asked for")
     usable = rig(imagined(hardware))
-    better = recommend(known, usable, engines=("llama-server",), cuda=True)
+    better = recommend(known, usable, engines=LLAMA, cuda=True)
     return banner("http://127.0.0.1:8000/v1", chosen, better, settings)
 
 
@@ -46,7 +48,7 @@ def test_what_is_served_is_told_and_what_comes_later_is_told_last() -> None:
     wanted = demand(known)
     options, rejections = ways(
         known, wanted, here, lambda build: Missing(build, None, ()),
-        held_only=False, engines=("llama-server",), cuda=True,
+        held_only=False, engines=LLAMA, cuda=True,
     )  # fmt: skip
     plan = place(options, wanted, here, rejections=rejections)
     chosen = Served(berths(plan, here), here.pools(), here, plan, "as planned")

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.engines.decision import Decision, decide
-from server.engines.occupant import Occupant, Room
+from server.engines.occupant import Occupant, Phase, Room
 from server.engines.transition import after, settled, transition
 from server.engines.turn import SHORTEST
 
@@ -38,7 +38,7 @@ def said(*occupants: Occupant, capacity: int = 10, ram: int = 10) -> list[str]:
     return [f"{action.kind} {action.name}" for action in found.actions]
 
 
-SLEEPY = {"needs": {GPU: 6, "ram": 1}, "asleep": {GPU: 1, "ram": 5}}
+SLEEPY: dict[str, Any] = {"needs": {GPU: 6, "ram": 1}, "asleep": {GPU: 1, "ram": 5}}
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_busy_one_is_drained_when_its_turn_is_over() -> None:
     slow = decide([ready("a", running=1, served=9.0, load_seconds=30), asked("b")], capacity)
     assert (slow.draining, slow.again) == (frozenset(), 21.0)
     over = decide([ready("a", running=1), asked("b")], capacity)
-    assert (over.draining, over.again) == ({"a"}, None)
+    assert (over.draining, over.again) == (frozenset({"a"}), None)
     assert dict(over.waits) == {"b": "room: a to finish"}
     assert decide([ready("a", running=1, draining=True)], capacity).draining == frozenset()
 
@@ -241,9 +241,8 @@ memories = st.dictionaries(st.sampled_from(["g", "h", "ram"]), st.integers(1, 8)
 @st.composite
 def occupants(draw: st.DrawFn) -> Occupant:
     needs = draw(memories)
-    phase = draw(
-        st.sampled_from(["off", "off", "ready", "ready", "starting", "stopping", "failed"])
-    )
+    phases: list[Phase] = ["off", "off", "ready", "ready", "starting", "stopping", "failed"]
+    phase = draw(st.sampled_from(phases))
     sleeps = draw(st.booleans())
     runs = phase == "ready"
     return Occupant(

@@ -82,10 +82,11 @@ def test_the_name_is_found_in_the_library_that_the_program_loads(
     library, program = tmp_path / "libllama.so.0", tmp_path / "llama-server"
     compiler = shutil.which("cc")
     assert compiler, "set-up needs a compiler too"
-    for command in (
+    commands: tuple[list[str | Path], ...] = (
         [compiler, "-shared", "-fPIC", "-o", library, tmp_path / "lib.c"],
         [compiler, "-o", program, tmp_path / "main.c", library, "-Wl,-rpath,$ORIGIN"],
-    ):
+    )
+    for command in commands:
         subprocess.run(command, check=True)
 
     assert inspect(program, cache) == Inspection("1 (unknown)", 1, names_qwen35=known)

@@ -38,7 +38,7 @@ def files(main: str, mmproj: str | None = None) -> Installed:
 
 def launch(deployment: Deployment, programs: Programs = PROGRAMS, **options: Any) -> Any:
     main = "/models/nine.gguf" if deployment.engine == "llama-server" else "/models/nine"
-    options = {"socket": Path("/run/nine.sock"), "threads": 8} | options
+    options = {"socket": Path("/run/nine.sock"), "threads": 8, **options}
     return launch_of(deployment, files(main, "/models/mm.gguf"), NINE, programs, **options)
 
 

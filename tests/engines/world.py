@@ -9,6 +9,7 @@ import heapq
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from server.engines.decision import decide
 from server.engines.occupant import Occupant
@@ -72,7 +73,7 @@ class World:
 
     def run(self, clients: Sequence[Client], seconds: float) -> World:
         for number, client in enumerate(clients):
-            self._at(0.001 * number, lambda client=client: self._ask(client, 0))
+            self._at(0.001 * number, partial(self._ask, client, 0))
         again: float | None = None
         while self._events or again is not None:
             following = self._events[0][0] if self._events else float("inf")
@@ -109,9 +110,7 @@ class World:
             since, client, number = build.queue.pop(0)
             self.longest_wait = max(self.longest_wait, self.now - since)
             build.running += 1
-            self._at(
-                self.now + client.service, lambda c=client, n=number: self._answer(build, c, n)
-            )
+            self._at(self.now + client.service, partial(self._answer, build, client, number))
 
     def _answer(self, build: Build, client: Client, number: int) -> None:
         build.running -= 1
@@ -146,7 +145,7 @@ class World:
                 if before.phase == "ready":
                     build.asked_since = self.now
                 takes = begun.load_seconds if begun.phase == "starting" else 0.05
-                self._at(self.now + takes, lambda build=build: self._done(build))
+                self._at(self.now + takes, partial(self._done, build))
             self._serve(build)
         return None if decision.again is None else self.now + max(decision.again, 1e-6)
 

@@ -80,8 +80,10 @@ def parse_fault(line: str) -> Fault:
         name, _, value = option.partition("=")
         if name == "at" and value in PLACES:
             fault = replace(fault, at=value)
-        elif name in ("retry_after", "times"):
-            fault = replace(fault, **{name: int(value)})
+        elif name == "retry_after":
+            fault = replace(fault, retry_after=int(value))
+        elif name == "times":
+            fault = replace(fault, times=int(value))
         elif name == "seconds":
             fault = replace(fault, seconds=float(value))
         else:

@@ -7,9 +7,12 @@ from typing import Any
 
 import orjson
 
+from tests.fakes.openai_rules import paper_in, parts_of
 from tests.fakes.script import Script, script_of, tokens
 
 CREATED = 1_790_000_000
+PAGE = 1000
+"""Tokens of a page of a PDF; OpenAI publishes none."""
 
 
 def script_of_response(body: dict[str, Any]) -> Script:
@@ -23,7 +26,10 @@ def script_of_response(body: dict[str, Any]) -> Script:
         elif item.get("type") == "function_call_output":
             output = _text(item["output"])
             said = f"{said} {output}" if said else output
-    return script_of(body["model"], user, said, orjson.dumps(given).decode())
+    papers = [
+        paper_in(part) for item in given for part in parts_of(item) if part["type"] == "input_file"
+    ]
+    return script_of(body["model"], user, said, orjson.dumps(given).decode(), papers, PAGE)
 
 
 def _text(content: Any) -> str:
@@ -166,7 +172,7 @@ def _inside(item: dict[str, Any], text: str, place: dict[str, Any]) -> Iterator[
         name = "refusal" if part["type"] == "refusal" else "text"
         words = "response.refusal" if name == "refusal" else "response.output_text"
         kinds = ("response.content_part.added", words, "response.content_part.done")
-    more = {"logprobs": []} if kinds[1] == "response.output_text" else {}
+    more: dict[str, Any] = {"logprobs": []} if kinds[1] == "response.output_text" else {}
     yield {"type": kinds[0], **place, "part": {**part, name: ""}}
     for piece in tokens(text):
         yield {"type": f"{kinds[1]}.delta", **place, "delta": piece, **more}

@@ -79,11 +79,10 @@ async def _play(answer: Sequence[Step], writer: asyncio.StreamWriter) -> bool:
             await writer.drain()
         elif isinstance(step, asyncio.Event):
             await step.wait()
-        elif step is CLOSE:
-            writer.transport.abort()
-            return False
-        elif step is KEEP:
-            return True
+        elif isinstance(step, End):
+            if step is CLOSE:
+                writer.transport.abort()
+            return step is KEEP
         else:
             await asyncio.sleep(step)
     return False

@@ -81,7 +81,7 @@ def test_lists(text: str, expected: tuple[int, ...]) -> None:
 
 @given(st.sets(st.integers(0, 300)))
 def test_lists_come_back_whatever_their_ranges(numbers: set[int]) -> None:
-    parts = []
+    parts: list[list[int]] = []
     for number in sorted(numbers):
         if parts and parts[-1][1] == number - 1:
             parts[-1][1] = number

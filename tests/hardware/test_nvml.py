@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -110,7 +111,7 @@ def test_pairs_of_bridged_cards(probed: Probed, make_gpu: MakeGpu) -> None:
 
 
 def test_mig(probed: Probed, make_gpu: MakeGpu) -> None:
-    instances = {}
+    instances: dict[str, Any] = {}
     for number in (0, 2):  # a gap, as after an instance was destroyed
         instances |= {
             f"mig__{number}__name": "NVIDIA A100-SXM4-80GB MIG 3g.40gb",
@@ -306,6 +307,7 @@ def test_device_names_that_may_not_be_opened() -> None:
     code = """
 import os, tempfile
 from pathlib import Path
+from typing import Any
 from server.hardware import adapters
 if os.getuid() == 0:
     os.setgroups([]); os.setgid(65534); os.setuid(65534)

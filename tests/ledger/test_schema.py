@@ -44,7 +44,11 @@ def test_what_was_left_half_made_is_made_anew(tmp_path: Path) -> None:
 
 def test_an_older_book_is_brought_up_to_date_and_keeps_what_it_holds(tmp_path: Path) -> None:
     path = tmp_path / "book.db"
-    schema.create(path, lambda book: book.execute("INSERT INTO meta VALUES ('a', 'b')") and None)
+
+    def fill(book: sqlite3.Connection) -> None:
+        book.execute("INSERT INTO meta VALUES ('a', 'b')")
+
+    schema.create(path, fill)
     later = (*schema.VERSIONS, SECOND, THIRD)
     with contextlib.closing(schema.open_checked(path, later)) as connection:
         assert connection.execute("SELECT colour FROM entry").fetchall() == []

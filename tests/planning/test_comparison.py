@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from server.hardware.imagined import imagined
@@ -21,10 +23,10 @@ assert WEIGHTS is not None
 A = MODEL.architecture
 
 
-def deployment(slots: int, context: int = TYPICAL_CONTEXT, **more: object) -> Deployment:
+def deployment(slots: int, context: int = TYPICAL_CONTEXT, **more: Any) -> Deployment:
     return Deployment(
         MODEL.id, "qwen3.5-9b:q4_k_m", "llama-server", ("GPU-0",), context, slots, **more
-    )  # type: ignore[arg-type]
+    )
 
 
 @pytest.mark.parametrize("ratio", [0.3, 1.0, 1.4])

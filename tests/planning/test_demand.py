@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from server import catalogue, settings
-from server.catalogue import Serve, ServedModel
+from server.catalogue import EngineName, Serve, ServedModel
 from server.errors import ModelNotFound
 from server.planning.demand import LEAST_CONTEXT, READABLE, Demand, Wish, demand
 
@@ -17,7 +17,7 @@ KNOWN = catalogue.load(
     settings.load(os.environ, home=Path("/nonexistent"), system_config=Path("/nonexistent/x"))
 )
 FAMILY = [name for name in KNOWN.models if name != "demo"]
-BOTH = ("llama-server", "vllm")
+BOTH: tuple[EngineName, ...] = ("llama-server", "vllm")
 
 
 def of(serve: Serve) -> Demand:

@@ -19,6 +19,7 @@ from server.units import GIB
 from tests.planning.machines import KNOWN
 
 BOTH: tuple[EngineName, ...] = ("llama-server", "vllm")
+LLAMA: tuple[EngineName, ...] = ("llama-server",)
 SMALL = rig(imagined("3060-12G+32G"))
 
 
@@ -60,7 +61,7 @@ def test_for_serving_only_what_is_held_counts_and_the_rest_says_how_to_get_it() 
 
 
 def test_what_an_absent_engine_runs_says_what_installs_it() -> None:
-    found, rejected = weighed("qwen3.5-9b", engines=("llama-server",))
+    found, rejected = weighed("qwen3.5-9b", engines=LLAMA)
     assert {o.deployment.engine for o in found} == {"llama-server"}
     rejection = rejected["qwen3.5-9b:bf16"]
     reason = rejection.reason
@@ -69,7 +70,7 @@ def test_what_an_absent_engine_runs_says_what_installs_it() -> None:
 
 
 def test_without_cuda_nothing_of_llama_server_is_on_a_gpu() -> None:
-    found, _ = weighed("qwen3.5-4b", engines=("llama-server",), cuda=False)
+    found, _ = weighed("qwen3.5-4b", engines=LLAMA, cuda=False)
     assert {o.deployment.gpus for o in found} == {()}
 
 

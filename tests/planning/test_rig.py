@@ -35,7 +35,8 @@ def test_what_holds_on_every_machine(hardware: str) -> None:
     assert all(free >= 0 for free in found.pools().values())
     whole = [gpu.id for gpu in found.gpus if not gpu.mig]
     assert len(found.interconnects) == len(whole) * (len(whole) - 1) // 2
-    told = Counter(gpu.index for gpu in (*machine.gpus, *machine.lost_gpus))
+    told = Counter(gpu.index for gpu in machine.gpus)
+    told.update(gpu.index for gpu in machine.lost_gpus)
     seen = {gpu.index for gpu in found.gpus}
     named = {int(text.split()[1].strip(":,")) for text in found.left_out}
     assert seen | named == set(told), "every GPU is used, or named as left out"

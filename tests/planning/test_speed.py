@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -39,14 +40,14 @@ def predicted(
     size: int | None = None,
     context: int = 4096,
     slots: int = 1,
-    **more: object,
+    **more: Any,
 ) -> Speed:
     model, build, weights = model_of(name, size)
     found = rig(imagined(hardware)) if isinstance(hardware, str) else hardware
-    values: dict[str, object] = {"gpus": tuple(gpu.id for gpu in found.gpus), **more}
+    values: dict[str, Any] = {"gpus": tuple(gpu.id for gpu in found.gpus), **more}
     deployment = Deployment(
         model.id, build.name, build.engine, context=context, slots=slots, **values
-    )  # type: ignore[arg-type]
+    )
     return roofline(deployment, model.architecture, weights, found)
 
 
@@ -81,7 +82,7 @@ def test_one_answer(
     hardware: str | Rig,
     build: str,
     size: int | None,
-    more: dict[str, object],
+    more: dict[str, Any],
     measured: float,
     within: float,
 ) -> None:
@@ -136,7 +137,7 @@ def test_a_prompt_on_the_processor_that_this_was_measured_on() -> None:
         ("8xH100+256G", "qwen3.5-27b:bf16", {"tensor_parallel": 8}, "compute"),
     ],
 )
-def test_what_binds(hardware: str, build: str, more: dict[str, object], bound: str) -> None:
+def test_what_binds(hardware: str, build: str, more: dict[str, Any], bound: str) -> None:
     assert predicted(hardware, build, **more).binds == bound
 
 

@@ -116,7 +116,7 @@ RICH = [
     STOP,
 ]
 BY = {"format": "anthropic", "model": "claude-x"}
-SAID = [
+SAID: list[Event] = [
     Began("msg_1", "claude-x"),
     Used(Usage(4320, 1, 300, 4000)),
     Thinking("Hm, déjà"),

@@ -21,7 +21,9 @@ from tests.providers.clouds import ask
 
 CHAT, RESPONSES = PROTOCOLS["openai"], PROTOCOLS["openai-responses"]
 both = pytest.mark.parametrize("protocol", [CHAT, RESPONSES], ids=["chat", "responses"])
-few = st.none() | st.integers(-1, 1) | st.just("a") | st.just({}) | st.just([1]) | st.just([{}])
+few: st.SearchStrategy[Any] = (
+    st.none() | st.integers(-1, 1) | st.just("a") | st.just({}) | st.just([1]) | st.just([{}])
+)
 function = st.fixed_dictionaries({}, optional={"name": few, "arguments": few})
 call = st.fixed_dictionaries({}, optional={"index": few, "id": few, "function": function | few})
 delta = st.fixed_dictionaries(

@@ -25,10 +25,12 @@ from server.engines.slots import SlotQueue
 from server.planning.deployment import Deployment
 from server.routing.candidate import Candidate
 from server.routing.candidates import Candidates, load_left
+from server.routing.needs import Needs
 from server.routing.observe import Expected
 from server.routing.observe_cloud import STALE
 from server.routing.policy import decide
 from server.routing.targets import Target
+from server.routing.watched import Watched
 from tests.routing.cases import needs_for
 
 NOTHING = Path("/nonexistent")
@@ -104,6 +106,11 @@ class World:
             standing = target.member.engine._standing  # an engine's own; nobody else enters states
             standing.enter(Event.START)
             standing.enter(Event.ANSWERED)
+
+    def begin(self, name: str, needs: Needs) -> Watched:
+        watched = self.candidates.begin(self.now()[name], needs)
+        assert watched is not None
+        return watched
 
     def now(self, **more: object) -> dict[str, Candidate]:
         return {c.name: c for c in self.candidates.of(needs_for("auto", **more))}
@@ -191,8 +198,7 @@ async def test_a_cloud_that_retired_is_down_and_one_without_a_key_is_none(world:
 
 async def test_a_cloud_is_the_same_candidate_until_something_changes(world: World) -> None:
     assert world.now()["acme/a"] is world.now()["acme/a"]
-    before = world.now()["acme/a"]
-    hears = world.candidates.begin(before, needs_for("auto"))
+    hears = world.begin("acme/a", needs_for("auto"))
     hears.started(0.0)
     hears.first(0.2)
     assert world.now()["acme/a"].forecast.ttft == 0.2
@@ -213,8 +219,7 @@ async def test_a_cheap_cloud_that_nobody_knows_is_tried_by_one_request_at_a_time
         return decide(needs, tuple(world.now().values()), router).attempts[0].name
 
     def told(name: str, ttft: float) -> None:
-        hears = world.candidates.begin(world.now()[name], needs_for("cloud"))
-        assert hears is not None
+        hears = world.begin(name, needs_for("cloud"))
         hears.started(world.clock.now)
         world.clock.now += ttft
         hears.first(world.clock.now)
@@ -224,8 +229,7 @@ async def test_a_cheap_cloud_that_nobody_knows_is_tried_by_one_request_at_a_time
     world.serve(replace(KNOWN, clouds=CLOUDS | {dear.id: dear}))
     told("acme/a", 0.4)
     assert first() == "other/b"
-    finds_out = world.candidates.begin(world.now()["other/b"], needs_for("cloud"))
-    assert finds_out is not None
+    finds_out = world.begin("other/b", needs_for("cloud"))
     assert first() == "acme/a", "while one finds out"
     finds_out.end(world.clock.now)
     assert first() == "other/b", "it came to nothing"
@@ -246,7 +250,7 @@ PREFIX = ((11, 100), (22, 400), (33, 800))
 async def test_what_was_read_is_in_the_cache_of_that_engine_alone(world: World) -> None:
     world.ready()
     first = needs_for("auto", prefix=PREFIX[:2])
-    hears = world.candidates.begin(world.now()[BUILDS[0]], first)
+    hears = world.begin(BUILDS[0], first)
     hears.started(1000.0)
     assert world.now(prefix=PREFIX)[BUILDS[0]].cached_tokens == 0
     hears.first(1001.0)
@@ -259,7 +263,7 @@ async def test_what_was_read_is_in_the_cache_of_that_engine_alone(world: World) 
 
 
 async def test_a_new_engine_of_a_build_has_an_empty_cache(world: World, tmp_path: Path) -> None:
-    hears = world.candidates.begin(world.now()[BUILDS[0]], needs_for("auto", prefix=PREFIX))
+    hears = world.begin(BUILDS[0], needs_for("auto", prefix=PREFIX))
     hears.first(1000.0)
     assert world.now(prefix=PREFIX)[BUILDS[0]].cached_tokens > 0
     member = world.targets[0].member
@@ -270,7 +274,7 @@ async def test_a_new_engine_of_a_build_has_an_empty_cache(world: World, tmp_path
 
 async def test_a_session_sticks_to_where_it_was_for_its_key(world: World) -> None:
     needs = needs_for("auto", session="s")
-    world.candidates.begin(world.now()["acme/a"], needs).first(1000.0)
+    world.begin("acme/a", needs).first(1000.0)
     assert [c.name for c in world.now(session="s").values() if c.sticky] == ["acme/a"]
     assert not any(c.sticky for c in world.now(session="s", key="another").values())
     assert not any(c.sticky for c in world.now(session="t").values())
@@ -279,11 +283,11 @@ async def test_a_session_sticks_to_where_it_was_for_its_key(world: World) -> Non
 
 
 async def test_what_was_learnt_outlives_a_new_configuration(world: World) -> None:
-    hears = world.candidates.begin(world.now()["acme/a"], needs_for("auto"))
+    hears = world.begin("acme/a", needs_for("auto"))
     hears.started(0.0)
     hears.first(0.25)
     for at in (10.0, 20.0, 30.0):
-        hears = world.candidates.begin(world.now()[BUILDS[0]], needs_for("auto"))
+        hears = world.begin(BUILDS[0], needs_for("auto"))
         hears.started(at)
         hears.first(at + 1)
         hears.end(at + 2, Usage(1000, 10))

@@ -15,9 +15,9 @@ from server.errors import HoldfastError
 from server.ledger.cost import worst
 from server.routing.candidate import Candidate
 from server.routing.decision import Decision
-from server.routing.fit import SLACK
 from server.routing.needs import Needs
 from server.routing.policy import decide
+from server.routing.tokens import SLACK
 from tests.routing.cases import ALIASES, ROUTER, ROUTES, WORLD, needs_for
 
 NAMES = (*ALIASES, *(c.name for c in WORLD.values()), "qwen3.5-4b", "qwen3.5-27b")

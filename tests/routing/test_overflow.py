@@ -11,6 +11,7 @@ import statistics
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import pytest
 
@@ -24,8 +25,18 @@ from server.routing.tokens import ABOVE
 from tests.routing.cases import ROUTER, WORLD, needs_for
 from tests.routing.simulated import Engine, Request
 
-CPU = {"reads": 100.0, "step": 0.06, "more": 0.02, "fixed": 0.02}
-GPU = {"reads": 5000.0, "step": 0.015, "more": 0.0015, "fixed": 0.01}
+
+class Rates(TypedDict):
+    """Of an engine, as `Engine` takes them."""
+
+    reads: float
+    step: float
+    more: float
+    fixed: float
+
+
+CPU: Rates = {"reads": 100.0, "step": 0.06, "more": 0.02, "fixed": 0.02}
+GPU: Rates = {"reads": 5000.0, "step": 0.015, "more": 0.0015, "fixed": 0.01}
 SLOTS, LOAD, SLO = 4, 0.7, 6.0
 REQUESTS = 300
 
@@ -33,7 +44,7 @@ REQUESTS = 300
 @dataclass(frozen=True)
 class Traffic:
     mix: Mix
-    rates: dict[str, float]
+    rates: Rates
     scale: float
     limits: bool
     """Whether answers end at their limits; else clients set none."""
@@ -46,7 +57,7 @@ class Traffic:
 class Box:
     """An engine, and what the router knows of it."""
 
-    def __init__(self, rates: dict[str, float]) -> None:
+    def __init__(self, rates: Rates) -> None:
         self.engine = Engine(SLOTS, tell=self._hear, **rates)
         every = SLOTS / (rates["step"] + (SLOTS - 1) * rates["more"])
         self.observer = Observer(SLOTS, Expected(1.3 * rates["reads"], 0.7 / rates["step"], every))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -32,7 +33,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, int
     port = free_port()
     program = static_engine.wrapper(folder / "llama-server", interval=INTERVAL, tcp_port=port)
     path = folder / "engine.sock"
-    argv = [program, "--host", str(path), "--model", "x.gguf", "--threads", "2", "--jinja"]
+    argv = [str(program), "--host", str(path), "--model", "x.gguf", "--threads", "2", "--jinja"]
     with running(argv, folder / "log") as started:
         started.wait_for(f"http://127.0.0.1:{port}/health", 60)
         yield path, port
@@ -172,6 +173,10 @@ def test_interrupting_leaves_nothing_behind(tmp_path: Path) -> None:
         f"with running(['sleep', '60'], Path({str(tmp_path / 'log')!r})) as started:\n"
         "    print(started.process.pid, flush=True); time.sleep(60)\n"
     )
+
+    def dead(pid: int) -> bool:
+        return not alive(pid)
+
     for number in (signal.SIGINT, signal.SIGKILL):
         bench = subprocess.Popen(
             [sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -181,4 +186,4 @@ def test_interrupting_leaves_nothing_behind(tmp_path: Path) -> None:
         bench.send_signal(number)
         bench.wait()
         bench.stdout.close()
-        wait_for(lambda child=child: not alive(child))
+        wait_for(partial(dead, child))

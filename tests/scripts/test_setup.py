@@ -284,7 +284,8 @@ def test_vllm_has_an_environment_of_its_own(ready: Checkout) -> None:
 @pytest.mark.integration
 def test_extras_stay(ready: Checkout) -> None:
     def has(*modules: str) -> bool:
-        program = [ready.root / ".venv" / "bin" / "python", "-c", f"import {', '.join(modules)}"]
+        python = str(ready.root / ".venv" / "bin" / "python")
+        program = [python, "-c", f"import {', '.join(modules)}"]
         done = subprocess.run(program, check=False, stderr=subprocess.DEVNULL)
         return done.returncode == 0
 

@@ -258,7 +258,7 @@ def calm(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _sources(hub: FakeHub, modelscope: str = "acme/tiny") -> Upstream:
-    sources = [ModelScope(hub.url, attempts=1), Hub(hub.url, attempts=1)]
+    sources = (ModelScope(hub.url, attempts=1), Hub(hub.url, attempts=1))
     return Upstream(sources, {"acme/tiny": modelscope})
 
 

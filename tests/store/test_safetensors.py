@@ -19,7 +19,7 @@ from server.store.safetensors import SafetensorsHeader, Tensor, read_safetensors
 
 def whole(folder: Path) -> Path:
     path = folder / "model.safetensors"
-    tensors = {
+    tensors: dict[str, np.ndarray] = {
         "b": np.zeros((2, 3), dtype=np.float32),
         "a": np.ones(5, dtype=np.float16),
         "empty": np.zeros((0, 4), dtype=np.int64),

@@ -6,7 +6,7 @@ import os
 import random
 import shutil
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -109,7 +109,10 @@ def _corrupt(folder: Path) -> None:
     ],
 )
 def test_what_is_wrong_is_found(
-    happens, expected: set[tuple[str, str]], volume: Volume, tmp_path: Path
+    happens: Callable[[Path], None],
+    expected: set[tuple[str, str]],
+    volume: Volume,
+    tmp_path: Path,
 ) -> None:
     for path in volume.folder.rglob("*"):
         if path.is_file():

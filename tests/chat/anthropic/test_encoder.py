@@ -78,7 +78,7 @@ def body(*said: Event, end: str = "stop") -> list[Event]:
 
 
 def test_the_events_of_a_rich_answer() -> None:
-    said = [
+    said: list[Event] = [
         Thinking("h"),
         Thinking("m"),
         ThinkingDetail(SIGNED),

@@ -39,6 +39,7 @@ from server.errors import Overloaded, ProviderError
 from server.providers.openai_responses_stream import ResponsesDecoder
 
 CREATED = 1_790_000_000
+_EVENT: Any = ResponseStreamEvent  # of which no type checker takes a union for a type
 _events = TypeAdapter(ResponseStreamEvent)
 
 
@@ -72,7 +73,7 @@ def kinds(events: list[dict[str, Any]]) -> list[str]:
     return [event["type"].removeprefix("response.") for event in events]
 
 
-WHOLE = [Finished("stop"), Used(Usage(7, 3, 2, 1, 1)), Ended()]
+WHOLE: list[Event] = [Finished("stop"), Used(Usage(7, 3, 2, 1, 1)), Ended()]
 
 
 def test_the_whole_sequence_of_an_answer() -> None:
@@ -193,7 +194,7 @@ def test_how_it_ends(reason: FinishReason, status: str, details: Any) -> None:
 
 def test_log_probabilities() -> None:
     token = {"token": "a", "logprob": -0.5, "bytes": [97]}
-    said = [Text("a"), Logprobs([{**token, "top_logprobs": [token]}]), *WHOLE]
+    said: list[Event] = [Text("a"), Logprobs([{**token, "top_logprobs": [token]}]), *WHOLE]
     include = ["message.output_text.logprobs"]
     for top, others in ((0, []), (1, [token])):
         request = asked(include=include, top_logprobs=top)
@@ -289,7 +290,7 @@ def test_the_openai_client_puts_it_together(answer: list[Event]) -> None:
     state: Any = ResponseStreamState(input_tools=omit, text_format=omit)
     events = parsed(encoder.feed(answer))
     for event in events:
-        state.handle_event(construct_type_unchecked(value=event, type_=ResponseStreamEvent))
+        state.handle_event(construct_type_unchecked(value=event, type_=_EVENT))
     whole = whole_response(answer, PLAIN, "resp_1", CREATED)
     assert whole == events[-1]["response"]
     assert whole["output"] == encoder.response["output"]

@@ -193,7 +193,7 @@ def test_functions_of_a_namespace_are_offered_under_both_names() -> None:
 
 def test_a_call_into_a_namespace_is_told_as_one() -> None:
     request = parse(tools=[SPACE])
-    events = [
+    events: list[Event] = [
         Began("r", "m"),
         CallBegan(0, "c1", "agents__f"),
         Arguments(0, "{}"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,10 +63,10 @@ def test_a_copy_that_was_not_looked_into_has_no_lines() -> None:
 
 
 def test_json_tells_what_failed() -> None:
-    raw = as_json(report(".x"))
+    raw: dict[str, Any] = as_json(report(".x"))
     assert raw["copy"] == "/copy"
     assert raw["problems"] == ["b: it broke."]
-    (revision,) = raw["revisions"]  # type: ignore[misc]
+    (revision,) = raw["revisions"]
     assert revision["failed"] == ["b"]
     assert (revision["send"], revision["send_bytes"], revision["done"]) == (["a", "b"], 2048, 2)
 

@@ -84,12 +84,10 @@ def option(build: str, sizes: dict[str, int], gpus: tuple[str, ...] = (), **chan
     """`sizes`: bytes by device, all of them weights but for a gibibyte of KV cache."""
     parts = [(device, "weights", size - GIB) for device, size in sizes.items()]
     caches = [(device, "kv_cache", GIB) for device in sizes]
-    given = {"context": 131072, "slots": 4, "engine": "llama-server"}
-    of_deployment = {key: changes.pop(key) for key in list(changes) if key in _DEPLOYMENT}
+    given: dict[str, Any] = {"context": 131072, "slots": 4, "engine": "llama-server"}
+    given |= {key: changes.pop(key) for key in list(changes) if key in _DEPLOYMENT}
     made = Option(
-        deployment=Deployment(
-            model=build.partition(":")[0], build=build, gpus=gpus, **(given | of_deployment)
-        ),
+        deployment=Deployment(model=build.partition(":")[0], build=build, gpus=gpus, **given),
         footprint=Footprint.of_bytes([*parts, *caches]),  # type: ignore[list-item]
         speed=Speed(prefill=2400.0, decode=43.2, decode_all=120.0, binds="bandwidth"),
         weights_bytes=sum(sizes.values()) - GIB,

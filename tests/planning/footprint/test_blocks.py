@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -52,7 +53,7 @@ def test_what_vllm_logged_for_a_small_model_on_a_cpu() -> None:
         ({"gpus": ("a",), "draft_tokens": 1}, 528, 9),
     ],
 )
-def test_blocks_of_nine_billion(changes: dict[str, object], tokens: int, states: int) -> None:
+def test_blocks_of_nine_billion(changes: dict[str, Any], tokens: int, states: int) -> None:
     found = blocks(deployment(**changes), NINE)
     assert (found.tokens, found.states) == (tokens, states)
     assert found.layers == (9 if "draft_tokens" in changes else 8)

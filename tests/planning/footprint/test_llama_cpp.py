@@ -16,6 +16,7 @@ from server.catalogue import Model, load
 from server.engines.actuals import LlamaServerLog
 from server.engines.binary import find_llama_server
 from server.engines.llama_server import Launch, argv, environment
+from server.engines.program import Reserved
 from server.planning.deployment import Deployment, KvType
 from server.planning.footprint import RAM, Footprint, footprint
 from server.planning.footprint.llama_cpp import layer_devices
@@ -199,7 +200,7 @@ def test_a_real_llama_server_reserves_exactly_that(
         ), component
 
 
-def reserved(file: Path, wanted: Deployment, socket: Path) -> dict[tuple[str, str], int]:
+def reserved(file: Path, wanted: Deployment, socket: Path) -> Reserved:
     """Bytes that the engine logs until it would be ready; then it is killed."""
     launch = Launch(
         find_llama_server(settings.load(os.environ, home=socket.parent)).path,
@@ -227,7 +228,7 @@ def reserved(file: Path, wanted: Deployment, socket: Path) -> dict[tuple[str, st
             lines.append(line)
             log.feed(line)
             if "listening on" in line:
-                return dict(log.reserved())
+                return log.reserved()
     finally:
         process.kill()
         process.communicate()

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from server.store.transfer.journal import Journal, Recorded
 
-ABOUT = {"bytes": 100, "sha256": "ab", "git_oid": None}
+ABOUT: dict[str, int | str | None] = {"bytes": 100, "sha256": "ab", "git_oid": None}
 ALL = {0: 0xDEADBEEF, 3: 7, 1: 0xFFFFFFFF}
 
 

@@ -15,12 +15,14 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from tests.fakes.anthropic_rules import Json, RefusedError, check, signature
+from tests.fakes.anthropic_rules import Json, RefusedError, check, paper_in, signature
 from tests.fakes.cloud_program import Cloud, main
 from tests.fakes.faults import STATUSES, Answer, Shape, whole
 from tests.fakes.script import Script, script_of, tokens
 
 MODELS = ("claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-4-5")
+_PAGE = 2330
+"""Tokens of a page of a PDF, as it was measured."""
 _ENDS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use",
          "content_filter": "refusal"}  # fmt: skip
 _ERRORS = {
@@ -110,16 +112,22 @@ def _refusal(request: web.Request, body: Json, *, counts: bool = False) -> str |
 
 def _script(body: Json) -> Script:
     user, said = "", None
+    papers = []
     for message in body["messages"]:
         content = message["content"]
         blocks = [{"type": "text", "text": content}] if isinstance(content, str) else content
         results = [_text(one.get("content")) for one in blocks if one["type"] == "tool_result"]
+        papers += [paper_in(one) for one in blocks if _is_pdf(one)]
         text = _text([one for one in blocks if one["type"] == "text"])
         if message["role"] == "user":
             said = " ".join(results) if results else None
             user = text or user
     everything = orjson.dumps([body["messages"], body.get("system"), body.get("tools")]).decode()
-    return script_of(body["model"], user, said, everything)
+    return script_of(body["model"], user, said, everything, papers, _PAGE)
+
+
+def _is_pdf(block: Json) -> bool:
+    return block["type"] == "document" and block["source"]["type"] == "base64"
 
 
 def _text(content: Any) -> str:

@@ -13,6 +13,8 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from tests.fakes.documents import Paper, paper
+
 NEWEST, OLDER = "2026-10-21", "2023-06-01"
 _FIELDS = {"model", "max_tokens", "messages", "system", "stream", "tools", "tool_choice",
            "thinking", "output_config", "stop_sequences", "metadata", "cache_control",
@@ -21,6 +23,7 @@ _SAMPLING = {"temperature", "top_p", "top_k"}
 _BLOCKS = {
     "text": {"text", "citations"},
     "image": {"source", "transformations"},
+    "document": {"source", "title", "context", "citations"},
     "tool_use": {"id", "name", "input", "caller", "toolset_name"},
     "tool_result": {"tool_use_id", "content", "is_error", "toolset_name"},
     "thinking": {"thinking", "signature"},
@@ -29,7 +32,7 @@ _BLOCKS = {
 _TOOL = {"type", "name", "description", "input_schema", "strict", "cache_control", "input_examples",
          "defer_loading", "eager_input_streaming", "allowed_callers"}  # fmt: skip
 _ROLES = {
-    "user": {"text", "image", "tool_result"},
+    "user": {"text", "image", "document", "tool_result"},
     "assistant": {"text", "tool_use", "thinking", "redacted_thinking"},
 }
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
@@ -197,6 +200,11 @@ def _check_block(block: Json, role: str, place: str, model: str) -> None:
         raise RefusedError("messages: text content blocks must be non-empty")
     if kind == "image":
         _check_image(block["source"], f"{place}.image.source")
+    if kind == "document" and block["source"]["type"] == "base64":
+        try:
+            paper_in(block)
+        except ValueError:
+            raise RefusedError(f"{place}.document.source.base64: The PDF was not valid.") from None
     if kind == "thinking":
         if "signature" not in block:
             raise RefusedError(f"{place}.thinking.signature: Field required")
@@ -208,6 +216,15 @@ def _check_block(block: Json, role: str, place: str, model: str) -> None:
             raise RefusedError(f"{place}.{kind}.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
     if kind == "tool_use" and not isinstance(block["input"], dict):
         raise RefusedError(f"{place}.tool_use.input: Input should be a valid dictionary")
+
+
+def paper_in(block: Json) -> Paper:
+    """Raises ValueError for what is none."""
+    source = block["source"]
+    _extra(source, {"type", "media_type", "data"}, "document.source")
+    if source["media_type"] != "application/pdf":
+        raise ValueError(source["media_type"])
+    return paper(block.get("title") or "", source["data"])
 
 
 def _check_image(source: Json, place: str) -> None:

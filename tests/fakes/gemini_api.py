@@ -15,11 +15,14 @@ import orjson
 from aiohttp import web
 
 from tests.fakes.cloud_program import Cloud, main
+from tests.fakes.documents import Paper, paper
 from tests.fakes.faults import STATUSES, Answer, Shape, whole
 from tests.fakes.gemini_rules import Json, RefusedError, camel, check, signature
 from tests.fakes.script import Script, script_of, tokens
 
 MODELS = ("gemini-3.5-flash", "gemini-3.1-pro-preview", "gemini-2.5-flash")
+_PAGE = 560
+"""Tokens of a page of a PDF, as it was measured."""
 _ENDS = {"stop": "STOP", "tool_calls": "STOP", "length": "MAX_TOKENS", "content_filter": "SAFETY"}
 _ERRORS = {
     "429": (429, "RESOURCE_EXHAUSTED", "You exceeded your current quota, please check your plan."),
@@ -104,8 +107,10 @@ def _refusal(model: str, body: Json, method: str) -> str | None:
 
 def _script(model: str, body: Json) -> Script:
     user, said = "", None
+    papers: list[Paper] = []
     for content in body["contents"]:
         parts = content["parts"]
+        papers += _papers(parts)
         text = "".join(part.get("text", "") for part in parts)
         answered = [
             str(part["functionResponse"]["response"].get("output", ""))
@@ -115,7 +120,17 @@ def _script(model: str, body: Json) -> Script:
         if content.get("role", "user") == "user":
             said = " ".join(answered) if answered else None
             user = text or user
-    return script_of(model, user, said, orjson.dumps(body).decode())
+    return script_of(model, user, said, orjson.dumps(body).decode(), papers, _PAGE)
+
+
+def _papers(parts: list[Json]) -> Iterator[Paper]:
+    """Each under the text before it."""
+    before = ""
+    for part in parts:
+        data = part.get("inlineData", {})
+        if data.get("mimeType") == "application/pdf":
+            yield paper(before, data["data"])
+        before = part.get("text", "")
 
 
 def _parts(model: str, body: Json, script: Script) -> list[Json]:

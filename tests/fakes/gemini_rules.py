@@ -12,6 +12,8 @@ import hashlib
 import re
 from typing import Any
 
+from tests.fakes.documents import paper
+
 UNSIGNED = "skip_thought_signature_validator"
 _FIELDS = {"contents", "systemInstruction", "tools", "toolConfig", "generationConfig",
            "safetySettings", "cachedContent"}  # fmt: skip
@@ -115,6 +117,8 @@ def _check_contents(contents: list[Json], model: str, *, signed: bool) -> None:
             )
         for part in content["parts"]:
             _extra(part, _PART, f"contents[{index}].parts")
+            if "inlineData" in part:
+                _check_data(part["inlineData"])
         parts = content["parts"]
         responses = [one["functionResponse"] for one in parts if "functionResponse" in one]
         names = {one["name"] for one in calls}
@@ -127,6 +131,18 @@ def _check_contents(contents: list[Json], model: str, *, signed: bool) -> None:
         if signed and parts:
             _check_signature(parts[0], model, index)
         calls = [one["functionCall"] for one in parts]
+
+
+def _check_data(given: Json) -> None:
+    _extra(given, {"mimeType", "data"}, "inline_data")
+    kind = given["mimeType"]
+    if kind == "application/pdf":
+        try:
+            paper("", given["data"])
+        except ValueError:
+            raise RefusedError("The document has no pages.") from None
+    elif kind not in ("image/png", "image/jpeg", "image/webp", "image/gif"):
+        raise RefusedError(f"Unsupported MIME type: {kind}")
 
 
 def _check_signature(part: Json, model: str, index: int) -> None:

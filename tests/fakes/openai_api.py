@@ -19,8 +19,8 @@ from aiohttp import web
 
 from tests.fakes.cloud_program import Cloud, main
 from tests.fakes.faults import STATUSES, Answer, Shape, whole
-from tests.fakes.openai_responses import events_of, response_of, script_of_response
-from tests.fakes.openai_rules import refuse_chat, refuse_response
+from tests.fakes.openai_responses import PAGE, events_of, response_of, script_of_response
+from tests.fakes.openai_rules import paper_in, parts_of, refuse_chat, refuse_response
 from tests.fakes.script import Script, script_of, tokens
 
 MODELS = ("gpt-5", "gpt-5-mini", "gpt-4o", "text-embedding-3-small")
@@ -137,7 +137,14 @@ def _script(body: dict[str, Any]) -> Script:
             user, said = _text(message["content"]), None
         elif message["role"] == "tool":
             said = f"{said} {_text(message['content'])}" if said else _text(message["content"])
-    return script_of(body["model"], user, said, orjson.dumps(body["messages"]).decode())
+    papers = [
+        paper_in(part["file"])
+        for message in body["messages"]
+        for part in parts_of(message)
+        if part["type"] == "file"
+    ]
+    everything = orjson.dumps(body["messages"]).decode()
+    return script_of(body["model"], user, said, everything, papers, PAGE)
 
 
 def _text(content: Any) -> str:

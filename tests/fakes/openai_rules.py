@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from tests.fakes.documents import Paper, paper
+
 _BOTH = (
     "model stream stream_options temperature top_p top_logprobs tools tool_choice store metadata "
     "parallel_tool_calls service_tier user safety_identifier prompt_cache_key "
@@ -66,6 +68,9 @@ def refuse_chat(body: dict[str, Any]) -> str | None:
         if message.get("content") is None and not message.get("tool_calls"):
             return f"Invalid value for 'content': expected a string, got null in messages[{at}]."
         pending = {call["id"] for call in message.get("tool_calls") or ()}
+        for part in parts_of(message):
+            if part["type"] == "file" and (wrong := _refuse_file(part["file"])):
+                return f"Invalid value for 'messages[{at}].content': {wrong}"
     return f"These tool_call_ids did not have response messages: {pending}" if pending else None
 
 
@@ -89,6 +94,10 @@ def _refuse_items(items: list[dict[str, Any]]) -> str | None:
         kind = item.get("type", "message")
         if wrong := _unknown(item, _ITEMS.get(kind, ())):
             return f"Unknown parameter: 'input[{at}].{wrong}'."
+        for part in parts_of(item):
+            given = {key: value for key, value in part.items() if key not in ("type", "detail")}
+            if part["type"] == "input_file" and (wrong := _refuse_file(given)):
+                return f"Invalid value for 'input[{at}].content': {wrong}"
         if kind == "function_call":
             pending.add(item["call_id"])
         elif kind == "function_call_output":
@@ -102,6 +111,35 @@ def _refuse_items(items: list[dict[str, Any]]) -> str | None:
             if after not in ("message", "function_call", "reasoning"):
                 return f"Item '{item['id']}' of type 'reasoning' was provided without its required "
     return f"No tool output found for function call {min(pending)}." if pending else None
+
+
+def parts_of(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """Of a message or an item; none where it holds a string."""
+    content = message.get("content")
+    return content if isinstance(content, list) else []
+
+
+def paper_in(file: dict[str, Any]) -> Paper:
+    """Raises ValueError, LookupError for what is none."""
+    head, _, data = file["file_data"].partition(",")
+    if head != "data:application/pdf;base64":
+        raise ValueError(head)
+    return paper(file["filename"], data)
+
+
+def _refuse_file(file: dict[str, Any]) -> str | None:
+    if wrong := _unknown(file, ("filename", "file_data", "file_id", "file_url")):
+        return f"Unknown parameter: '{wrong}'."
+    try:
+        paper_in(file)
+    except LookupError as lacks:
+        return f"Missing required parameter: {lacks}."
+    except ValueError as wrong:
+        return (
+            "Expected a base64-encoded data URL with an application/pdf MIME type (e.g. "
+            f"'data:application/pdf;base64,aGVsbG8='), but got {wrong}."
+        )
+    return None
 
 
 def _unknown(given: dict[str, Any], known: Collection[str]) -> str | None:

@@ -6,6 +6,7 @@
     #fake refuse I will not.       words with which the model declines
     #fake long 200                 this many words
     #fake end length               why it ends (default: stop, or tool_calls)
+    #fake read                     says the names and pages of the documents in the prompt
     #fake cached 100               tokens of the prompt that were cached
     #fake pace 0.02                seconds between two tokens
     #fake fault cut at=mid-stream  see faults.py
@@ -17,7 +18,10 @@ repeated, and the default answer tells what they said.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from tests.fakes.documents import Paper
 
 _LINE = re.compile(r"^#fake (\w+) ?(.*)$", re.MULTILINE)
 _TOKEN = re.compile(r"\s*\S+\s*?")
@@ -53,9 +57,17 @@ def tokens(text: str) -> list[str]:
     return _TOKEN.findall(text)
 
 
-def script_of(model: str, user: str, tools_said: str | None, everything: str) -> Script:
+def script_of(
+    model: str,
+    user: str,
+    tools_said: str | None,
+    everything: str,
+    papers: Sequence[Paper] = (),
+    page: int = 0,
+) -> Script:
     """`user` is the latest user's message, `tools_said` what tools have answered since (None: no
-    tool has), `everything` the whole prompt, of whose length the tokens are guessed."""
+    tool has), `everything` the whole prompt, of whose length the tokens are guessed, but for the
+    `papers` in it, which have so many for each `page`."""
     said: dict[str, list[str]] = {}
     for kind, rest in _LINE.findall(user):
         said.setdefault(kind, []).append(rest)
@@ -70,6 +82,9 @@ def script_of(model: str, user: str, tools_said: str | None, everything: str) ->
     default = f"Hello from {model}." if tools_said is None else f"The tools said {tools_said}"
     if "long" in said:
         default = " ".join(str(number) for number in range(int(last("long", "0"))))
+    if "read" in said:
+        default = "; ".join(f"{one.name} has {one.pages} pages" for one in papers)
+    plain = len(everything) - sum(one.size for one in papers)
     silent = bool(calls) or "refuse" in said
     return Script(
         text=last("text", "" if silent else default),
@@ -80,5 +95,5 @@ def script_of(model: str, user: str, tools_said: str | None, everything: str) ->
         cached=int(last("cached", "0")),
         pace=float(last("pace", "0")),
         fault=said["fault"][-1] if "fault" in said else None,
-        prompt_tokens=max(1, len(everything) // 4),
+        prompt_tokens=max(1, plain // 4) + page * sum(one.pages for one in papers),
     )

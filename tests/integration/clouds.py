@@ -34,6 +34,7 @@ title = "OpenAI's, played"
 context = 400000
 max_output = 64000
 image = true
+documents = true
 features = {features}
 price = {{ input = "1 USD/1M", output = "10 USD/1M", cached_input = "0.1 USD/1M" }}
 
@@ -43,6 +44,7 @@ title = "Anthropic's, played"
 context = 400000
 max_output = 64000
 image = true
+documents = true
 features = {features}
 price = {{ input = "3 USD/1M", output = "15 USD/1M", cached_input = "0.3 USD/1M" }}
 
@@ -52,6 +54,7 @@ title = "Google's, played"
 context = 400000
 max_output = 64000
 image = true
+documents = true
 features = {features}
 price = {{ input = "2 USD/1M", output = "12 USD/1M", cached_input = "0.2 USD/1M" }}
 """

@@ -38,7 +38,7 @@ def test_what_a_client_wrote_is_no_label(metrics: Metrics) -> None:
     for number in range(50):
         count(replace(entry(), asked=f"made-up-{number}"))
     assert "made-up" not in metrics.render().decode()
-    assert len(metrics._children) == 1
+    assert len(metrics.tallies) == 1
 
 
 def test_an_attempt_that_another_followed_costs_and_is_no_request(metrics: Metrics) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -125,5 +124,15 @@ def test_two_registries_share_nothing(metrics: Metrics) -> None:
 
 def test_one_series_is_looked_up_once(metrics: Metrics) -> None:
     for _ in range(3):
-        serve(metrics, replace(LOCAL))
-    assert len(metrics._children) == 1
+        serve(metrics, Series(*LOCAL))
+    assert len(metrics.tallies) == 1
+
+
+def test_what_has_the_same_labels_is_told_once(metrics: Metrics) -> None:
+    serve(metrics)
+    serve(metrics, LOCAL._replace(asked="small"), seconds=0.5)
+    assert value(metrics, "ai_requests_total", BY_MODEL | {"outcome": "answered"}) == 2
+    assert value(metrics, "ai_latency_seconds_sum", BY_MODEL) == 3.0
+    for asked, seconds in (("auto", 2.5), ("small", 0.5)):
+        labels = GEN_AI | {"gen_ai_request_model": asked}
+        assert value(metrics, "gen_ai_server_request_duration_seconds_sum", labels) == seconds

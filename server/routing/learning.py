@@ -3,7 +3,7 @@ bounded amount of memory, and forgets what is long past."""
 
 from __future__ import annotations
 
-import statistics
+from bisect import bisect_left, insort
 from collections import deque
 
 _FORGET = 0.96
@@ -24,10 +24,6 @@ _SURE = 3
 """Points after which a line counts as measured, and outliers are known as such."""
 
 
-_Sums = tuple[float, float, float, float, float]
-"""Of w, w x, w y, w x x and w x y."""
-
-
 class Line:
     """y = a + b x with a > 0 and b >= 0, fitted to the latest points by least squares.
 
@@ -46,7 +42,8 @@ class Line:
         self._slope = b
         self._at = at
         self._scale = Recent(1.0)
-        self._seen: _Sums = (0.0, 0.0, 0.0, 0.0, 0.0)
+        self._seen = (0.0, 0.0, 0.0, 0.0, 0.0)
+        """The sums of w, w x, w y, w x x and w x y, where w is the weight of a point."""
 
     @property
     def measured(self) -> bool:
@@ -61,18 +58,32 @@ class Line:
         if self.points >= _SURE:
             y = min(max(y, fitted / _OUTLIER), fitted * _OUTLIER)
         self.points += 1
-        self._scale.add(y / self._expected(x))
+        expected = self._expected(x)
+        self._scale.add(y / expected)
         w, wx, wy, wxx, wxy = self._seen
-        faded = (_FORGET * w, _FORGET * wx, _FORGET * wy, _FORGET * wxx, _FORGET * wxy)
-        self._seen = self._with(faded, x, y, 1.0)
+        weight = 1.0 / expected**2
+        self._seen = (
+            _FORGET * w + weight,
+            _FORGET * wx + weight * x,
+            _FORGET * wy + weight * y,
+            _FORGET * wxx + weight * x * x,
+            _FORGET * wxy + weight * x * y,
+        )
         self._fit()
 
     def _fit(self) -> None:
-        sums = self._seen
+        w, wx, wy, wxx, wxy = self._seen
         prior = max(_PRIOR_LEAST, _PRIOR * _PRIOR_FADES**self.points)
+        scale = self._scale.value
         for x in (0.0, self._at):
-            sums = self._with(sums, x, self._expected(x) * self._scale.value, prior)
-        w, wx, wy, wxx, wxy = sums
+            expected = self._expected(x)
+            weight = prior / expected**2
+            y = expected * scale
+            w += weight
+            wx += weight * x
+            wy += weight * y
+            wxx += weight * x * x
+            wxy += weight * x * y
         b = (w * wxy - wx * wy) / (w * wxx - wx * wx)
         if b <= 0:
             self.a, self.b = wy / w, 0.0
@@ -83,18 +94,6 @@ class Line:
     def _expected(self, x: float) -> float:
         return self._low + self._slope * x
 
-    def _with(self, sums: _Sums, x: float, y: float, weight: float) -> _Sums:
-        """The sums of the fit, with one more point."""
-        part = weight / self._expected(x) ** 2
-        w, wx, wy, wxx, wxy = sums
-        return (
-            w + part,
-            wx + part * x,
-            wy + part * y,
-            wxx + part * x * x,
-            wxy + part * x * y,
-        )
-
 
 class Recent:
     """The median of the latest values, `first` until there are any."""
@@ -102,9 +101,16 @@ class Recent:
     def __init__(self, first: float, kept: int = 32) -> None:
         self.value = first
         self.count = 0
-        self._latest: deque[float] = deque(maxlen=kept)
+        self._kept = kept
+        self._latest: deque[float] = deque()
+        self._sorted: list[float] = []
 
     def add(self, value: float) -> None:
         self.count += 1
-        self._latest.append(value)
-        self.value = statistics.median(self._latest)
+        latest, in_order = self._latest, self._sorted
+        if len(latest) == self._kept:
+            del in_order[bisect_left(in_order, latest.popleft())]
+        latest.append(value)
+        insort(in_order, value)
+        middle = len(in_order) // 2
+        self.value = (in_order[middle] + in_order[~middle]) / 2

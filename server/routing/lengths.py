@@ -7,7 +7,7 @@ most clients cut answers short, the rest of one is what its limit leaves.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import deque
 
 _USUAL = (8, 32, 80, 150, 250, 400, 700, 1400)
@@ -28,7 +28,7 @@ class Lengths:
         """An answer of so many tokens; `cut`: by its limit."""
         if self._usual or len(self._latest) >= _KEPT:
             self._usual = max(0, self._usual - 1)
-            self._sorted.remove(self._latest.popleft())
+            del self._sorted[bisect_left(self._sorted, self._latest.popleft())]
         self._latest.append((tokens, cut))
         insort(self._sorted, (tokens, cut))
         self._fitted = False

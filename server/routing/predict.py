@@ -15,10 +15,11 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from server.record import record
 from server.routing.candidate import Forecast
 
 
-@dataclass(frozen=True, slots=True)
+@record()
 class Rates:
     """What an engine does in which time; from `observe.py`, at first from the planner."""
 

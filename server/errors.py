@@ -134,6 +134,7 @@ class ConfigError(HoldfastError):
     """One or more problems with the configuration; all of them are told at once."""
 
     fault = "operator"
+    code = "invalid_configuration"
     exit_code = 2
 
     def __init__(self, what: str, *, problems: tuple[str, ...] = (), next_step: str = "") -> None:

@@ -8,7 +8,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
 
-from server.errors import EngineError, EngineUnready
+from server.errors import ConfigError, EngineError, EngineUnready, HoldfastError, RequestError
 
 TIMEOUT = 5.0
 """Seconds for an answer that needs no engine."""
@@ -43,8 +43,8 @@ def post(path: Path, route: str, values: Any, *, timeout: float | None = TIMEOUT
 def ask(path: Path, method: str, route: str, body: bytes | None, timeout: float | None) -> bytes:
     """The body of a good answer.
 
-    Raises EngineUnready where no Holdfast runs for this home, and EngineError with what it said
-    where it refuses.
+    Raises EngineUnready where no Holdfast runs for this home, and what it said where it refuses:
+    RequestError, ConfigError or else EngineError, for the exit code of what is wrong.
     """
     connection = _UnixConnection(path, timeout)
     try:
@@ -61,7 +61,7 @@ def ask(path: Path, method: str, route: str, body: bytes | None, timeout: float 
     finally:
         connection.close()
     if response.status >= 400:
-        raise EngineError(_refusal(answer, response.status))
+        raise _refusal(answer, response.status)
     return answer
 
 
@@ -79,14 +79,14 @@ def follow(path: Path, route: str, values: Any) -> Iterator[dict[str, Any]]:
         if response.getheader("content-type") == "application/json":
             answer = response.read()
             if response.status >= 400:
-                raise EngineError(_refusal(answer, response.status))
+                raise _refusal(answer, response.status)
             yield {"done": orjson.loads(answer)}
             return
         for line in response:
             if line.startswith(b"data: "):
                 event = orjson.loads(line.removeprefix(b"data: "))
                 if "error" in event:
-                    raise EngineError(_refusal(line.removeprefix(b"data: "), response.status))
+                    raise _refusal(line.removeprefix(b"data: "), response.status)
                 yield event
                 if "done" in event:
                     return
@@ -105,11 +105,15 @@ def _nobody(path: Path) -> EngineUnready:
     )
 
 
-def _refusal(answer: bytes, status: int) -> str:
-    """What an error in OpenAI's shape says."""
+def _refusal(answer: bytes, status: int) -> HoldfastError:
+    """The error that it answered with, in OpenAI's shape."""
     import orjson
 
     try:
-        return str(orjson.loads(answer)["error"]["message"]).removesuffix(".")
+        error = orjson.loads(answer)["error"]
+        said = str(error["message"]).removesuffix(".")
     except (orjson.JSONDecodeError, KeyError, TypeError):
-        return f"the running Holdfast answered {status}"
+        return EngineError(f"the running Holdfast answered {status}")
+    if error.get("type") == RequestError.type:
+        return RequestError(said)
+    return ConfigError(said) if error.get("code") == ConfigError.code else EngineError(said)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
+import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,12 +21,28 @@ route = typer.Typer(
     help="Where a request would go, and why.", no_args_is_help=True, rich_markup_mode=None
 )
 
+
+def _option(about: str, metavar: str | None = None, **bounds: Any) -> Any:
+    return typer.Option(help=about, metavar=metavar, show_default=False, **bounds)
+
+
+Headers = Annotated[
+    list[str] | None, _option("A header of the request; may be repeated.", "NAME=VALUE")
+]
+Task = Annotated[str | None, _option("Its task, as X-Task-Type says it.")]
+KeyName = Annotated[
+    str | None,
+    _option("The API key that asks, by name or id: its models, privacy, budgets, limits.", "KEY"),
+]
+Tokens = Annotated[int | None, _option("Of the prompt, in the place of the estimate.", min=1)]
+
 _EPILOG = """\
 \b
 Examples:
   holdfast route explain "Refactor this function"
   holdfast route explain --model frontier --tokens 200000 "Summarize the book"
   holdfast route explain --request body.json --header x-slo-ttft-ms=500
+  holdfast route explain --key laptop --model coding "Fix the bug"
   echo '{"model": "demo", "input": ["a", "b"]}' | holdfast route explain --request -
   holdfast route explain --task coding --header x-holdfast-local-only=true "Fix the bug" --json
 """
@@ -50,23 +69,10 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    header: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME=VALUE",
-            help="A header of the request; may be repeated.",
-            show_default=False,
-        ),
-    ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Its task, as X-Task-Type says it.", show_default=False)
-    ] = None,
-    tokens: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Of the prompt, in the place of the estimate.", show_default=False
-        ),
-    ] = None,
+    header: Headers = None,
+    task: Task = None,
+    key: KeyName = None,
+    tokens: Tokens = None,
     json: Json = False,
     home: Home = None,
     config: Config = None,
@@ -86,14 +92,39 @@ def explain(
     if tokens is not None:
         question["prompt_tokens"] = tokens
     settings = load_settings(home, config)
+    if key is not None:
+        question["key"] = _terms(settings, key)
     found = _answer(settings, question)
     if json:
         typer.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     else:
-        for line in lines(found):
+        for line in _folded(lines(found)):
             typer.echo(line)
     if found["error"] is not None:
         raise typer.Exit(3 if found["error"]["type"] != "invalid_request_error" else 2)
+
+
+def _terms(settings: Settings, name: str) -> dict[str, Any]:
+    """What the key may do, as the question tells it."""
+    from dataclasses import asdict
+
+    from server.ledger.keys import KeyBook
+
+    held = KeyBook(settings.keys_file).find(name)
+    told = {"id": held.id, "team": held.team, "local_only": held.local_only}
+    return told | {"models": held.models, "limits": asdict(held.limits)}
+
+
+def _folded(told: Iterator[str]) -> Iterator[str]:
+    """At the width of the terminal, where it is one: what goes on is indented."""
+    if not sys.stdout.isatty():
+        yield from told
+        return
+    width = max(40, shutil.get_terminal_size().columns)
+    for line in told:
+        yield from textwrap.wrap(
+            line, width, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+        ) or [""]
 
 
 def _body(prompt: str | None, model: str | None, request: Path | None) -> dict[str, Any]:
@@ -111,8 +142,6 @@ def _body(prompt: str | None, model: str | None, request: Path | None) -> dict[s
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import sys
-
     import orjson
 
     try:
@@ -187,7 +216,7 @@ def _planned(settings: Settings, question: dict[str, Any]) -> dict[str, Any]:
     keyless = Keyring().keyless(known.providers.values())
     return explanation(
         needs,
-        tuple(planned_candidates(known, planned, keyless, needs)),
+        asked.counted(tuple(planned_candidates(known, planned, keyless, needs))),
         known.router,
         absent=dict(absent(known, {one.berth.name: one for one in planned}, keyless)),
         planned=True,
@@ -203,9 +232,14 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
     else:
         yield f"It would be refused: {error['message']}"
     yield ""
+    others: dict[tuple[str, str], list[str]] = {}
     for one in found["candidates"]:
-        mark = "-" if one["attempt"] is None else f"{one['attempt']}."
-        yield f"{mark:>3} {one['name']} ({one['side']}): {one['reason']}"
+        if one["attempt"] is None:
+            others.setdefault((one["side"], one["reason"]), []).append(one["name"])
+        else:
+            yield f"{one['attempt']:>2}. {one['name']} ({one['side']}): {one['reason']}"
+    for (side, reason), names in others.items():
+        yield f"  - {', '.join(names)} ({side}): {reason}"
     for why in dict.fromkeys(why for name, why in found["absent"].items() if "/" in name):
         yield f"  - {why}"
 

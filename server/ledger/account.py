@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from server.catalogue.router import Limits, Route, Router
-from server.ledger.keys import UNLIMITED, Key
+from server.ledger.keys import UNLIMITED, Terms
 from server.record import record
 
 PartyKind = Literal["key", "team", "shadow", "all", "provider"]
@@ -50,7 +50,7 @@ class Account:
         return next((party.id for party in self.parties if party.kind == kind), None)
 
 
-def account_of(client: str, key: Key | None, router: Router) -> Account:
+def account_of(client: str, key: Terms | None, router: Router) -> Account:
     """The account of `client`: a key's id, or an address where no key is needed (`key` None).
 
     A team that the configuration does not know has no limits of its own; its key's and the

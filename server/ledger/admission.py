@@ -190,6 +190,13 @@ class Admission:
         obstacle = _longest(limited, tokens, now)
         return obstacle.wait if obstacle else 0.0
 
+    def refusal(self, parties: Iterable[Party], tokens: int) -> RateLimited | None:
+        """What such a request would be refused with now; it counts as none."""
+        now = self._clock()
+        limited = [(party, self._use(party, now)) for party in parties if _is_limited(party)]
+        obstacle = _longest(limited, tokens, now)
+        return None if obstacle is None else _refusal(obstacle)
+
     def rates(self, parties: Iterable[Party]) -> Rates:
         """The figures as they are now."""
         now = self._clock()

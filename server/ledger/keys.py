@@ -111,6 +111,11 @@ class KeyBook:
         self._refresh()
         return self._keys.get(key_id)
 
+    def find(self, name_or_id: str) -> Key:
+        """The live key of that name or id. Raises ConfigError when there is none."""
+        self._refresh()
+        return _live(self._keys, name_or_id)
+
     def create(self, name: str, terms: Terms = ORDINARY) -> tuple[Key, str]:
         """A new key and its only plain text. Raises ConfigError for a name that is bad or taken."""
         if not _NAME.fullmatch(name):

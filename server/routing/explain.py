@@ -1,21 +1,26 @@
 """What would happen to a request, and why, as JSON: `POST /admin/route/explain`.
 
 Asked is `{"request": a body of chat completions or embeddings, "headers": {...}, "prompt_tokens":
-a number, "session": ..., "key": {"id", "team", "local_only", "models"}}`, of which only the request
-must be there. Answered is what `explanation` gives.
+a number, "key": {"id", "team", "local_only", "models", "limits"}}`, of which only the request must
+be there. Answered is what `explanation` gives.
 """
 
 from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from server.catalogue.router import Router
+from server.catalogue.router import Limits, Router
 from server.chat.embeddings import EmbeddingRequest, parse_embedding
 from server.chat.request import ChatRequest, parse_chat
-from server.errors import HoldfastError, RequestError
+from server.errors import BudgetExceeded, HoldfastError, RequestError
+from server.ledger.account import Account
+from server.ledger.admission import Admission
+from server.ledger.book import Book
+from server.ledger.keys import ORDINARY, Terms
+from server.routing import ledgering
 from server.routing.candidate import Candidate
 from server.routing.decision import Decision, Verdict
 from server.routing.fit import Case
@@ -28,6 +33,7 @@ from server.routing.verdicts import Verdicts
 _KEYS = ("request", "headers", "prompt_tokens", "key")
 _MOST_TOKENS = 100_000_000
 _NOBODY = "explain"
+_UNWRITTEN = "what it costs cannot be written down (`holdfast ps` says why)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,20 @@ class Question:
     caller: Caller
     prompt_tokens: int | None
     """In the place of the estimate."""
+    terms: Terms = ORDINARY
+    """Of the key: its team and its limits."""
+
+    def counted(
+        self, candidates: Sequence[Candidate], *, clouds: bool = True
+    ) -> Sequence[Candidate]:
+        """The candidates as they are for it: with as many tokens of prompt as it says, where it
+        says that. `clouds`: whether what they cost can be written down."""
+        tokens = self.prompt_tokens
+        if tokens is not None:
+            candidates = [replace(c, prompt_tokens=tokens, least_tokens=0) for c in candidates]
+        if clouds:
+            return candidates
+        return [replace(c, down=_UNWRITTEN) if c.side == "cloud" else c for c in candidates]
 
     def needs(self, router: Router, now: datetime.datetime) -> Needs:
         """`now`: local. Raises as `needs_of` does."""
@@ -67,7 +87,10 @@ def read_question(values: Mapping[str, Any]) -> Question:
         raise _wrong("prompt_tokens", f"a number from 1 to {_MOST_TOKENS}")
     raw = {name.lower().encode(): value.encode() for name, value in headers.items()}
     parse = parse_chat if "messages" in request or "input" not in request else parse_embedding
-    return Question(parse(request), raw, _caller(values.get("key", {})), tokens)
+    key = values.get("key", {})
+    caller = _caller(key)
+    terms = Terms(team=caller.team, limits=_limits(key.get("limits", {})))
+    return Question(parse(request), raw, caller, tokens, terms)
 
 
 def explanation(
@@ -78,16 +101,20 @@ def explanation(
     spare: int | None = None,
     absent: Mapping[str, str] | None = None,
     planned: bool = False,
+    limited: HoldfastError | None = None,
 ) -> dict[str, Any]:
     """Every candidate with its reason, those that are tried first in their order.
 
-    `planned`: whether it is what a plan would give, and not what runs; for the others see
+    `planned`: whether it is what a plan would give, and not what runs; `limited`: what the limits
+    of its key, its team or all refuse it with, whoever could answer; for the others see
     policy.decide.
     """
     draw = draw_of(needs.session or _NOBODY)
     decision: Decision | None = None
     error: HoldfastError | None = None
     try:
+        if limited is not None:
+            raise limited
         decision = decide(needs, candidates, router, spare=spare, draw=draw, absent=absent)
         verdicts: Sequence[Verdict] = decision.verdicts
     except HoldfastError as refused:
@@ -106,6 +133,28 @@ def explanation(
         ],
         "absent": dict(absent or {}),
     }
+
+
+def limited(
+    needs: Needs,
+    account: Account,
+    candidates: Sequence[Candidate],
+    book: Book,
+    admission: Admission,
+) -> HoldfastError | None:
+    """What a request would be refused with now, whoever could answer: it would not be let in, or
+    nobody's answer is within its budgets of tokens. Changes nothing."""
+    refusal = admission.refusal(account, needs.prompt_tokens + needs.n * (needs.max_tokens or 0))
+    if refusal is not None or needs.endpoint == "embeddings":
+        return refusal
+    room = book.room(account)
+    talking = [c for c in candidates if c.side == "local" or not c.embeddings]
+    if talking and not any(ledgering.covered(room, needs, c) for c in talking):
+        try:
+            book.check(account, 0, min(ledgering.local_tokens(needs, c) for c in talking))
+        except BudgetExceeded as error:
+            return error
+    return None
 
 
 def _refused(
@@ -183,6 +232,15 @@ def _caller(value: Any) -> Caller:
         local_only=value.get("local_only") is True,
         models=None if models is None else tuple(models),
     )
+
+
+def _limits(value: Any) -> Limits:
+    names = [field.name for field in fields(Limits)]
+    if not isinstance(value, dict) or not all(
+        name in names and (limit is None or type(limit) is int) for name, limit in value.items()
+    ):
+        raise _wrong("key.limits", f"an object of whole numbers: {', '.join(names)}")
+    return Limits(**value)
 
 
 def _wrong(name: str, expected: str) -> RequestError:

@@ -116,6 +116,13 @@ def local_bound(room: Room, needs: Needs, candidate: Candidate) -> int | None:
     )
 
 
+def covered(room: Room, needs: Needs, candidate: Candidate) -> bool:
+    """Whether `room` has tokens for an answer of `candidate`, bounded where it may be."""
+    if room.tokens is None or local_tokens(needs, candidate) <= room.tokens:
+        return True
+    return local_bound(room, needs, candidate) is not None
+
+
 def _worth_having(within: Callable[[int], int], longest: int, needs: Needs) -> int | None:
     """`within` says what a half, and what all of what is left allows."""
     least = costs.least_answer(longest, "thinking" in needs.features)

@@ -40,7 +40,7 @@ from server.routing.candidates import Candidates
 from server.routing.counting import UNSURE, Counter
 from server.routing.decision import Decision
 from server.routing.dispatch import Delivery, Dispatch
-from server.routing.explain import Question, explanation
+from server.routing.explain import Question, explanation, limited
 from server.routing.leg import Job, RelayFor, Request
 from server.routing.match import choice_of, draw_of, rank
 from server.routing.means import Means
@@ -243,9 +243,16 @@ class Router:
         router = self._catalogue.router
         now = datetime.datetime.now()
         needs = question.needs(router, now)
-        there = self.candidates.of(needs)
-        spare = self.book.left(account_of(needs.key, None, router))
-        return explanation(needs, there, router, spare=spare, absent=self.candidates.absent)
+        there = question.counted(self.candidates.of(needs), clouds=self.book.is_open)
+        account = account_of(needs.key, question.terms, router)
+        return explanation(
+            needs,
+            there,
+            router,
+            spare=self.book.left(account),
+            absent=self.candidates.absent,
+            limited=limited(needs, account, there, self.book, self.admission),
+        )
 
     def deliver(
         self,

@@ -10,7 +10,15 @@ import orjson
 import pytest
 
 from server.cli import admin
-from server.errors import EngineError, EngineUnready
+from server.errors import (
+    ConfigError,
+    EngineError,
+    EngineMissing,
+    EngineUnready,
+    HoldfastError,
+    ModelNotFound,
+    RequestError,
+)
 from tests.cli.unix_server import unix_server
 
 SLOW = threading.Event()
@@ -49,6 +57,26 @@ def test_a_refusal_is_told_in_its_own_words(path: Path) -> None:
     with pytest.raises(EngineError) as caught:
         admin.post(path, "/refuse", {})
     assert caught.value.sentence == 'There is no model "x".'
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code"),
+    [
+        (RequestError("your mistake"), RequestError, 2),
+        (ModelNotFound("no such model"), RequestError, 2),
+        (ConfigError("the configuration has a problem"), ConfigError, 2),
+        (EngineMissing("no engine"), EngineError, 3),
+    ],
+)
+def test_a_refusal_ends_with_the_code_of_what_is_wrong(
+    tmp_path: Path, error: HoldfastError, kind: type[HoldfastError], code: int
+) -> None:
+    told = orjson.dumps(error.openai_body())
+    path = tmp_path / "a.sock"
+    with unix_server(path, lambda *_: (error.status, told)), pytest.raises(kind) as caught:
+        admin.post(path, "/admin/reload", {})
+    assert caught.value.exit_code == code
+    assert caught.value.sentence.lower() == error.sentence.lower()
 
 
 def test_a_refusal_without_words(path: Path) -> None:

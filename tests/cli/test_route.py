@@ -11,10 +11,12 @@ import pytest
 from typer.testing import CliRunner
 
 from server import settings
+from server.catalogue.router import Limits
 from server.cli.app import app
 from server.cli.route import lines
 from server.errors import ConfigError
-from server.routing.explain import explanation
+from server.ledger.keys import KeyBook, Terms
+from server.routing.explain import explanation, read_question
 from tests.cli.unix_server import unix_server
 from tests.routing.cases import parse
 
@@ -22,6 +24,7 @@ ROWS = {
     "auto": "auto small.queue=40 big.queue=50 |",
     "local": "auto local tokens=200000 |",
     "routed": "auto with=shadow hedge_after=2 small.load=40 big.load=50 |",
+    "named": "openai/mini |",
     "private": "private task=coding images=2 wants=tools max=77 |",
 }
 
@@ -118,6 +121,31 @@ def test_the_running_holdfast_is_asked(home: Path) -> None:
             "headers": {"x-slo-ttft-ms": "500"},
             "prompt_tokens": 12,
         }
+    ]
+
+
+def test_a_key_is_asked_for_with_what_it_may_do(home: Path) -> None:
+    book = KeyBook(settings.load({}, home=home).keys_file)
+    terms = Terms(team="lab", limits=Limits(rpm=5), models=("auto",), local_only=True)
+    key, _ = book.create("laptop", terms)
+    assert run("Hello", "--key", "laptop", home=home).exit_code == 0
+    asked = questions[-1]["key"]
+    assert (asked["id"], asked["team"], asked["models"]) == (key.id, "lab", ["auto"])
+    assert asked["local_only"] is True
+    assert asked["limits"]["rpm"] == 5
+    question = read_question(questions[-1])
+    assert question.terms == Terms(team="lab", limits=Limits(rpm=5))
+    book.revoke("laptop")
+    result = run("Hello", "--key", "laptop", home=home)
+    assert isinstance(result.exception, ConfigError)
+    assert "laptop" in result.exception.sentence
+
+
+def test_candidates_with_the_same_reason_share_a_line() -> None:
+    told = list(lines(found("named")))
+    assert [line for line in told if "not what was asked for" in line] == [
+        "  - qwen3.5-4b:q4_k_m, qwen3.5-27b:q4_k_m (local): not what was asked for",
+        "  - google/flash, anthropic/opus, openai/vectors (cloud): not what was asked for",
     ]
 
 

@@ -52,6 +52,10 @@ def test_requests_a_minute() -> None:
         admission.admit([key(rpm=3)], 0).release()
         clock.now += 10
     error = refused(admission, key(rpm=3))
+    looked = admission.refusal([key(rpm=3)], 0)
+    assert looked is not None
+    assert looked.sentence == error.sentence
+    assert admission.refusal([key(rpm=4)], 0) is admission.refusal([key(rpm=4)], 0) is None
     assert (error.status, error.code, error.retry_after) == (429, "rate_limit_exceeded", 31)
     assert "key k has had its share for now: 3 of 3 requests a minute" in error.sentence
     clock.now += 31

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
-from server.errors import RequestError
+from server.catalogue.router import Limits
+from server.errors import RateLimited, RequestError
+from server.ledger.keys import Terms
 from server.routing.explain import explanation, read_question
 from tests.routing.cases import ROUTER, WORLD, needs_for, parse
 
@@ -89,9 +92,16 @@ def test_a_question_becomes_needs() -> None:
             "request": BODY,
             "headers": {"X-Task-Type": "coding", "x-slo-ttft-ms": "250"},
             "prompt_tokens": 5000,
-            "key": {"id": "k1", "team": "web", "local_only": True, "models": ["auto"]},
+            "key": {
+                "id": "k1",
+                "team": "web",
+                "local_only": True,
+                "models": ["auto"],
+                "limits": {"day": 5, "rpm": None},
+            },
         }
     )
+    assert question.terms == Terms(team="web", limits=Limits(day=5))
     needs = question.needs(ROUTER, NOW)
     assert (needs.task, needs.task_from, needs.slo_ttft) == ("coding", "header", 0.25)
     assert (needs.prompt_tokens, needs.max_tokens, needs.key) == (5000, 9, "k1")
@@ -116,12 +126,42 @@ def test_a_question_becomes_needs() -> None:
         ({"request": BODY, "key": "k"}, "key"),
         ({"request": BODY, "key": {"id": 5}}, "key.id"),
         ({"request": BODY, "key": {"models": "auto"}}, "key.models"),
+        ({"request": BODY, "key": {"limits": [5]}}, "key.limits"),
+        ({"request": BODY, "key": {"limits": {"week": 5}}}, "key.limits"),
+        ({"request": BODY, "key": {"limits": {"day": "5 USD"}}}, "key.limits"),
     ],
 )
 def test_a_malformed_question_is_told_where(values: dict[str, Any], param: str) -> None:
     with pytest.raises(RequestError) as caught:
         read_question(values)
     assert caught.value.param == param
+
+
+def test_tokens_that_are_told_are_what_everybody_counts() -> None:
+    row = parse("auto |")
+    question = read_question({"request": BODY, "prompt_tokens": 90_000})
+    there = [replace(c, prompt_tokens=75_000, least_tokens=1) for c in row.candidates]
+    found = explanation(question.needs(ROUTER, NOW), question.counted(there), row.router)
+    reasons = {c["name"]: c["reason"] for c in found["candidates"]}
+    assert "about 90000 tokens of prompt do not fit" in reasons[WORLD["big"].name]
+    assert read_question({"request": BODY}).counted(there) == there
+
+
+def test_no_cloud_is_asked_while_nothing_can_be_written_down() -> None:
+    row = parse("auto |")
+    there = read_question({"request": BODY}).counted(row.candidates, clouds=False)
+    found = explanation(row.needs, there, row.router)
+    assert {c["side"] for c in found["candidates"] if c["fit"]} == {"local"}
+    assert "cannot be written down" in str(found["candidates"])
+
+
+def test_limits_refuse_it_whoever_could_answer() -> None:
+    row = parse("auto |")
+    full = RateLimited("key k has had its share for now", retry_after=3)
+    found = explanation(row.needs, row.candidates, row.router, limited=full)
+    assert found["decision"] is None
+    assert found["error"]["code"] == "rate_limit_exceeded"
+    assert len(found["candidates"]) == len(WORLD)
 
 
 def test_words_are_found_only_when_somebody_looks() -> None:

@@ -1,0 +1,106 @@
+"""`holdfast route explain` against what really happens to the same request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from typer.testing import CliRunner
+
+from server import settings
+from server.catalogue.router import Limits
+from server.cli.app import app
+from server.ledger.keys import KeyBook, Terms
+from server.units import USD
+from tests.integration.clouds import clouds, gateway
+from tests.integration.running import Holdfast, environment
+
+pytestmark = pytest.mark.integration
+
+KEYS = {
+    "free": Terms(),
+    "poor": Terms(limits=Limits(day=USD // 10_000)),
+    "terse": Terms(limits=Limits(tokens_day=100)),
+    "hasty": Terms(limits=Limits(rpm=1)),
+    "private": Terms(local_only=True),
+    "narrow": Terms(models=("demo",)),
+}
+
+
+@pytest.fixture(scope="module")
+def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holdfast]:
+    with clouds() as played, gateway(tmp_path_factory.mktemp("explained"), played) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def keys(node: Holdfast) -> dict[str, str]:
+    book = KeyBook(settings.load(environment(node.home)).keys_file)
+    return {name: book.create(name, terms)[1] for name, terms in KEYS.items()}
+
+
+def explained(node: Holdfast, *words: str) -> Any:
+    verb = ["route", "explain", "--json", "--home", str(node.home), *words, "Hello"]
+    return json.loads(CliRunner().invoke(app, verb).stdout)
+
+
+def asked(node: Holdfast, model: str, key: str | None = None) -> httpx2.Response:
+    body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
+    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
+    return httpx2.post(f"{node.url}/chat/completions", json=body, headers=headers, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("name", "model", "code"),
+    [
+        ("free", "demo", None),
+        ("free", "openai/gpt-5", None),
+        ("free", "nothing", "model_not_found"),
+        ("poor", "openai/gpt-5", "insufficient_quota"),
+        ("poor", "demo", None),
+        ("terse", "demo", "insufficient_quota"),
+        ("terse", "openai/gpt-5", "insufficient_quota"),
+        ("private", "openai/gpt-5", "no_route"),
+        ("narrow", "openai/gpt-5", "model_not_found"),
+    ],
+)
+def test_it_says_what_happens(
+    node: Holdfast, keys: dict[str, str], name: str, model: str, code: str | None
+) -> None:
+    found = explained(node, "--key", name, "--model", model)
+    answer = asked(node, model, keys[name])
+    if code is None:
+        assert answer.status_code == 200
+        assert answer.headers["x-holdfast-model"] == found["decision"]["attempts"][0]
+        assert answer.headers["x-holdfast-reason"] == found["decision"]["reason"]
+    else:
+        assert (found["error"]["code"], answer.json()["error"]["code"]) == (code, code)
+
+
+def test_it_counts_as_no_request(node: Holdfast, keys: dict[str, str]) -> None:
+    for _ in range(2):
+        assert explained(node, "--key", "hasty", "--model", "demo")["error"] is None
+    assert asked(node, "demo", keys["hasty"]).status_code == 200
+    found = explained(node, "--key", "hasty", "--model", "demo")
+    assert found["error"]["code"] == "rate_limit_exceeded"
+    assert asked(node, "demo", keys["hasty"]).status_code == 429
+
+
+def test_no_cloud_is_promised_while_nothing_can_be_written_down(tmp_path: Path) -> None:
+    ledger = settings.load(environment(tmp_path / "home")).ledger
+    ledger.parent.mkdir(parents=True)
+    ledger.write_bytes(b"no ledger" * 1000)
+    with clouds() as played, gateway(tmp_path, played) as node:
+        assert asked(node, "openai/gpt-5").status_code == 503
+        (refused,) = [
+            one
+            for one in explained(node, "--model", "openai/gpt-5")["candidates"]
+            if one["name"] == "openai/gpt-5"
+        ]
+        assert not refused["fit"]
+        assert "cannot be written down" in refused["reason"]
+        assert asked(node, "demo").status_code == 200

@@ -11,7 +11,8 @@ from typing import Any
 
 import orjson
 
-from server.chat.answer import Answer, Choice
+from server.chat.answer import Answer, Call, Choice
+from server.chat.custom_tools import CustomCallBegan, CustomCalls, Input, Told, input_of
 from server.chat.events import (
     Arguments,
     Began,
@@ -55,6 +56,17 @@ def _arguments(event: Arguments) -> bytes:
     )
 
 
+def _custom_call_began(event: CustomCallBegan) -> bytes:
+    return (
+        b'"tool_calls":[{"index":%d,"id":%b,"type":"custom","custom":{"name":%b,"input":""}}]'
+        % (event.index, _dumps(event.id), _dumps(event.name))
+    )
+
+
+def _input(event: Input) -> bytes:
+    return b'"tool_calls":[{"index":%d,"custom":{"input":%b}}]' % (event.index, _dumps(event.text))
+
+
 _DELTAS: dict[type, Callable[[Any], bytes]] = {
     Text: lambda event: b'"content":' + _dumps(event.text),
     Thinking: _thinking,
@@ -62,6 +74,8 @@ _DELTAS: dict[type, Callable[[Any], bytes]] = {
     Refusal: lambda event: b'"refusal":' + _dumps(event.text),
     CallBegan: _call_began,
     Arguments: _arguments,
+    CustomCallBegan: _custom_call_began,
+    Input: _input,
 }
 """What each event is in a chunk's `delta`, without its braces."""
 
@@ -77,6 +91,7 @@ class ChunkEncoder:
         self._include_usage = request.include_usage
         self._chosen_only = request.top_logprobs == 0
         self._created = created
+        self._custom = CustomCalls(request.custom_tools) if request.custom_tools else None
         self._envelope = b""
         self._usage: Usage | None = None
         self._begun: dict[int, bytes] = {}
@@ -86,8 +101,9 @@ class ChunkEncoder:
 
     def feed(self, events: Sequence[Event]) -> bytes:
         pieces: list[bytes] = []
-        said: Event | None = None
-        for event in events:
+        said: Told | None = None
+        told: Sequence[Told] = events if self._custom is None else self._custom.feed(events)
+        for event in told:
             write = _DELTAS.get(type(event))
             if write is not None:
                 head = self._begun.get(event.choice) or self._begin(event.choice, pieces)  # type: ignore[union-attr]
@@ -100,7 +116,7 @@ class ChunkEncoder:
     def error(self, error: HoldfastError) -> bytes:
         return sse_error(error)
 
-    def _take(self, event: Event, pieces: list[bytes], before: Event | None = None) -> None:
+    def _take(self, event: Told, pieces: list[bytes], before: Told | None = None) -> None:
         match event:
             case CallBegan():
                 self._bare.add((event.choice, event.index))
@@ -125,7 +141,7 @@ class ChunkEncoder:
         pieces.append(head + b'"role":"assistant","content":""' + _END)
         return head
 
-    def _logprobs(self, event: Logprobs, before: Event | None, pieces: list[bytes]) -> None:
+    def _logprobs(self, event: Logprobs, before: Told | None, pieces: list[bytes]) -> None:
         """They go into the chunk of their text, where that came with them."""
         part = {"logprobs": {"content": list(event.content), "refusal": None}}
         if self._chosen_only:
@@ -185,17 +201,18 @@ def _choice(number: int, choice: Choice, request: ChatRequest) -> dict[str, Any]
     if choice.details:
         message["reasoning_details"] = choice.details
     if choice.calls:
-        message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.name, "arguments": call.arguments or "{}"},
-            }
-            for call in choice.calls
-        ]
+        message["tool_calls"] = [_call(call, request) for call in choice.calls]
     entry: dict[str, Any] = {"index": number, "message": message, "logprobs": None}
     if choice.logprobs:
         entry["logprobs"] = {"content": choice.logprobs, "refusal": None}
         if request.top_logprobs == 0:
             chosen_only(entry)
     return {**entry, "finish_reason": choice.reason or "stop"}
+
+
+def _call(call: Call, request: ChatRequest) -> dict[str, Any]:
+    if call.name in request.custom_tools:
+        custom = {"name": call.name, "input": input_of(call.arguments)}
+        return {"id": call.id, "type": "custom", "custom": custom}
+    function = {"name": call.name, "arguments": call.arguments or "{}"}
+    return {"id": call.id, "type": "function", "function": function}

@@ -157,8 +157,8 @@ _BOTH = (
 _CHAT_ONLY = (
     accepted("messages", "1 to 10,000; see below", parse_messages),
     accepted("max_completion_tokens", "1 or more; the newer `max_tokens`", integer(1, INT31)),
-    accepted("tools", "up to 512 functions", parse_tools),
-    accepted("tool_choice", "none, auto, required, a named function or `allowed_tools`", _as_given),
+    accepted("tools", "up to 512 functions and `custom` tools", parse_tools),
+    accepted("tool_choice", "none, auto, required, a named tool or `allowed_tools`", _as_given),
     accepted("parallel_tool_calls", "true or false", boolean),
     accepted(
         "response_format", "text, json_object or json_schema; not with tools", parse_response_format

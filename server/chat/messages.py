@@ -16,6 +16,7 @@ import orjson
 
 from server.chat.attachments import Attachments
 from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
+from server.chat.custom_tools import wrapped_input
 from server.chat.reasoning_details import parse_details
 from server.chat.tools import tool_name
 from server.errors import RequestError
@@ -204,8 +205,11 @@ def _thinks(turn: Message) -> bool:
 
 
 def _tool_call(call: Any, name: str) -> dict[str, Any]:
-    if mapping(call, name).get("type", "function") != "function":
-        raise invalid(f"{name}.type", "only tool calls of type 'function' are supported")
+    kind = mapping(call, name).get("type", "function")
+    if kind == "custom":
+        return _custom_call(call, name)
+    if kind != "function":
+        raise invalid(f"{name}.type", "only calls of type 'function' or 'custom' are supported")
     if "function" not in call:
         raise missing(f"{name}.function")
     function = mapping(call["function"], f"{name}.function")
@@ -218,6 +222,21 @@ def _tool_call(call: Any, name: str) -> dict[str, Any]:
             "arguments": parse_arguments(function.get("arguments"), f"{name}.function.arguments"),
         },
     }
+    if call.get("id") is not None:
+        checked["id"] = _identifier(call["id"], f"{name}.id")
+    return checked
+
+
+def _custom_call(call: dict[str, Any], name: str) -> dict[str, Any]:
+    place = f"{name}.custom"
+    given = mapping(call.get("custom"), place)
+    if "name" not in given:
+        raise missing(f"{place}.name")
+    if type(given.get("input")) is not str:
+        raise wrong_type(f"{place}.input", "a string", given.get("input"))
+    called = tool_name(given["name"], f"{place}.name")
+    function = {"name": called, "arguments": wrapped_input(given["input"])}
+    checked: dict[str, Any] = {"type": "function", "function": function}
     if call.get("id") is not None:
         checked["id"] = _identifier(call["id"], f"{name}.id")
     return checked

@@ -13,7 +13,7 @@ from server.chat.checks import invalid, missing
 from server.chat.fields import CHAT, COMPLETIONS, EFFORTS, Reader
 from server.chat.messages import Message
 from server.chat.prompt import Prompt
-from server.chat.tools import ToolUse, parse_tool_choice
+from server.chat.tools import ToolUse, custom_names, parse_tool_choice
 from server.errors import RequestError
 
 SAMPLING = (
@@ -89,6 +89,8 @@ class ChatRequest(Generation):
     thinking_budget: int | None = None
     """Tokens that thinking may take, for clouds that know such a bound."""
     tool_use: ToolUse
+    custom_tools: frozenset[str] = frozenset()
+    """Names of those of its tools that chat completions' clients know as custom tools."""
     parallel_tool_calls: bool | None
     response_format: Mapping[str, Any] | None
     top_logprobs: int | None
@@ -132,6 +134,7 @@ def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
         thinking=thinking,
         effort=effort,
         tool_use=tool_use,
+        custom_tools=custom_names(body["tools"]) if "tools" in given else frozenset(),
         parallel_tool_calls=given.get("parallel_tool_calls"),
         response_format=response_format,
         top_logprobs=top_logprobs,

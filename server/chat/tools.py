@@ -1,5 +1,7 @@
 """Tools that the model may call, and which of them it must.
 
+A `custom` tool is a function with one string (custom_tools.py), which the request remembers.
+
 llama-server knows `tool_choice` only as a word. A named function becomes `required` with that one
 tool offered, and `allowed_tools` becomes its mode with those tools offered: the answer is bound
 just as OpenAI's would be.
@@ -8,10 +10,11 @@ just as OpenAI's would be.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from server.chat.checks import array, boolean, choice, invalid, mapping, missing, string, wrong_type
+from server.chat.custom_tools import as_function
 from server.chat.schema import bound_schemas
 from server.record import record
 
@@ -21,8 +24,9 @@ _NAME = re.compile(r"[a-zA-Z0-9_-]{1,128}")
 _description = string(65_536)
 _word = choice("none", "auto", "required")
 _mode = choice("auto", "required")
-_tool_type = choice("function")
-_choice_type = choice("function", "allowed_tools")
+_tool_type = choice("function", "custom")
+_choice_type = choice("function", "custom", "allowed_tools")
+_format = choice("text", "grammar")
 
 Tool = Mapping[str, Any]
 
@@ -80,7 +84,7 @@ def parse_tool_choice(value: Any, tools: tuple[Tool, ...], name: str) -> ToolUse
     if type(value) is not dict:
         raise wrong_type(name, "a string or an object", value)
     kind = _choice_type(value.get("type"), f"{name}.type")
-    if kind == "function":
+    if kind != "allowed_tools":
         return ToolUse((_named(value, tools, name),), "required")
     place = f"{name}.allowed_tools"
     allowed = mapping(value.get("allowed_tools"), place)
@@ -94,18 +98,26 @@ def parse_tool_choice(value: Any, tools: tuple[Tool, ...], name: str) -> ToolUse
 
 
 def _named(entry: dict[str, Any], tools: tuple[Tool, ...], name: str) -> Tool:
-    function = mapping(entry.get("function"), f"{name}.function")
+    kind = "custom" if entry.get("type") == "custom" else "function"
+    function = mapping(entry.get(kind), f"{name}.{kind}")
     if "name" not in function:
-        raise missing(f"{name}.function.name")
+        raise missing(f"{name}.{kind}.name")
     wanted = function["name"]
     for tool in tools:
         if tool["function"]["name"] == wanted:
             return tool
-    raise invalid(f"{name}.function.name", f"there is no tool {str(wanted)[:64]!r} in 'tools'")
+    raise invalid(f"{name}.{kind}.name", f"there is no tool {str(wanted)[:64]!r} in 'tools'")
+
+
+def custom_names(tools: Sequence[Any] | None) -> frozenset[str]:
+    """Of the custom tools among `tools`, as the client sent them and parse_tools took them."""
+    customs = (one for one in tools or () if one["type"] == "custom")
+    return frozenset(one["custom"]["name"] for one in customs)
 
 
 def _tool(value: Any, name: str) -> Tool:
-    _tool_type(mapping(value, name).get("type"), f"{name}.type")
+    if _tool_type(mapping(value, name).get("type"), f"{name}.type") == "custom":
+        return _custom(value, f"{name}.custom")
     if "function" not in value:
         raise missing(f"{name}.function")
     place = f"{name}.function"
@@ -120,6 +132,19 @@ def _tool(value: Any, name: str) -> Tool:
     if given.get("strict") is not None:  # for clouds; an engine's grammar is always strict
         function["strict"] = boolean(given["strict"], f"{place}.strict")
     return {"type": "function", "function": function}
+
+
+def _custom(value: dict[str, Any], place: str) -> Tool:
+    given = mapping(value.get("custom"), place)
+    if "name" not in given:
+        raise missing(f"{place}.name")
+    name, inside = tool_name(given["name"], f"{place}.name"), f"{place}.format"
+    form = mapping(given.get("format") or {"type": "text"}, inside)
+    grammar = None
+    if _format(form.get("type"), f"{inside}.type") == "grammar":
+        grammar = mapping(form.get("grammar"), f"{inside}.grammar")
+    function = as_function(given.get("description"), grammar, place, f"{inside}.grammar")
+    return {"type": "function", "function": {"name": name, **function}}
 
 
 def _parameters(value: Any, name: str) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class Speech(abc.ABC):
     """
 
     endpoint: ClassVar[Endpoint]
-    native: ClassVar[bool] = False
+    native: bool = False
     """Whether it is an engine's own way."""
 
     def __init__(self, request: Request) -> None:
@@ -106,10 +106,10 @@ Manner = Callable[[Mapping[str, Any], Turn], Speech]
 
 class Chat(Speech):
     endpoint = "chat"
-    native = True
 
     def __init__(self, body: Mapping[str, Any], turn: Turn) -> None:
         self._chat = parse_chat(body)
+        self.native = not self._chat.custom_tools  # engines know functions only
         super().__init__(self._chat)
 
     def encoder(self) -> Encoder:

@@ -303,9 +303,9 @@ def calling(**function: Any) -> dict[str, Any]:
         ([USER, assistant(content="", reasoning=1)], "messages[1].reasoning", "a string"),
         ([USER, assistant(tool_calls=[1])], "messages[1].tool_calls[0]", "an object"),
         (
-            [USER, assistant(tool_calls=[{"type": "custom"}])],
+            [USER, assistant(tool_calls=[{"type": "mcp"}])],
             "messages[1].tool_calls[0].type",
-            "only tool calls of type 'function'",
+            "only calls of type 'function' or 'custom'",
         ),
         ([USER, assistant(tool_calls=[{}])], "messages[1].tool_calls[0].function", "Missing"),
         ([USER, calling()], "messages[1].tool_calls[0].function.name", "Missing"),

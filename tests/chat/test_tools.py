@@ -12,6 +12,10 @@ def tool(name: str, **more: Any) -> dict[str, Any]:
     return {"type": "function", "function": {"name": name, **more}}
 
 
+def custom(**fields: Any) -> dict[str, Any]:
+    return {"type": "custom", "custom": fields}
+
+
 TOOLS = parse_tools([tool("weather"), tool("time"), tool("search")], "tools")
 
 
@@ -36,7 +40,29 @@ def test_description_and_parameters_may_be_null_or_absent() -> None:
         ({}, "tools", "expected an array"),
         ([1], "tools[0]", "expected an object"),
         ([{}], "tools[0].type", "expected a string, but got null"),
-        ([{"type": "custom", "custom": {}}], "tools[0].type", "'custom' is not supported"),
+        ([{"type": "web_search"}], "tools[0].type", "'web_search' is not supported"),
+        ([{"type": "custom"}], "tools[0].custom", "expected an object"),
+        ([custom()], "tools[0].custom.name", "Missing"),
+        ([custom(name="a b")], "tools[0].custom.name", "does not match"),
+        ([custom(name="a", description=1)], "tools[0].custom.description", "a string"),
+        ([custom(name="a", format=1)], "tools[0].custom.format", "an object"),
+        ([custom(name="a", format={"type": "x"})], "tools[0].custom.format.type", "'x' is not"),
+        (
+            [custom(name="a", format={"type": "grammar"})],
+            "tools[0].custom.format.grammar",
+            "expected an object",
+        ),
+        (
+            [custom(name="a", format={"type": "grammar", "grammar": {"syntax": "ebnf"}})],
+            "tools[0].custom.format.grammar.syntax",
+            "'ebnf' is not supported",
+        ),
+        (
+            [custom(name="a", format={"type": "grammar", "grammar": {"syntax": "lark"}})],
+            "tools[0].custom.format.grammar.definition",
+            "a string",
+        ),
+        ([custom(name="a"), tool("a")], "tools", "two tools are called 'a'"),
         ([{"type": "function"}], "tools[0].function", "Missing"),
         ([{"type": "function", "function": {}}], "tools[0].function.name", "Missing"),
         ([tool("")], "tools[0].function.name", "pattern"),
@@ -110,7 +136,10 @@ def test_without_tools_there_is_nothing_to_choose(choice: str | None) -> None:
         (1, "tool_choice"),
         ("any", "tool_choice"),
         ({}, "tool_choice.type"),
-        ({"type": "custom"}, "tool_choice.type"),
+        ({"type": "custom"}, "tool_choice.custom"),
+        ({"type": "custom", "custom": {}}, "tool_choice.custom.name"),
+        ({"type": "custom", "custom": {"name": "x"}}, "tool_choice.custom.name"),
+        ({"type": "web_search"}, "tool_choice.type"),
         ({"type": "function"}, "tool_choice.function"),
         ({"type": "function", "function": {}}, "tool_choice.function.name"),
         (tool("nope"), "tool_choice.function.name"),

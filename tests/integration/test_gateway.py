@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ from langchain_openai import ChatOpenAI
 
 from server import demo
 from tests.integration.clouds import KEYS, MODELS, Clouds, gateway
-from tests.integration.running import Holdfast, run, wait_for
+from tests.integration.running import Holdfast, run
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
 WHAT = demo.question("what-is-holdfast")
+MESSAGES: Any = list(WHAT.messages)
 WEATHER: dict[str, Any] = {
     "type": "object",
     "properties": {"city": {"type": "string"}},
@@ -57,9 +59,7 @@ def asked(text: str) -> Any:
 
 @pytest.mark.parametrize("model", ALL)
 def test_chat_whole_and_streamed_says_the_same(client: openai.OpenAI, model: str) -> None:
-    raw = client.chat.completions.with_raw_response.create(
-        model=model, messages=list(WHAT.messages)
-    )
+    raw = client.chat.completions.with_raw_response.create(model=model, messages=MESSAGES)
     whole = raw.parse()
     assert whole.choices[0].message.content == words(model)
     assert whole.usage is not None
@@ -67,7 +67,7 @@ def test_chat_whole_and_streamed_says_the_same(client: openai.OpenAI, model: str
     assert (float(raw.headers["x-holdfast-cost-usd"]) > 0) == (model != "demo")
     stream = client.chat.completions.create(
         model=model,
-        messages=list(WHAT.messages),
+        messages=MESSAGES,
         stream=True,
         stream_options={"include_usage": True},
     )
@@ -97,6 +97,38 @@ def test_a_tool_is_called_and_answered_over_two_turns(client: openai.OpenAI, mod
 
 
 @pytest.mark.parametrize("model", ALL)
+def test_a_custom_tool_is_called_and_answered(client: openai.OpenAI, model: str) -> None:
+    """The demo knows how to call this one tool, and writes what it likes into its input."""
+    here, name = model == "demo", "get_weather"
+    said = '#fake call get_weather {"input": "in \\"Paris\\""}'
+    messages: Any = list(demo.question("tool-weather").messages) if here else asked(said)
+    tools: Any = [{"type": "custom", "custom": {"name": name, "description": "Says it."}}]
+    asks: Any = {"model": model, "tools": tools, "temperature": 0, "max_tokens": 200}
+    asks["tool_choice"] = {"type": "custom", "custom": {"name": name}}
+    first = client.chat.completions.create(messages=messages, **asks)
+    answer = first.choices[0].message
+    (call,) = answer.tool_calls or ()
+    assert call.type == "custom"
+    assert (call.custom.name, first.choices[0].finish_reason) == (name, "tool_calls")
+    assert "Paris" in call.custom.input if here else call.custom.input == 'in "Paris"'
+    stream = client.chat.completions.create(messages=messages, **asks, stream=True)
+    begun, *rest = [
+        part.to_dict()
+        for chunk in stream
+        for one in chunk.choices
+        for part in one.delta.tool_calls or ()
+    ]
+    assert (begun["type"], begun["custom"]) == ("custom", {"name": name, "input": ""})
+    assert [one["custom"] for one in rest] == [{"input": call.custom.input}]
+    messages += [
+        answer.model_dump(exclude_none=True),
+        {"role": "tool", "tool_call_id": call.id, "content": "sunny"},
+    ]
+    second = client.chat.completions.create(model=model, messages=messages, tools=tools)
+    assert here or "sunny" in (second.choices[0].message.content or "")
+
+
+@pytest.mark.parametrize("model", ALL)
 def test_anthropics_sdk_whole_and_streamed(claude: anthropic.Anthropic, model: str) -> None:
     whole = claude.messages.create(model=model, max_tokens=64, messages=list(WHAT.messages))  # type: ignore[arg-type]
     assert [block.text for block in whole.content if block.type == "text"] == [words(model)]
@@ -119,7 +151,7 @@ def test_anthropics_sdk_gets_a_tools_arguments_to_the_byte(
         model=model,
         max_tokens=64,
         messages=asked('#fake call weather {"city": "\\u00e9\\ud83d\\ude00 \\"x\\""}'),
-        tools=[{"name": "weather", "input_schema": WEATHER}],  # type: ignore[typeddict-item]
+        tools=[{"name": "weather", "input_schema": WEATHER}],
     ) as stream:
         final = stream.get_final_message()
     (call,) = [block for block in final.content if block.type == "tool_use"]
@@ -276,10 +308,14 @@ def test_a_local_only_request_never_leaves(client: openai.OpenAI, played: Clouds
             client.chat.completions.create(model=model, messages=asked("x"), extra_headers=headers)
         assert "local-only" in told.value.message
     answer = client.chat.completions.with_raw_response.create(
-        model="auto", messages=list(WHAT.messages), extra_headers=headers
+        model="auto", messages=MESSAGES, extra_headers=headers
     )
     assert answer.headers["x-holdfast-route"] == "local"
     assert played.sent() == before
+
+
+def are(number: int) -> Callable[[Sequence[Any]], bool]:
+    return lambda seen: len(seen) == number
 
 
 def test_a_shadow_copy_writes_no_part_of_the_answer(tmp_path: Path, played: Clouds) -> None:
@@ -297,7 +333,7 @@ shadow = { model = "openai/gpt-5", percent = 100, day = "1 USD" }
             said = client.responses.create(model="demo", input=WHAT.messages[-1]["content"])
             assert said.output_text == words("demo")
             sent += 1  # the copy, which nobody waits for but we here
-            played.openai.wait(lambda seen, sent=sent: len(seen) == sent)
+            played.openai.wait(are(sent))
             asked_again = client.responses.create(
                 model="openai/gpt-5",
                 input="#fake text second",

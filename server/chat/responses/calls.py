@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from server.chat.custom_tools import input_of
 from server.chat.responses.items import Item
-from server.chat.responses.toolbox import Kind, Offer, input_of, searched
+from server.chat.responses.toolbox import Kind, Offer, searched
 
 _PREFIXES: dict[Kind, str] = {"function": "fc", "custom": "ctc", "tool_search": "tsc"}
 

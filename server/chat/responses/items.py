@@ -19,6 +19,7 @@ from typing import Any
 
 from server.chat.attachments import Attachments
 from server.chat.checks import choice, invalid, mapping, missing, string, wrong_type
+from server.chat.custom_tools import wrapped_input
 from server.chat.messages import (
     MAX_PARTS,
     Conversation,
@@ -27,7 +28,7 @@ from server.chat.messages import (
     parse_arguments,
 )
 from server.chat.opaque import is_ours, unwrapped
-from server.chat.responses.toolbox import SEARCH, spaced, wrapped_input
+from server.chat.responses.toolbox import SEARCH, spaced
 from server.chat.tools import tool_name
 from server.errors import RequestError
 

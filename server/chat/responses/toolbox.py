@@ -2,8 +2,7 @@
 
 - A function of a namespace is called `SPACE__NAME` towards models. What is said of the namespace
   stands before what is said of the first of its tools.
-- A `custom` tool, whose input is any text, is a function with one string, `input`. Of a grammar
-  for it models are told in the description; nothing binds them to it, so the client must check.
+- A `custom` tool is a function with one string, `input` (custom_tools.py).
 - `tool_search` that the client runs is a function with its parameters. What it found is offered
   from then on, and so are `additional_tools`, as if they stood among the `tools`.
 - `web_search` of what OpenAI has kept of the web alone (`external_web_access: false`, as Codex
@@ -20,6 +19,7 @@ from typing import Any, Final, Literal
 import orjson
 
 from server.chat.checks import array, choice, invalid, mapping, missing, string
+from server.chat.custom_tools import as_function
 from server.chat.tools import MAX_TOOLS, Tool, parse_tools, tool_name
 from server.errors import RequestError
 
@@ -32,7 +32,6 @@ FOUND = frozenset(("additional_tools", "tool_search_output"))
 _text = string(65_536)
 _execution = choice("client")
 _format = choice("text", "grammar")
-_syntax = choice("lark", "regex")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,22 +136,6 @@ def spaced(space: str | None, name: str) -> str:
     return name if space is None else f"{space}__{name}"
 
 
-def wrapped_input(text: str) -> str:
-    """The input of a custom tool as the arguments of the function that it is to models."""
-    return orjson.dumps({"input": text}).decode()
-
-
-def input_of(arguments: str) -> str:
-    """The input of a custom tool that was called with `arguments`; a model that wrote none of the
-    JSON around it meant the text itself."""
-    try:
-        given = orjson.loads(arguments)
-    except orjson.JSONDecodeError:
-        return arguments
-    text = given.get("input", "") if isinstance(given, dict) else arguments
-    return text if isinstance(text, str) else orjson.dumps(text).decode()
-
-
 def searched(arguments: str) -> Any:
     """The arguments of a search for tools, which the API has as an object."""
     try:
@@ -163,16 +146,10 @@ def searched(arguments: str) -> Any:
 
 def _freeform(tool: Mapping[str, Any], place: str) -> dict[str, Any]:
     """A custom tool as a function."""
-    said = [_text(tool.get("description") or "", f"{place}.description")]
-    form = mapping(tool.get("format") or {"type": "text"}, f"{place}.format")
-    if _format(form.get("type"), f"{place}.format.type") == "grammar":
-        syntax = _syntax(form.get("syntax"), f"{place}.format.syntax")
-        rules = _text(form.get("definition"), f"{place}.format.definition")
-        said.append(f"The input must match this {syntax} grammar:\n{rules}")
-    text = {"type": "string", "description": "The whole input, as it is: no JSON within it."}
-    schema = {"type": "object", "properties": {"input": text}, "required": ["input"]}
-    described = {"description": "\n\n".join(filter(None, said))} if any(said) else {}
-    return {**described, "parameters": {**schema, "additionalProperties": False}}
+    inside = f"{place}.format"
+    form = mapping(tool.get("format") or {"type": "text"}, inside)
+    grammar = form if _format(form.get("type"), f"{inside}.type") == "grammar" else None
+    return as_function(tool.get("description"), grammar, place, inside)
 
 
 def _described(about: str, tool: Mapping[str, Any], place: str) -> str:

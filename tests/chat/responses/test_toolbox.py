@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from openai.types.responses import Response, ResponseStreamEvent
 from pydantic import TypeAdapter
 
+from server.chat.custom_tools import input_of, wrapped_input
 from server.chat.events import Arguments, Began, CallBegan, Ended, Event, Finished
 from server.chat.responses import (
     ResponsesEncoder,
@@ -18,7 +19,7 @@ from server.chat.responses import (
     parse_response,
     whole_response,
 )
-from server.chat.responses.toolbox import Offer, input_of, wrapped_input
+from server.chat.responses.toolbox import Offer
 from server.errors import RequestError
 
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}

@@ -69,7 +69,7 @@ def examine(home: Path | None, config: list[Path] | None, measure_disk: bool) ->
         machine = _measured(machine, findings)
     engines = _engines(settings, machine, findings)
     contents = _contents(settings, findings)
-    _ledger(findings)
+    _ledger(settings, findings)
     return Checkup(machine, engines, settings.home, contents, (*machine.findings, *findings))
 
 
@@ -99,14 +99,25 @@ def _measured(machine: Machine, findings: list[Finding]) -> Machine:
         return machine
 
 
-def _ledger(findings: list[Finding]) -> None:
+def _ledger(settings: Settings, findings: list[Finding]) -> None:
+    from server.errors import LedgerUnavailable
     from server.hardware import Finding
-    from server.ledger.schema import sqlite_warning
+    from server.ledger.schema import damaged, sqlite_warning
+    from server.ledger.statement import head, reading
 
     if (warning := sqlite_warning()) is not None:
         means = "The ledger is safe: Holdfast writes to it with one connection alone"
         step = "Write to the ledger with no other program while Holdfast runs"
         findings.append(Finding("note", "configuration", warning, means, step))
+    if settings.ledger.exists() or damaged(settings.ledger):
+        try:
+            with reading(settings.ledger) as book:
+                head(book)
+        except LedgerUnavailable as error:
+            what = _capital(error.what) + (f": {error.why}" if error.why else "")
+            no_cloud = "No cloud is asked, since nobody knows what is spent; local models serve"
+            step = error.next_step
+            findings.append(Finding("warning", "configuration", what, no_cloud, step))
 
 
 def _engines(settings: Settings, machine: Machine, findings: list[Finding]) -> Engines:

@@ -54,6 +54,8 @@ class Backlog:
         self._closing = False
         self.trouble: LedgerUnavailable | None = LedgerUnavailable("the ledger is not open yet")
         """Why it cannot be written, if it cannot."""
+        self._told = False
+        """Whether the log has that."""
         self.lost = 0
         """Entries that were dropped."""
 
@@ -157,7 +159,7 @@ class Backlog:
         except LedgerUnavailable as error:
             if self.trouble is None or self.trouble.sentence != error.sentence:
                 log.error("%s", error.sentence)
-            self.trouble = error
+            self.trouble, self._told = error, True
             # Reservations have failed; what has happened stays to be written.
             self._batch.ended[:0] = batch.ended
             self._batch.entries[:0] = batch.entries
@@ -168,7 +170,9 @@ class Backlog:
             log.exception("%d rows for the ledger are lost", len(batch))
             self.lost += len(batch.entries)
         else:
-            self.trouble = None
+            if self._told:
+                log.warning("the ledger is written again: clouds may be asked")
+            self.trouble, self._told = None, False
             _end(waiting, None)
             return
         finally:

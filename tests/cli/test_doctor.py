@@ -138,6 +138,27 @@ def test_json_is_a_machine_that_another_box_can_plan_for(
     assert areas == ["gpu", "configuration", *older]
 
 
+@pytest.mark.parametrize(
+    ("name", "told", "step"),
+    [
+        ("book.db", "cannot be read: file is not a database", "`holdfast serve` sets a damaged"),
+        ("book.db.damaged-20261121T172125Z", "it was damaged and set aside as", "usage renew`"),
+    ],
+)
+def test_a_ledger_that_closes_the_clouds(
+    doctor: Run, tmp_path: Path, name: str, told: str, step: str
+) -> None:
+    ledger = tmp_path / "home" / "ledger"
+    ledger.mkdir(parents=True)
+    (ledger / name).write_bytes(b"no ledger" * 1000)
+    done = doctor("--json")
+    assert done.returncode == 0, "local models can be served"
+    (found,) = [one for one in json.loads(done.stdout)["findings"] if one["severity"] == "warning"]
+    assert told in found["what"]
+    assert "No cloud is asked" in found["consequence"]
+    assert step in found["next_step"]
+
+
 def test_a_gpu_in_use_by_others(
     doctor: Run, with_gpu: Mapping[str, str], llama_server: Path
 ) -> None:

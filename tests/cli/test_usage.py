@@ -199,7 +199,12 @@ async def test_the_log_of_what_left_is_verified(
         home, "usage", "verify-egress", "--head", known, "--json", capsys=capsys
     )
     assert orjson.loads(out) == {"rows": 1, "head": known, "fault": None}
-    _, err = await holdfast(home, "usage", "verify-egress", "--head", "ab", code=3, capsys=capsys)
+    capitals = f" {known.upper()}"
+    await holdfast(home, "usage", "verify-egress", "--head", capitals, capsys=capsys)
+    _, err = await holdfast(home, "usage", "verify-egress", "--head", "ab", code=2, capsys=capsys)
+    assert "'ab' is no head of a log" in err
+    wrong = known[1:] + known[0]
+    _, err = await holdfast(home, "usage", "verify-egress", "--head", wrong, code=3, capsys=capsys)
     assert "does not begin with what the given head stood for" in err
     with sqlite3.connect(home / "ledger" / "book.db") as book:
         book.execute("UPDATE egress SET host = 'elsewhere.example'")
@@ -216,3 +221,4 @@ async def test_without_the_secret_nothing_is_proven(
     (home / "ledger" / "book.db.secret").unlink()
     _, err = await holdfast(home, "usage", "verify-egress", code=3, capsys=capsys)
     assert "the secret of the ledger" in err
+    assert "book.db.secret: No such file or directory. Without it" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
@@ -36,10 +37,15 @@ def verify_egress(
     """
     import orjson
 
-    from server.errors import LedgerUnavailable
+    from server.errors import ConfigError, LedgerUnavailable
     from server.ledger import egress_log, statement
     from server.ledger.companions import read_secret
 
+    if known is not None and not re.fullmatch(r"[0-9a-f]{64}", known := known.strip().lower()):
+        raise ConfigError(
+            f"--head {known[:80]!r} is no head of a log",
+            next_step="Give all 64 digits that an earlier verify-egress printed",
+        )
     path = load_settings(home, config).ledger
     with statement.reading(path) as book:
         rows = list(statement.departures(book))
@@ -49,7 +55,7 @@ def verify_egress(
     except OSError as error:
         raise LedgerUnavailable(
             f"the secret of the ledger {path} cannot be read",
-            why=str(error),
+            why=f"{error.filename}: {error.strerror}",
             next_step="Without it nothing can be verified: restore it from a backup",
         ) from error
     fault = egress_log.verify(secret, rows, head)

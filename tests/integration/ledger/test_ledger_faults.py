@@ -161,7 +161,9 @@ async def test_a_book_that_breaks_while_it_is_used(tmp_path: Path) -> None:
     assert entries(book.path) >= 1
 
 
-async def test_a_book_that_can_be_opened_again_has_what_came_meanwhile(tmp_path: Path) -> None:
+async def test_a_book_that_can_be_opened_again_has_what_came_meanwhile(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     obstacle = tmp_path / "ledger"
     obstacle.write_text("")
     book = await open_book(obstacle)
@@ -172,6 +174,9 @@ async def test_a_book_that_can_be_opened_again_has_what_came_meanwhile(tmp_path:
     await book.reserve(account(), reservation(1))
     assert entries(book.path) == 1
     await book.close()
+    trouble, mended = caplog.messages
+    assert "cannot be written" in trouble
+    assert mended == "the ledger is written again: clouds may be asked"
 
 
 async def test_while_somebody_else_holds_a_lock_local_requests_go_on(tmp_path: Path) -> None:

@@ -96,6 +96,11 @@ class EngineResponse:
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether all of it has come and was read."""
+        return self._connection is None and not self.unread
+
     async def head(self) -> None:
         while not self.status:
             await self._more()

@@ -47,7 +47,10 @@ class Account:
         return iter(self.parties)
 
     def _id(self, kind: PartyKind) -> str | None:
-        return next((party.id for party in self.parties if party.kind == kind), None)
+        for party in self.parties:
+            if party.kind == kind:
+                return party.id
+        return None
 
 
 def account_of(client: str, key: Terms | None, router: Router) -> Account:

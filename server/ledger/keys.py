@@ -81,6 +81,7 @@ class KeyBook:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._file = str(path)  # of which the state is asked for sooner than of a Path
         self._stamp: tuple[int, int, int] | None = None
         self._keys: Mapping[str, Key] = {}
 
@@ -156,7 +157,7 @@ class KeyBook:
 
     def _refresh(self) -> None:
         try:
-            status = os.stat(self._path)
+            status = os.stat(self._file)
         except FileNotFoundError:
             self._stamp, self._keys = None, {}
             return

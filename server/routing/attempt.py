@@ -172,8 +172,9 @@ class Attempt:
 
     async def whole(self) -> bytes:
         """All that `read` gives from here on."""
+        assert self._answer is not None
         pieces = []
-        while piece := await self.read():
+        while not self._answer.response.ended and (piece := await self.read()):
             pieces.append(piece)
         return b"".join(pieces)
 

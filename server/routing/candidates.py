@@ -191,13 +191,13 @@ class Candidates:
 
     def of(self, needs: Needs) -> tuple[Candidate, ...]:
         """All of them, for one request."""
-        now, today = self._clock(), self._today()
+        now = self._clock()
         last = None
         if needs.session is not None:
             last = self._sessions.last(needs.key, needs.session, now)
         return (
-            *(self._local_now(one, needs, now, last) for one in self._local.values()),
-            *(self._cloud_now(one, needs, now, today, last) for one in self._clouds.values()),
+            *[self._local_now(one, needs, now, last) for one in self._local.values()],
+            *[self._cloud_now(one, needs, now, last) for one in self._clouds.values()],
         )
 
     def _local_now(self, one: _Local, needs: Needs, now: float, last: str | None) -> Candidate:
@@ -222,9 +222,7 @@ class Candidates:
             what.target, tokens, what.name == last, retry_after, least, what.slots,
         )  # fmt: skip
 
-    def _cloud_now(
-        self, one: _Cloud, needs: Needs, now: float, today: datetime.date, last: str | None
-    ) -> Candidate:
+    def _cloud_now(self, one: _Cloud, needs: Needs, now: float, last: str | None) -> Candidate:
         """Mostly the same as for the request before, and then the same object."""
         what, observer = one.what, one.observer
         forecast = observer.at(now)
@@ -232,7 +230,7 @@ class Candidates:
         down = self._downs.down(what.name)
         retry_after = self._downs.rest(what.name) if down else None
         retires = one.model.retires
-        if retires is not None and today >= retires:
+        if retires is not None and self._today() >= retires:
             down, retry_after = f"its provider has not offered it since {retires}", None
         sticky = what.name == last
         cached, tokens = thought.tokens, observer.counted(needs.prompt_tokens)
@@ -274,7 +272,7 @@ class Candidates:
         local = self._local.get(candidate.name)
         if local is not None:
             thought, guess = self._thought(local, needs, now), needs.prompt_tokens
-            tokens, _ = local.counts.of(needs)
+            tokens = candidate.prompt_tokens or local.counts.of(needs)[0]
             flight: Flight | CloudFlight = local.observer.begin(
                 guess, thought, needs.max_tokens, needs.n, tokens / guess
             )

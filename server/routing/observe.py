@@ -7,6 +7,7 @@ given by the caller. Nothing here waits or fails; what is not told is not learnt
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from server.chat.usage import Usage
@@ -228,8 +229,8 @@ class Observer:
         unread = self.unread(guess, cached, scale)
         rates = self.rates
         if self._taken < self.slots and not self._waiting:  # the rest of the answers matters not
-            left = [self._left(flight, now, rates.prefill) for flight in self._unheard]
-            return at_once(load, self._taken, sum(left), rates, unread)
+            left = self._left(self._unheard, now, rates.prefill)
+            return at_once(load, self._taken, left, rates, unread)
         return forecast(self.standing(now, load, ahead), rates, unread)
 
     def _rests(self, now: float, prefill: float) -> list[Work]:
@@ -253,7 +254,7 @@ class Observer:
             late = soonest + (latest - soonest) * index / max(1, count - 1)
             come = left = 0.0
             if flight.first_at is None:
-                left = self._left(flight, now, prefill)
+                left = self._left((flight,), now, prefill)
             else:
                 stalled = self._read - flight.read  # while others were read
                 come = max(0.0, now - flight.first_at - stalled) / token
@@ -262,12 +263,17 @@ class Observer:
             found.append(Work(left, rest, flight.slots, rest_late))
         return found
 
-    def _left(self, flight: Flight, now: float, prefill: float) -> float:
-        """Of a prompt that is being read, the tokens that should be left."""
-        left, prompt = (flight.due - now) * prefill, flight.prompt
-        if left >= prompt:
-            return prompt
-        return left if left > _OVERDUE * prompt else _OVERDUE * prompt
+    def _left(self, flights: Iterable[Flight], now: float, prefill: float) -> float:
+        """Of prompts that are being read, the tokens that should be left."""
+        total = 0.0
+        for flight in flights:
+            left, prompt = (flight.due - now) * prefill, flight.prompt
+            if left >= prompt:
+                left = prompt
+            elif left < _OVERDUE * prompt:
+                left = _OVERDUE * prompt
+            total += left
+        return total
 
     # ---- Learning ----
 

@@ -82,7 +82,7 @@ class Order:
         if self._policy == "most-capable":
             task = self._case.needs.task
             self._by_name = any(task not in c.capability and self._is_named(c) for c in fit)
-        return sorted(fit, key=key)
+        return sorted(fit, key=key) if len(fit) > 1 else list(fit)
 
     def late(self, c: Candidate) -> bool:
         """Whether its first token may come after the SLO."""

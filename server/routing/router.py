@@ -231,7 +231,7 @@ class Router:
             self.candidates.of(needs),
             router,
             spare=self.book.left(account),
-            draw=draw_of(needs.session or request_id),
+            draw=draw_of(needs.session or request_id) if router.routes else 0.0,
             absent=self.candidates.absent,
         )
         if trace is not None:
@@ -264,7 +264,9 @@ class Router:
     ) -> Delivery:
         """The answer: a context, see dispatch.py."""
         router, decision = self._catalogue.router, course.decision
-        shadowed = next((one for one in router.routes if one.id == decision.route), None)
+        shadowed = None
+        if decision.shadow is not None:
+            shadowed = next((one for one in router.routes if one.id == decision.route), None)
         job = Job(
             request=request,
             needs=course.needs,

@@ -94,6 +94,7 @@ _MARKS: Mapping[bytes, tuple[str, int]] = {
     for weight, words in by_weight.items()
     for word in words.split()
 }
+_MARKED = frozenset(_MARKS)
 _PLAIN = bytes.maketrans(string.punctuation.encode(), b" " * len(string.punctuation))
 
 GUESSED = (*_WORDS, CHAT)
@@ -104,17 +105,16 @@ def infer(request: ChatRequest | CompletionRequest) -> str:
     """One of GUESSED."""
     counts = _offered(request)
     text = _said(request)
-    found = [_MARKS[word] for word in _MARKS.keys() & set(text.translate(_PLAIN).split())]
+    found = [_MARKS[word] for word in _MARKED.intersection(text.translate(_PLAIN).split())]
     found += [mark for phrase, mark in _PHRASES.items() if phrase in text]
     if not text.isascii():
         found += [mark for phrase, mark in _BEYOND_ASCII.items() if phrase in text]
     for task, weight in found:
         counts[task] = counts.get(task, 0) + weight
-    best, most = CHAT, _ENOUGH - 1
-    for task in _WORDS:
-        if counts.get(task, 0) > most:
-            best, most = task, counts[task]
-    return best
+    most = max(counts.values(), default=0)
+    if most < _ENOUGH:
+        return CHAT
+    return next(task for task in _WORDS if counts.get(task) == most)
 
 
 def _offered(request: ChatRequest | CompletionRequest) -> dict[str, int]:

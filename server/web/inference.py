@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from server.chat import parse_json
 from server.chat.responses import Kept
@@ -140,11 +141,7 @@ async def _deliver(exchange: Exchange, under_way: _UnderWay, kept: list[bytes] |
     if stream:
         await exchange.end_stream()
     else:
-        cost: Header = (
-            b"x-holdfast-cost-usd",
-            exact_money(delivery.cost).removesuffix(" USD").encode(),
-        )
-        await exchange.answer(200, whole, (*_told(delivery, course), cost))
+        await exchange.answer(200, whole, (*_told(delivery, course), _cost(delivery.cost)))
 
 
 async def _stream(
@@ -170,6 +167,12 @@ async def _stream(
                 await exchange.write(piece)
     finally:
         await ticker.stop()
+
+
+@lru_cache(maxsize=1024)
+def _cost(nano: int) -> Header:
+    """For what is not streamed; mostly it cost nothing."""
+    return b"x-holdfast-cost-usd", exact_money(nano).removesuffix(" USD").encode()
 
 
 def _told(delivery: Delivery, course: Course) -> tuple[Header, ...]:

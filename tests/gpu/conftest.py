@@ -92,7 +92,9 @@ class Bench:
         assert actual is not None
         predicted = footprint(deployment, architecture, _weights(deployment, architecture.layers))
         seen = observe(_now(), deployment, engine.launch.version, {}, predicted, predicted, actual)
-        found = {(row.device, row.component or "total"): row for row in rows(seen)}
+        found: dict[tuple[str, str], Row] = {
+            (row.device, row.component or "total"): row for row in rows(seen)
+        }
         for (device, component), row in found.items():
             self.tell(
                 f"  {device} {component}: predicted {format_bytes(row.predicted)}, "

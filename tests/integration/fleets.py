@@ -33,7 +33,7 @@ def berth(name: str, size: int = 6, **changes: Any) -> Berth:
     """Of `size` made-up bytes of RAM, so that what fits beside what is the test's to say."""
     own = ("gpus", "context", "slots", "embeddings")
     launch = {key: changes.pop(key) for key in own if key in changes}
-    wanted = {"gpus": (), "context": CONTEXT, "slots": 2} | launch
+    wanted: dict[str, Any] = {"gpus": (), "context": CONTEXT, "slots": 2, **launch}
     deployment = Deployment(name, f"{name}:f16", "llama-server", **wanted)
     pools = wanted["gpus"] or ("ram",)
     values: dict[str, Any] = {"needs": dict.fromkeys(pools, size), "least_context": 256} | changes

@@ -37,7 +37,7 @@ class Holdfast:
         self.root = url.removesuffix("/v1")
 
     def client(self, **options: Any) -> OpenAI:
-        return OpenAI(**{"base_url": self.url, "api_key": "none", "max_retries": 0} | options)
+        return OpenAI(base_url=self.url, **{"api_key": "none", "max_retries": 0, **options})
 
     def begin(self, body: dict[str, Any]) -> http.client.HTTPConnection:
         """Ask for a chat completion and read nothing yet; closing the connection is leaving."""

@@ -13,11 +13,13 @@ from typing import Any
 import openai
 import pytest
 from langchain_openai import OpenAIEmbeddings
+from pydantic import SecretStr
 
 from server import demo
 from tests.fakes.cloud_running import FakeCloud, running_cloud
 from tests.integration.clouds import Clouds, clouds, gateway
-from tests.integration.running import Holdfast, run, wait_for
+from tests.integration.running import Holdfast, run
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -236,8 +238,11 @@ def test_a_batch_that_may_cost_too_much_is_not_sent(tmp_path: Path) -> None:
 def test_langchain_works_unchanged(node: Holdfast) -> None:
     for model in ("demo", SMALL):
         store = OpenAIEmbeddings(
-            model=model, base_url=node.url, api_key="none", check_embedding_ctx_length=False
-        )  # type: ignore[call-arg]
+            model=model,
+            base_url=node.url,
+            api_key=SecretStr("none"),
+            check_embedding_ctx_length=False,
+        )
         one, other, again = store.embed_documents(["to be found", "another", "to be found"])
         assert alike(one, again) == pytest.approx(1, abs=1e-3)
         assert alike(store.embed_query("to be found"), one) == pytest.approx(1, abs=1e-3)

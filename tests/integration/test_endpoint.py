@@ -169,8 +169,13 @@ def test_log_probabilities_in_both_shapes(client: openai.OpenAI) -> None:
     assert all(len(token.top_logprobs) == 2 and token.logprob <= 0 for token in content)
     legacy = client.completions.create(model="demo", prompt="Holdfast", logprobs=2, max_tokens=4)
     logprobs = legacy.choices[0].logprobs
-    assert len(logprobs.tokens) == len(logprobs.token_logprobs) == len(logprobs.text_offset) == 4
-    assert "".join(logprobs.tokens) == legacy.choices[0].text
+    assert logprobs is not None
+    tokens, scores, offsets = logprobs.tokens, logprobs.token_logprobs, logprobs.text_offset
+    assert tokens is not None
+    assert scores is not None
+    assert offsets is not None
+    assert len(tokens) == len(scores) == len(offsets) == 4
+    assert "".join(tokens) == legacy.choices[0].text
 
 
 def test_completions_stream_too(client: openai.OpenAI) -> None:
@@ -188,9 +193,11 @@ def test_a_required_tool_is_called_and_a_forbidden_one_is_not(client: openai.Ope
     asked = arguments(question)
     named = {"type": "function", "function": {"name": name}}
     for choice in ("auto", "required", named):
-        answer = client.chat.completions.create(**asked, tool_choice=choice, max_tokens=200)
+        asked |= {"tool_choice": choice, "max_tokens": 200}
+        answer = client.chat.completions.create(**asked)
         assert answer.choices[0].message.tool_calls[0].function.name == name
-    answer = client.chat.completions.create(**asked, tool_choice="none", max_tokens=40)
+    asked |= {"tool_choice": "none", "max_tokens": 40}
+    answer = client.chat.completions.create(**asked)
     assert not answer.choices[0].message.tool_calls
 
 

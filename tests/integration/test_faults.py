@@ -21,7 +21,8 @@ import pytest
 from server import demo as embedded
 from server import settings
 from server.engines.binary import find_llama_server
-from tests.integration.running import COMMAND, Holdfast, environment, holdfast, run, wait_for
+from tests.integration.running import COMMAND, Holdfast, environment, holdfast, run
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 

@@ -16,6 +16,7 @@ import httpx2
 import openai
 import psutil
 import pytest
+from openai.types.chat import ChatCompletion
 
 from server import demo
 from tests.integration import vision
@@ -60,7 +61,12 @@ def same(expected: dict[str, float]) -> Any:
 
 
 def prompt_tokens(client: openai.OpenAI, *urls: str) -> int:
-    return client.chat.completions.create(**ask(*urls, max_tokens=1)).usage.prompt_tokens
+    return prompt_of(client.chat.completions.create(**ask(*urls, max_tokens=1)))
+
+
+def prompt_of(answer: ChatCompletion) -> int:
+    assert answer.usage is not None
+    return answer.usage.prompt_tokens
 
 
 @contextlib.contextmanager
@@ -114,15 +120,16 @@ def test_it_says_that_it_sees(client: openai.OpenAI) -> None:
 def test_text_alone_is_answered_as_ever(client: openai.OpenAI) -> None:
     calling = next(q for q in demo.questions() if q.tool_calls)
     for question in (demo.question("what-is-holdfast"), calling):
-        answer = client.chat.completions.create(
+        asked: dict[str, Any] = {"messages": question.messages, "tools": question.tools}
+        answer: ChatCompletion = client.chat.completions.create(
             model="seeing",
-            messages=question.messages,
-            tools=question.tools or openai.omit,
             extra_body={"chat_template_kwargs": {"enable_thinking": question.thinking}},
+            **{name: value for name, value in asked.items() if value},
         )
         message = answer.choices[0].message
         assert (message.content or "") == question.content
         assert len(message.tool_calls or ()) == len(question.tool_calls)
+        assert answer.usage is not None
         assert answer.usage.completion_tokens == question.tokens
 
 
@@ -244,7 +251,7 @@ def test_a_picture_stays_in_the_conversation(client: openai.OpenAI) -> None:
             {"role": "assistant", "content": "I see."},
             {"role": "user", "content": "And now?"},
         ]
-        return client.chat.completions.create(**request).usage.prompt_tokens
+        return prompt_of(client.chat.completions.create(**request))
 
     assert tokens(url(png(256, 128))) - tokens() == 32 + AROUND
 

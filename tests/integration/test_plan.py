@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.running import COMMAND, Holdfast, environment, run, wait_for
+from tests.integration.running import COMMAND, Holdfast, environment, run
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 

@@ -13,7 +13,8 @@ import httpx2
 import pytest
 
 from server import demo
-from tests.integration.running import Holdfast, holdfast, run, wait_for
+from tests.integration.running import Holdfast, holdfast, run
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 

@@ -21,8 +21,9 @@ import pytest
 
 from server import settings
 from server.engines.binary import find_llama_server
-from tests.integration.running import COMMAND, Holdfast, environment, run, serving, wait_for
+from tests.integration.running import COMMAND, Holdfast, environment, run, serving
 from tests.integration.test_faults import LONG, events
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -177,7 +178,9 @@ def test_who_leaves_while_a_model_loads_frees_its_place(swapping: Holdfast) -> N
 def test_a_stream_that_runs_is_finished_before_the_model_goes(swapping: Holdfast) -> None:
     client = swapping.client(timeout=60)
     with streaming(swapping, "demo:f16") as (received, engine), ThreadPoolExecutor(1) as pool:
-        asking = pool.submit(client.chat.completions.create, model="demo:second", **QUESTION)
+        asking = pool.submit(
+            lambda: client.chat.completions.create(model="demo:second", **QUESTION)
+        )
         wait_for(lambda: swapping.ps()[1]["waits_for"], 60)
         engine.resume()
         assert list(received)[-1] == "[DONE]"

@@ -15,7 +15,8 @@ import pytest
 from server import demo
 from tests.fakes.cloud_running import FakeCloud, running_cloud
 from tests.integration.clouds import KEYS, Clouds, write_config
-from tests.integration.running import COMMAND, Holdfast, environment, holdfast, wait_for
+from tests.integration.running import COMMAND, Holdfast, environment, holdfast
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 

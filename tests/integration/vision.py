@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from gguf import (
@@ -79,14 +80,14 @@ def write_text(path: Path) -> int:
     """
     source = GGUFReader(demo.GGUF)
     writer = GGUFWriter(path, source.fields["general.architecture"].contents())
-    more = {
+    more: dict[str, list[Any]] = {
         "tokenizer.ggml.tokens": list(_TOKENS),
         "tokenizer.ggml.token_type": [TokenType.CONTROL] * len(_TOKENS),
     }
     for name, field in source.fields.items():
         if name.startswith("GGUF.") or name == "general.architecture":
             continue  # the writer's own
-        value = field.contents()
+        value: Any = field.contents()
         if name in more:
             value = [*value, *more[name]]
         inner = field.types[1] if field.types[0] is GGUFValueType.ARRAY else None

@@ -15,7 +15,8 @@ from server.engines.naming import file_stem
 from server.engines.vllm_binary import Interpreter
 from tests.integration import both_node
 from tests.integration.asking import Subject
-from tests.integration.running import Holdfast, environment, serving, wait_for
+from tests.integration.running import Holdfast, environment, serving
+from tests.waiting import wait_for
 
 START_LIMIT = 240  # seconds; vLLM takes half a minute, and more on a machine that is strained
 BUILDS = {"llama-server": "demo:f16", "vllm": "demo:bf16"}

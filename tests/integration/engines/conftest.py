@@ -12,10 +12,10 @@ import pytest
 
 from server import settings
 from server.demo import GGUF
+from server.engines import vllm
 from server.engines.binary import find_llama_server
 from server.engines.engine import Engine
 from server.engines.llama_server import Launch
-from server.engines.program import Program
 from tests.integration.supervised import CONTEXT, QUICK, Make
 
 
@@ -30,7 +30,9 @@ async def make(program: Path, tmp_path: Path) -> AsyncIterator[Make]:
     made: list[Engine] = []
     before = set(psutil.Process().children(recursive=True))
 
-    def make(name: str = "demo:test", launch: Program | None = None, **changes: Any) -> Engine:
+    def make(
+        name: str = "demo:test", launch: Launch | vllm.Launch | None = None, **changes: Any
+    ) -> Engine:
         socket = tmp_path / "run" / f"{len(made)}.sock"
         launch = launch or Launch(
             binary=program,
@@ -43,7 +45,7 @@ async def make(program: Path, tmp_path: Path) -> AsyncIterator[Make]:
         )
         changes = {"socket": socket} | changes
         known = {key: changes.pop(key) for key in list(changes) if hasattr(launch, key)}
-        options = {"logs": tmp_path / "logs", "policy": QUICK} | changes
+        options: dict[str, Any] = {"logs": tmp_path / "logs", "policy": QUICK, **changes}
         made.append(Engine(name, replace(launch, **known), **options))
         return made[-1]
 

@@ -47,14 +47,14 @@ async def test_it_starts_serves_and_stops(make: Make) -> None:
     process = psutil.Process(status.pid)
     sockets = [c for c in process.net_connections("all") if c.status == "LISTEN" or c.laddr]
     assert process.net_connections("inet") == [], "nothing listens on TCP"
-    assert str(engine.launch.socket) in {c.laddr for c in sockets}
+    assert str(engine.launch.socket) in {str(c.laddr) for c in sockets}
     assert engine.launch.socket.stat().st_mode & 0o077 == 0, "its socket is ours alone"
     surroundings = process.environ()
     assert surroundings["PATH"] == os.environ["PATH"]
     assert not {*SECRETS, *SECRETS.values()} & {*surroundings, *surroundings.values()}
 
     await engine.stop(5)
-    assert engine.state is State.STOPPED
+    assert engine.status().state is State.STOPPED
     assert not psutil.pid_exists(status.pid)
     assert await engine.taken() is None
 

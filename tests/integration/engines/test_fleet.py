@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import psutil
@@ -167,7 +167,7 @@ async def test_load_and_unload_by_hand(harbour: Harbour) -> None:
         assert guest.engine.state is State.READY
         assert fleet.get("home").engine.state is State.STOPPED
         await asyncio.wait_for(fleet.unload("guest:f16"), 60)
-        assert guest.engine.state is State.STOPPED
+        assert guest.engine.status().state is State.STOPPED
         await until(lambda: fleet.get("home").engine.state is State.READY)
         with pytest.raises(ModelNotFound, match="Served: home:f16, guest:f16"):
             await fleet.load("nobody")
@@ -398,8 +398,11 @@ async def test_a_gpu_that_is_lost_is_planned_without(harbour: Harbour) -> None:
         return (moved(first, found.gpus[0].id), other)
 
     other = berth("b", 2, gpus=("GPU-1",))
-    yard = {"survey": lambda pids: rig(*there), "replan": replan}
-    async with harbour.fleet(first, other, **yard) as fleet:
+
+    def survey(pids: Collection[int]) -> Rig:
+        return rig(*there)
+
+    async with harbour.fleet(first, other, survey=survey, replan=replan) as fleet:
         await fleet.settled()
         stays = fleet.get("b").engine.status().pid
         there.remove("GPU-0")

@@ -43,7 +43,7 @@ class Disk:
             resource.setrlimit(resource.RLIMIT_FSIZE, (LARGE, resource.RLIM_INFINITY))
 
     def _mount(self, options: str) -> None:
-        command = ["mount", "-t", "tmpfs", "-o", options, "holdfast-test", self.folder]
+        command = ["mount", "-t", "tmpfs", "-o", options, "holdfast-test", str(self.folder)]
         subprocess.run(command, check=True)
 
 

@@ -80,6 +80,7 @@ def test_tools_in_a_stream(model: ChatOpenAI) -> None:
     able = model.bind_tools([weather])
     whole: AIMessageChunk | None = None
     for piece in able.stream([CALL]):
+        assert isinstance(piece, AIMessageChunk)
         whole = piece if whole is None else whole + piece
     assert whole is not None
     (call,) = whole.tool_calls

@@ -78,9 +78,9 @@ def test_the_sdk_takes_it_for_the_api(sdk: openai.OpenAI) -> None:
         message = one.choices[0].message
         assert message.content == "Looking."
         assert message.tool_calls is not None
-        assert [call.to_dict()["function"]["arguments"] for call in message.tool_calls] == [
-            '{"a": 1}'
-        ]
+        (call,) = message.tool_calls
+        assert call.type == "function"
+        assert call.function.arguments == '{"a": 1}'
     assert streamed.usage == whole.usage
     with sdk.responses.stream(model="gpt-5", input="#fake think Hm.\n#fake text Hi.") as events:
         response = events.get_final_response()

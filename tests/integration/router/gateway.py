@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -72,9 +73,10 @@ class Gateway:
         return heard
 
     async def send(
-        self, path: str, body: bytes, room: int | None = None
+        self, path: str, body: bytes, room: int | None = None, name: str = "any"
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A request on its way. `room`: bytes that the client's kernel takes of its answer."""
+        """A request on its way, with `name` as its id. `room`: bytes that the client's kernel takes
+        of its answer."""
         client = socket.socket()
         if room is not None:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, room)
@@ -82,8 +84,21 @@ class Gateway:
         await asyncio.get_running_loop().sock_connect(client, self._address)
         reader, writer = await asyncio.open_connection(sock=client, limit=16 * KIB)
         head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
-        writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        head += f"X-Request-Id: {name}\r\nContent-Length: {len(body)}\r\n\r\n"
+        writer.write(head.encode() + body)
         return reader, writer
+
+    def booked(self, name: str) -> tuple[str, int, int]:
+        """How the request of that name ended, the tokens of its answer, and what it cost in
+        nano-USD: by its one entry. Nothing is set aside any more, for whatever request."""
+        with contextlib.closing(sqlite3.connect(self.book.path)) as database:
+            assert database.execute("SELECT count(*) FROM hold").fetchone() == (0,)
+            (entry,) = database.execute(
+                "SELECT outcome, completion_tokens, cost FROM entry WHERE request_id = ? AND final",
+                (name,),
+            ).fetchall()
+        outcome, tokens, cost = entry
+        return outcome, tokens, cost
 
     @property
     def connections(self) -> list[Connection]:
@@ -122,7 +137,10 @@ def asked(path: str, model: str, text: str, stream: bool, tokens: int = 8) -> by
 
 
 @contextlib.asynccontextmanager
-async def gateway(folder: Path, clouds: dict[Kind, FakeCloud]) -> AsyncIterator[Gateway]:
+async def gateway(
+    folder: Path, clouds: dict[Kind, FakeCloud], room: int | None = None
+) -> AsyncIterator[Gateway]:
+    """`room`: bytes that its kernel holds for each client."""
     overlay = folder / "clouds.toml"
     urls = {kind: cloud.url for kind, cloud in clouds.items()}
     overlay.write_text("[router]\nretries = 0\n" + CONFIG.format(features=FEATURES, **urls))
@@ -139,7 +157,7 @@ async def gateway(folder: Path, clouds: dict[Kind, FakeCloud]) -> AsyncIterator[
         model, build = loaded.resolve(member.name)
         assert build is not None
         router.serve([Target(model, build, member, sees=False, created=0)])
-        async with _serving(app) as (server, address):
+        async with _serving(app, room) as (server, address):
             yield Gateway(server, address, book, member)
     await router.close()
     await book.close()
@@ -159,9 +177,11 @@ def _routes(router: Router, targets: Targets) -> Routes:
 
 
 @contextlib.asynccontextmanager
-async def _serving(app: App) -> AsyncIterator[tuple[Server, tuple[str, int]]]:
+async def _serving(app: App, room: int | None) -> AsyncIterator[tuple[Server, tuple[str, int]]]:
     """Clients may read nothing for an hour: looks are the test's own."""
     sock = listen("127.0.0.1", 0)
+    if room is not None:  # of those that it takes, too
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, room)
     config = uvicorn.Config(
         app, http="httptools", ws="none", lifespan="off", log_config=None, access_log=False
     )

@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
+import socket
+from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 
 from server.catalogue.cloud import Kind
-from server.units import KIB
+from server.units import KIB, MIB
 from server.web.connection import Connection
 from tests.fakes.cloud_running import FakeCloud
+from tests.integration.fleets import frozen
 from tests.integration.router.gateway import (
     CHAT,
     CLOUDS,
+    LOCAL,
     MESSAGES,
+    PATHS,
     RESPONSES,
+    Gateway,
     asked,
     gateway,
 )
 from tests.waiting import until
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 
 DIALECTS = (CHAT, RESPONSES, MESSAGES)
+LAST = {CHAT: b"data: [DONE]", RESPONSES: b"response.completed", MESSAGES: b"message_stop"}
 Clouds = dict[Kind, FakeCloud]
 SLOW = "#fake long 300\n#fake pace 1"
-LARGE = "#fake long 60000"
-"""More than what lies between a cloud and a client holds: a stream of some 10 MB."""
+LARGE = "#fake long 600\n#fake wide 20000"
+"""More than what lies between a cloud and a client holds: a stream of some 12 MB."""
 LITTLE = 4 * KIB
+HELD = 512 * KIB
+"""More than the 64 KiB after which a stream waits, and what was being written then."""
 MOST = 1000
-"""Tokens: minutes, for the demo."""
+"""Tokens."""
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def there(
+    tmp_path_factory: pytest.TempPathFactory, running: Clouds
+) -> AsyncIterator[Gateway]:
+    """Its kernel holds little for a client, so that what is not read is soon felt."""
+    async with gateway(tmp_path_factory.mktemp("gateway"), running, LITTLE) as made:
+        yield made
 
 
 async def ends(cloud: FakeCloud, *wanted: str) -> None:
@@ -41,34 +59,105 @@ async def ends(cloud: FakeCloud, *wanted: str) -> None:
 @pytest.mark.parametrize("stream", [True, False])
 @pytest.mark.parametrize("model", CLOUDS)
 async def test_who_leaves_ends_the_connection_to_a_cloud(
-    tmp_path: Path, clouds: Clouds, model: str, stream: bool
+    there: Gateway, clouds: Clouds, model: str, stream: bool
 ) -> None:
     cloud = clouds[CLOUDS[model]]
-    async with gateway(tmp_path, clouds) as there:
-        for number, path in enumerate(DIALECTS):
-            _, writer = await there.send(path, asked(path, model, SLOW, stream, MOST))
-            left = ["left"] * number
-            await ends(cloud, *left, "open")
-            writer.close()
-            await ends(cloud, *left, "left")
-        await there.settled()
-
-
-async def test_a_cloud_waits_for_a_client_that_does_not_read(
-    tmp_path: Path, clouds: Clouds
-) -> None:
-    """And is let go of once the client has read nothing for the limit."""
-    cloud = clouds["openai"]
-    async with gateway(tmp_path, clouds) as there:
-        body = asked(CHAT, "openai/gpt-5", LARGE, True, 64_000)
-        _, writer = await there.send(CHAT, body, room=LITTLE)
-        await until(lambda: there.held)
-        (connection,) = there.held
-        await ends(cloud, "open")
-        await cut(connection)
-        await ends(cloud, "left")
+    names = [f"{model}{stream}{number}".replace("/", ".") for number in range(len(DIALECTS))]
+    for number, path in enumerate(DIALECTS):
+        body = asked(path, model, SLOW, stream, MOST)
+        _, writer = await there.send(path, body, name=names[number])
+        left = ["left"] * number
+        await ends(cloud, *left, "open")
         writer.close()
-        await there.settled()
+        await ends(cloud, *left, "left")
+    await there.settled()
+    for name in names:
+        outcome, _, cost = there.booked(name)
+        assert outcome == "left"
+        assert cost > 0, "it was asked, and has read the prompt"
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_who_leaves_frees_a_slot_of_the_engine(there: Gateway, stream: bool) -> None:
+    """It is asked and cannot answer, so that nobody leaves too late."""
+    queue = there.member.queue
+    names = [f"local{stream}{number}" for number in range(len(PATHS))]
+    with frozen(there.member):
+        for name, path in zip(names, PATHS, strict=True):
+            body = asked(path, LOCAL, "Tick forever.", stream, MOST)
+            _, writer = await there.send(path, body, name=name)
+            await until(lambda: queue.running == 1)
+            writer.close()
+            await until(lambda: queue.running == 0)
+    await idle(there)
+    await there.settled()
+    for name in names:
+        outcome, tokens, cost = there.booked(name)
+        assert (outcome, tokens, cost) == ("left", 0, 0)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_who_leaves_amid_a_stream_frees_its_slot(there: Gateway, path: str) -> None:
+    name = f"amid{PATHS.index(path)}"
+    reader, writer = await there.send(
+        path, asked(path, LOCAL, "Tick forever.", True, MOST), name=name
+    )
+    assert await reader.read(1)
+    with frozen(there.member):
+        assert there.member.queue.running == 1
+        writer.close()
+        await until(lambda: there.member.queue.running == 0)
+    await idle(there)
+    await there.settled()
+    assert there.booked(name)[0] == "left"
+
+
+@pytest.mark.parametrize("path", DIALECTS)
+@pytest.mark.parametrize("model", CLOUDS)
+async def test_a_cloud_waits_for_a_client_that_does_not_read(
+    there: Gateway, clouds: Clouds, model: str, path: str
+) -> None:
+    """And is let go of once the client has read nothing for the limit; one that reads on in time
+    has the whole answer."""
+    cloud = clouds[CLOUDS[model]]
+    name = f"unread{model}{DIALECTS.index(path)}".replace("/", ".")
+    body = asked(path, model, LARGE, True, 64_000)
+    _, writer = await there.send(path, body, LITTLE, name)
+    await cut(await held(there))
+    await ends(cloud, "left")
+    writer.close()
+    reader, writer = await there.send(path, body, name=f"{name}.read")
+    widen(await held(there))
+    await ends(cloud, "left", "open")
+    heard = await whole(reader)
+    writer.close()
+    assert LAST[path] in heard
+    await ends(cloud, "left", "answered")
+    await there.settled()
+    assert there.booked(name)[0] == "left"
+    assert there.booked(f"{name}.read")[:2] == ("answered", 600)
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_an_engine_is_let_go_of_where_nobody_reads(there: Gateway, path: str) -> None:
+    name = f"unread{PATHS.index(path)}"
+    _, writer = await there.send(
+        path, asked(path, LOCAL, "Tick forever.", True, MOST), LITTLE, name
+    )
+    await cut(await held(there))
+    await until(lambda: there.member.queue.running == 0)
+    writer.close()
+    await idle(there)
+    await there.settled()
+    assert there.booked(name)[0] == "left"
+
+
+async def held(there: Gateway) -> Connection:
+    """The one connection whose client has no more room, and for which little is held here."""
+    await until(lambda: there.held)
+    (connection,) = there.held
+    assert connection.transport.get_write_buffer_size() < HELD
+    return connection
 
 
 async def cut(connection: Connection) -> None:
@@ -79,3 +168,26 @@ async def cut(connection: Connection) -> None:
         return connection.transport.is_closing()
 
     await until(looked)
+
+
+def widen(connection: Connection) -> None:
+    """Have the kernel hold much for its client, so that the rest goes quickly."""
+    own = connection.transport.get_extra_info("socket")
+    own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MIB)
+
+
+async def whole(reader: asyncio.StreamReader) -> bytes:
+    heard = []
+    while piece := await reader.read(MIB):
+        heard.append(piece)
+    return b"".join(heard)
+
+
+async def idle(there: Gateway) -> None:
+    """Once the engine itself computes for nobody any more."""
+    async with asyncio.timeout(60):
+        while True:
+            async with there.member.engine.session.get("/slots") as answer:
+                if not any(slot["is_processing"] for slot in await answer.json()):
+                    return
+            await asyncio.sleep(0.01)

@@ -230,17 +230,18 @@ async def test_who_leaves_in_mid_stream_is_charged_for_what_came(
 async def test_who_leaves_before_the_first_word_ends_everything(
     tmp_path: Path, clouds: Clouds
 ) -> None:
-    for kind in ("openai", "anthropic"):
+    both: tuple[Kind, ...] = ("openai", "anthropic")
+    for kind in both:
         clouds[kind].faults("slow seconds=100")
     async with world(tmp_path, clouds) as there:
         job = there.job([LARGE, OTHER], hedge_after=0.01)
         asking = asyncio.create_task(there.ask(job))
-        for kind in ("openai", "anthropic"):
+        for kind in both:
             await asyncio.to_thread(clouds[kind].wait, lambda seen: len(seen) == 1)
         asking.cancel()
         told = await asking
         assert told.ending == "left"
-        for kind in ("openai", "anthropic"):
+        for kind in both:
             await asyncio.to_thread(
                 clouds[kind].wait, lambda seen: [one["end"] for one in seen] == ["left"]
             )

@@ -278,7 +278,7 @@ async def world(
     providers: dict[str, Any] | None = None,
 ) -> AsyncIterator[World]:
     """`clouds` are reached under their kind's name; `urls` are more of kind `openai`, by id."""
-    there = {
+    there: dict[str, Provider] = {
         kind: Provider(kind, kind, cloud.url + BASES[kind], **(providers or {}))
         for kind, cloud in (clouds or {}).items()
     }

@@ -12,14 +12,15 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from server.store.digest import git_blob_oid, lfs_pointer_oid, sha256_of
 from server.store.receipt import Held
 from server.store.shelf import Arrival, Shelf
-from tests.integration.running import COMMAND, environment, wait_for
+from tests.integration.running import COMMAND, environment
+from tests.waiting import wait_for
 
 DEMO = Path(sys.modules["server"].__path__[0]) / "demo"
 MODEL, MODEL_REVISION = "Holdfast/demo", "0123" + "a" * 36
@@ -92,7 +93,7 @@ class Mirror:
 def mirror(home: Path, *arguments: str) -> Iterator[Mirror]:
     """`holdfast mirror serve ARGUMENTS --port 0`, until the block ends."""
     log = home.parent / "mirror.log"
-    command = [COMMAND, "mirror", "serve", "--port", "0", *arguments]
+    command: list[str | Path] = [COMMAND, "mirror", "serve", "--port", "0", *arguments]
     with open(log, "w") as output:
         process = subprocess.Popen(
             command, env=environment(home), stdout=output, stderr=subprocess.STDOUT, text=True
@@ -135,7 +136,7 @@ def cut_off(folder: Path, endpoint: str, **more: str) -> Iterator[dict[str, str]
         }
 
 
-def run(command: list[str | Path], env: dict[str, str]) -> str:
+def run(command: Sequence[str | Path], env: dict[str, str]) -> str:
     """What the command prints on stdout; it must succeed."""
     done = subprocess.run(
         command, env=env, capture_output=True, text=True, timeout=100, check=False

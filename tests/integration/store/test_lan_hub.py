@@ -28,10 +28,11 @@ from server.ledger.keys import KeyBook
 from server.store.digest import sha256_of
 from server.store.lock import store_lock
 from server.store.shelf import Shelf
-from tests.integration.running import COMMAND, Holdfast, holdfast, wait_for
+from tests.integration.running import COMMAND, Holdfast, holdfast
 from tests.integration.running import run as run_holdfast
 from tests.integration.store import lending
 from tests.integration.store.lending import Mirror, cut_off, run, sizes
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.integration
 
@@ -111,12 +112,13 @@ def test_huggingface_hub_with_xet_installed(mirror: Mirror, home: Path, tmp_path
 def test_hf_download_and_its_own_verification(mirror: Mirror, home: Path, tmp_path: Path) -> None:
     target = tmp_path / "here"
     with cut_off(tmp_path / "client", mirror.url) as env:
-        command = [HF, "download", lending.BIG, "--revision", lending.BIG_REVISION]
-        run([*command, "--local-dir", target], env)
+        command = [str(HF), "download", lending.BIG, "--revision", lending.BIG_REVISION]
+        command += ["--local-dir", str(target)]
+        run(command, env)
         same_files(target, home, lending.BIG)
         run([HF, "cache", "verify", lending.BIG, "--local-dir", target], env)
         # Again: it is told that nothing changed, and fetches nothing.
-        run([*command, "--local-dir", target], env)
+        run(command, env)
     assert mirror.stop()[0] == sum(sizes(home, lending.BIG).values())
 
 
@@ -178,7 +180,7 @@ def ask_llama_server(env: dict[str, str], tmp_path: Path) -> str:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [program, "-hf", lending.GGUF, "--host", "127.0.0.1", "--port", str(port)]
+    command = [str(program), "-hf", lending.GGUF, "--host", "127.0.0.1", "--port", str(port)]
     command += ["--threads", "1", "--parallel", "1", "--temp", "0", "--jinja"]
     log = tmp_path / "llama.log"
     with open(log, "w") as output:
@@ -261,7 +263,7 @@ def test_clients_send_a_key_as_a_token_or_in_the_address(home: Path, tmp_path: P
     shutil.copytree(home / "models", locked / "models", copy_function=os.link)
     _, key = KeyBook(locked / "keys.json").create("clients")
     with lending.mirror(locked) as mirror:
-        command = [HF, "download", lending.GGUF, "README.md"]
+        command = [str(HF), "download", lending.GGUF, "README.md"]
         with cut_off(tmp_path / "none", mirror.url) as env:
             refused = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
             assert refused.returncode != 0

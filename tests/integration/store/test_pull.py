@@ -633,8 +633,11 @@ def test_a_gated_repository_says_what_to_do(site: Site) -> None:
 
 def test_the_hub_is_asked_through_the_proxy_of_the_environment(site: Site) -> None:
     """The proxy is the fake hub: asked for a URL of another host, it answers as if it were it."""
-    proxy = {"HF_ENDPOINT": "http://hub.invalid", "HTTP_PROXY": site.hub.url, "NO_PROXY": ""}
-    code, out, err = finished(holdfast(site, "pull", NAME, "--dry-run", **proxy))
+    process = holdfast(
+        site, "pull", NAME, "--dry-run",
+        HF_ENDPOINT="http://hub.invalid", HTTP_PROXY=site.hub.url, NO_PROXY="",
+    )  # fmt: skip
+    code, out, err = finished(process)
     assert code == 0, err
     assert "model-00001-of-00002.safetensors" in out
     assert [one["path"].partition("?")[0] for one in site.hub.log()] == [
@@ -647,11 +650,14 @@ def test_nobody_but_the_configured_hub_is_asked(site: Site) -> None:
     own.write_text(f'[store]\nhub = "{site.hub.url}"\n')
     with socket.create_server(("127.0.0.1", 0)) as everyone_else:
         proxy = f"http://127.0.0.1:{everyone_else.getsockname()[1]}"
-        elsewhere = {"HF_ENDPOINT": "", "HTTPS_PROXY": proxy, "NO_PROXY": "127.0.0.1"}
         for transport in ("http", "xet"):
             home = ("--home", str(site.home / transport))
             options = ("--config", str(own), "--transport", transport, *home)
-            code, _, err = finished(holdfast(site, "pull", NAME, *options, **elsewhere))
+            process = holdfast(
+                site, "pull", NAME, *options,
+                HF_ENDPOINT="", HTTPS_PROXY=proxy, NO_PROXY="127.0.0.1",
+            )  # fmt: skip
+            code, _, err = finished(process)
             assert code == 0, err
         everyone_else.setblocking(False)
         with pytest.raises(BlockingIOError):

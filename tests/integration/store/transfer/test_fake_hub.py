@@ -39,8 +39,9 @@ def test_what_the_client_learns(repository: Repository) -> None:
     large = repository.files[LARGE]
     siblings = {one.rfilename: one for one in info.siblings or ()}
     assert siblings.keys() == repository.files.keys()
-    assert siblings[LARGE].lfs is not None
-    assert siblings[LARGE].lfs.sha256 == large.sha256
+    pointer = siblings[LARGE].lfs
+    assert pointer is not None
+    assert pointer.sha256 == large.sha256
     assert siblings[SMALL].blob_id == repository.files[SMALL].git_oid
     tree = {one.path: one for one in api.list_repo_tree(NAME, recursive=True)}
     assert tree.keys() == {*repository.files, "folder"}

@@ -120,6 +120,8 @@ def _refusal(
     anew: int,
     time: float,
 ) -> BudgetExceeded:
+    some_left = figures[1] + figures[2] < figures[0]
+    less = "Ask for a shorter answer (max_tokens), or wait: it" if some_left else "It"
     limit, used, held, wanted = (
         (format_money(one) for one in figures) if money else (f"{one:,}" for one in figures)
     )
@@ -129,7 +131,7 @@ def _refusal(
     return BudgetExceeded(
         f"the budget of {party} for this {period} does not allow this request",
         why=f"of {limit}{unit} {used} are spent{under_way}, and this request can take {wanted}",
-        next_step=f"It begins anew in {format_duration(max(0.0, wait))}, at "
+        next_step=f"{less} begins anew in {format_duration(max(0.0, wait))}, at "
         f"{_date(anew).isoformat()} 00:00 UTC",
         retry_after=max(1, int(wait) + 1) if wait <= _NEAR else None,
     )

@@ -26,7 +26,7 @@ from typing import Final
 from server.chat.embeddings import EmbeddingRequest
 from server.chat.relay import Relay
 from server.chat.usage import Usage
-from server.errors import ContextExceeded, HoldfastError, NoRoute, RequestError
+from server.errors import BudgetExceeded, ContextExceeded, HoldfastError, NoRoute, RequestError
 from server.ledger.entry import Outcome
 from server.routing import ledgering
 from server.routing.candidate import Candidate
@@ -134,8 +134,8 @@ class Delivery:
         self._means.budget.deposit()
         try:
             self._leg, self._first = await self._begin(self._job.decision.attempts)
-        except HoldfastError:
-            self._record("failed")
+        except HoldfastError as error:
+            self._record("failed", refused=isinstance(error, BudgetExceeded))
             raise
         except BaseException:
             self._record("left")
@@ -225,9 +225,10 @@ class Delivery:
         bill: Bill = await leg.end(outcome, error, final=final, attempts=self.attempts)
         self.cost += bill.cost
 
-    def _record(self, outcome: Outcome) -> None:
+    def _record(self, outcome: Outcome, *, refused: bool = False) -> None:
         """Write down a request that nothing answered; with the engine that was about to, if one
-        was: what was done for it was done there."""
+        was: what was done for it was done there. `refused`: no budget had room for it, and nothing
+        was done."""
         course = Course(
             time=self._job.time,
             request_id=self._job.request_id,
@@ -240,8 +241,8 @@ class Delivery:
             private=self._job.decision.local_only,
         )
         asked = None if self._asked is None else self._asked.candidate
-        if asked is not None and asked.side == "cloud":
-            asked = None  # what it did cost has an entry of its own
+        if refused or (asked is not None and asked.side == "cloud"):
+            asked = None  # what a cloud did cost has an entry of its own
         entry = ledgering.entry(self._job.needs, asked, ledgering.FREE, course)
         self._means.book.record(entry)
         self._means.tell(entry)

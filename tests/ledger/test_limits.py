@@ -50,7 +50,8 @@ def test_a_refusal_tells_whose_which_how_much_and_until_when() -> None:
     assert error.sentence == (
         "the budget of team lab for this day does not allow this request: of $5.00 $4.00 are "
         "spent, $0.50 are reserved for requests under way, and this request can take $1.00. "
-        "It begins anew in 12h 00m, at 2026-11-22 00:00 UTC."
+        "Ask for a shorter answer (max_tokens), or wait: it begins anew in 12h 00m, at 2026-11-22 "
+        "00:00 UTC."
     )
     assert error.retry_after is None, "twelve hours are no time to wait for"
     assert (error.status, error.code) == (429, "insufficient_quota")
@@ -63,6 +64,7 @@ def test_a_budget_of_tokens_is_told_in_tokens() -> None:
     assert "all keys together for this month" in error.sentence
     assert "of 1,000 tokens 1,000 are spent, and this request can take 2,000" in error.sentence
     assert "2026-12-01 00:00 UTC" in error.sentence
+    assert "max_tokens" not in error.sentence, "nothing is left for a shorter one either"
 
 
 @pytest.mark.parametrize(("before", "retry_after"), [(0.5, 1), (59.5, 60), (61.0, None)])

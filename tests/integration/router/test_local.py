@@ -147,6 +147,8 @@ async def test_an_answer_without_a_limit_is_bounded_to_the_tokens_that_are_left(
     asked = Asking(QUESTION, max_tokens=3000)
     refused = await there.ask(there.job([engine], asking=asked, account=account))
     assert isinstance(refused.error, BudgetExceeded), "what a client asks for is never changed"
+    told_of = [(one.model, one.outcome) for one in there.entries]
+    assert told_of == [("demo:f16", "answered"), ("", "failed")], "no engine has failed"
     await there.balance(told, refused)
 
 

@@ -138,7 +138,7 @@ def test_what_is_wrong_with_an_earlier_call_is_named(call: Any, param: str) -> N
     assert caught.value.param == f"messages[1].tool_calls[0].{param}"
 
 
-CALLS = (
+CALLS: tuple[tuple[str, list[str]], ...] = (
     ("run", ['{"inp', 'ut":"ls\\n', '\\"a\\""}']),
     ("weather", ['{"city"', ':"Bonn"}']),
     ("patch", []),

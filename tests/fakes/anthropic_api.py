@@ -127,7 +127,7 @@ def _script(body: Json) -> Script:
 
 
 def _is_pdf(block: Json) -> bool:
-    return block["type"] == "document" and block["source"]["type"] == "base64"
+    return (block["type"], block.get("source", {}).get("type")) == ("document", "base64")
 
 
 def _text(content: Any) -> str:

@@ -107,7 +107,8 @@ def test_a_custom_tool_is_called_and_answered(client: openai.OpenAI, model: str)
     asks["tool_choice"] = {"type": "custom", "custom": {"name": name}}
     first = client.chat.completions.create(messages=messages, **asks)
     answer = first.choices[0].message
-    (call,) = answer.tool_calls or ()
+    assert answer.tool_calls is not None
+    (call,) = answer.tool_calls
     assert call.type == "custom"
     assert (call.custom.name, first.choices[0].finish_reason) == (name, "tool_calls")
     assert "Paris" in call.custom.input if here else call.custom.input == 'in "Paris"'

@@ -214,7 +214,7 @@ def test_load_unload_and_ps_on_the_command_line(swapping: Holdfast) -> None:
     assert json.loads(gone.stdout)["state"] == "stopped"
     wait_for(lambda: states(swapping)["demo:f16"] == "ready", 60)
     unknown = run("unload", "nobody", home=swapping.home)
-    assert (unknown.returncode, unknown.stdout) == (3, "")
+    assert (unknown.returncode, unknown.stdout) == (2, "")
     assert "Served: demo:f16, demo:second" in unknown.stderr
 
 

@@ -4,7 +4,7 @@
     |-- ConfigError          a configuration file, flag or variable is wrong          exit 2
     |-- RequestError         the client's request is wrong                            400
     |   |-- Unauthorized     no key, or one that is unknown or revoked                401
-    |   |-- Forbidden        a web page where no key protects the server              403
+    |   |-- Forbidden        a web page where no key protects the server; a role     403
     |   |-- NotFound         no such route                                            404
     |   |-- ModelNotFound    no such model; the nearest names are given               404
     |   |-- MethodNotAllowed                                                          405

@@ -23,7 +23,7 @@ from server.engines.fleet import Fleet
 from server.engines.member import Member
 from server.engines.planned import planned_berths
 from server.engines.program import Reserved
-from server.errors import RequestError
+from server.errors import Forbidden, RequestError
 from server.metrics import CONTENT_TYPE
 from server.routing.explain import read_question
 from server.routing.router import Router
@@ -73,7 +73,14 @@ class Admin:
         await exchange.answer_json(body, 200 if ready else 503)
 
     async def metrics(self, exchange: Exchange, client: Client) -> None:
-        """GET /metrics, in Prometheus' text format."""
+        """GET /metrics, in Prometheus' text format; where there are keys, for those of admins: it
+        tells what all of them spend."""
+        if client.key is not None and client.key.role != "admin":
+            raise Forbidden(
+                f"the key {client.key.id} may not read the metrics",
+                why="its role is user",
+                next_step=f"`holdfast keys set {client.key.id} --role admin` lets it",
+            )
         kind = (b"content-type", CONTENT_TYPE.encode())
         await exchange.answer(200, self._metrics(), kind=kind)
 

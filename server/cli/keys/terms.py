@@ -23,7 +23,9 @@ def _option(name: str, metavar: str, about: str) -> Any:
 
 
 Team = Annotated[str | None, _option("--team", "TEAM", "Whose budgets it shares, see [[team]].")]
-RoleName = Annotated[str | None, _option("--role", "ROLE", "user or admin.")]
+RoleName = Annotated[
+    str | None, _option("--role", "ROLE", "user, or admin, who may read /metrics, too.")
+]
 Day = Annotated[str | None, _option("--day", "MONEY", 'A day, such as "5 USD".')]
 Month = Annotated[str | None, _option("--month", "MONEY", "A calendar month.")]
 TokensDay = Annotated[str | None, _option("--tokens-day", "N", "Tokens a day, such as 2M.")]

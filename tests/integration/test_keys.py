@@ -1,4 +1,4 @@
-"""`holdfast route explain` against what really happens to the same request."""
+"""What API keys may do, and `holdfast route explain` against what really happens to a request."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ KEYS = {
     "hasty": Terms(limits=Limits(rpm=1)),
     "private": Terms(local_only=True),
     "narrow": Terms(models=("demo",)),
+    "prometheus": Terms(role="admin"),
 }
 
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holdfast]:
-    with clouds() as played, gateway(tmp_path_factory.mktemp("explained"), played) as running:
+    with clouds() as played, gateway(tmp_path_factory.mktemp("keys"), played) as running:
         yield running
 
 
@@ -88,6 +89,18 @@ def test_it_counts_as_no_request(node: Holdfast, keys: dict[str, str]) -> None:
     found = explained(node, "--key", "hasty", "--model", "demo")
     assert found["error"]["code"] == "rate_limit_exceeded"
     assert asked(node, "demo", keys["hasty"]).status_code == 429
+
+
+def test_what_all_spend_is_for_admins(node: Holdfast, keys: dict[str, str]) -> None:
+    def metrics(name: str) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {keys[name]}"}
+        return httpx2.get(f"{node.root}/metrics", headers=headers, timeout=60)
+
+    assert "ai_cost_total" in metrics("prometheus").text
+    refused = metrics("free")
+    assert refused.status_code == 403
+    assert "--role admin" in refused.json()["error"]["message"]
+    assert httpx2.get(f"{node.root}/metrics", timeout=60).status_code == 401
 
 
 def test_no_cloud_is_promised_while_nothing_can_be_written_down(tmp_path: Path) -> None:

@@ -42,13 +42,25 @@ class Metrics:
         counter, gauge = self._counter, self._gauge
         self.queue = gauge("holdfast_queue_requests", "Requests that wait for a slot", "model")
         self.running = gauge("holdfast_running_requests", "Requests in slots", "model")
-        self.breaker = gauge("holdfast_breaker_state", "1: its state", "target", "state")
-        self.alarm = gauge("holdfast_ledger_alarm", "1: the ledger needs a person")
-        self.ledger_waiting = gauge("holdfast_ledger_waiting_rows", "Rows not on the disk yet")
-        self.ledger_lost = gauge("holdfast_ledger_lost_entries", "Entries that were dropped")
-        self.overruns = gauge("holdfast_ledger_overruns", "Requests dearer than was reserved")
-        self.egress = counter("holdfast_egress_bytes", "Bodies sent to clouds, bytes", "provider")
-        self.refused = counter("holdfast_refused_requests", "Requests refused, by code", "code")
+        self.breaker = gauge(
+            "holdfast_breaker_state", "1 for the state that it is in", "target", "state"
+        )
+        self.alarm = gauge(
+            "holdfast_ledger_alarm", "1 if the ledger needs a person: holdfast ps says why"
+        )
+        self.ledger_waiting = gauge(
+            "holdfast_ledger_waiting_rows", "Rows that are not on the disk yet"
+        )
+        self.ledger_lost = gauge(
+            "holdfast_ledger_lost_entries", "Entries of local requests that were dropped"
+        )
+        self.overruns = gauge(
+            "holdfast_ledger_overruns", "Requests that cost more than was reserved for them"
+        )
+        self.egress = counter("holdfast_egress_bytes", "Bytes of bodies sent to clouds", "provider")
+        self.refused = counter(
+            "holdfast_refused_requests", "Requests refused, by error code", "code"
+        )
 
     def served(
         self,

@@ -59,19 +59,27 @@ def _by_model(tallies: Mapping[Labels, Tally]) -> Iterator[Metric]:
     requests = CounterMetricFamily(
         "ai_requests", "Requests, by outcome", labels=(*_MODEL, "outcome")
     )
-    cost = CounterMetricFamily("ai_cost", "USD spent", labels=_MODEL)
+    cost = CounterMetricFamily("ai_cost", "US dollars spent at clouds", labels=_MODEL)
     saved = CounterMetricFamily(
-        "holdfast_saved_usd", "USD the cheapest cloud was dearer", labels=_MODEL
+        "holdfast_saved_usd",
+        "US dollars that the cheapest cloud would have cost more",
+        labels=_MODEL,
     )
     cached = CounterMetricFamily(
-        "holdfast_cached_tokens", "Prompt tokens from caches", labels=_MODEL
+        "holdfast_cached_tokens", "Tokens of prompts that came from caches", labels=_MODEL
     )
-    latency = _Histogram("ai_latency_seconds", "Whole answers", labels=_MODEL)
+    latency = _Histogram(
+        "ai_latency_seconds", "Seconds from a request to the end of its answer", labels=_MODEL
+    )
     predicted = _Histogram(
-        "holdfast_predicted_time_to_first_token_seconds", "As foreseen", labels=_MODEL
+        "holdfast_predicted_time_to_first_token_seconds",
+        "Seconds to the first token, as predicted",
+        labels=_MODEL,
     )
     ratio = _Histogram(
-        "holdfast_time_to_first_token_ratio", "As it was over as foreseen", labels=_MODEL
+        "holdfast_time_to_first_token_ratio",
+        "Actual over predicted time to the first token",
+        labels=_MODEL,
     )
     for labels, tally in tallies.items():
         for outcome, count in tally.outcomes.items():
@@ -88,15 +96,27 @@ def _by_model(tallies: Mapping[Labels, Tally]) -> Iterator[Metric]:
 def _gen_ai(tallies: Mapping[Labels, Tally]) -> Iterator[Metric]:
     """As OpenTelemetry's conventions have them."""
     usage = _Histogram(
-        "gen_ai_client_token_usage", "Tokens of requests", labels=(*_GEN_AI, "gen_ai_token_type")
+        "gen_ai_client_token_usage",
+        "Tokens of requests, by type",
+        labels=(*_GEN_AI, "gen_ai_token_type"),
     )
-    duration = _Histogram("gen_ai_server_request_duration_seconds", "Whole answers", labels=_GEN_AI)
+    duration = _Histogram(
+        "gen_ai_server_request_duration_seconds",
+        "Seconds from a request to the end of its answer",
+        labels=_GEN_AI,
+    )
     operation = _Histogram(
-        "gen_ai_client_operation_duration_seconds", "Whole answers", labels=_GEN_AI
+        "gen_ai_client_operation_duration_seconds",
+        "Seconds from a request to the end of its answer",
+        labels=_GEN_AI,
     )
-    first = _Histogram("gen_ai_server_time_to_first_token_seconds", "As it was", labels=_GEN_AI)
+    first = _Histogram(
+        "gen_ai_server_time_to_first_token_seconds", "Seconds to the first token", labels=_GEN_AI
+    )
     then = _Histogram(
-        "gen_ai_server_time_per_output_token_seconds", "After the first", labels=_GEN_AI
+        "gen_ai_server_time_per_output_token_seconds",
+        "Seconds for each token after the first",
+        labels=_GEN_AI,
     )
     for labels, tally in tallies.items():
         usage.add((*labels, "input"), tally.input)

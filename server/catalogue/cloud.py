@@ -11,8 +11,8 @@ from typing import Literal
 Kind = Literal["openai", "openai-responses", "anthropic", "gemini"]
 """The protocol that a provider speaks; `openai` is that of every OpenAI-compatible endpoint."""
 
-EMBEDDING_KINDS: tuple[Kind, ...] = ("openai", "openai-responses")
-"""Protocols by which embeddings are asked for: OpenAI's, as Gemini's compatible endpoint has it."""
+EMBEDDING_KINDS: tuple[Kind, ...] = ("openai", "openai-responses", "gemini")
+"""Protocols by which embeddings are asked for; Anthropic makes none."""
 
 Feature = Literal[
     "tools",

@@ -27,7 +27,7 @@ from server.catalogue.tree import (
     value_of,
 )
 
-_COMPATIBLE = 'Name a provider of kind "openai", such as its OpenAI-compatible endpoint'
+_EMBEDS = f"Kinds that make them are {', '.join(EMBEDDING_KINDS)}"
 
 
 def problems(tree: Tree, models: Tree, builds: Tree) -> Iterator[str]:
@@ -86,7 +86,7 @@ def _cloud_problems(cloud: Tree, providers: Tree) -> Iterator[str]:
     cannot = kind in get_args(Kind) and kind not in EMBEDDING_KINDS
     if cannot and value_of(cloud, "embeddings") is True:
         what = f"{provider} is of kind {shown(kind)}, which makes no embeddings here"
-        yield f"{leaf_of(cloud, 'embeddings').where} = true: {what}. {_COMPATIBLE}"
+        yield f"{leaf_of(cloud, 'embeddings').where} = true: {what}. {_EMBEDS}"
 
 
 def _task_problems(task: Tree) -> Iterator[str]:

@@ -9,9 +9,15 @@ from server.chat.embeddings import EmbeddingRequest, embedding_body
 from server.providers.provider import Call
 
 
-def encode_embedding(request: EmbeddingRequest, model: CloudModel) -> Call:
-    """The call that asks `model` for the vectors of `request`; its answer is for chat.Vectors."""
-    body = {"model": model.name, **embedding_body(request)}
-    if request.dimensions is not None:
-        body["dimensions"] = request.dimensions
-    return Call("/embeddings", orjson.dumps(body), {})
+class OpenAIEmbedder:
+    def encode(self, request: EmbeddingRequest, model: CloudModel) -> Call:
+        body = {"model": model.name, **embedding_body(request)}
+        if request.dimensions is not None:
+            body["dimensions"] = request.dimensions
+        return Call("/embeddings", orjson.dumps(body), {})
+
+    def read(self, body: bytes, model: CloudModel, tokens: int) -> bytes:
+        return body
+
+
+EMBEDDER = OpenAIEmbedder()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from server.catalogue.cloud import CloudModel
+from server.chat.embeddings import EmbeddingRequest
 from server.chat.events import Event
 from server.chat.relay import Decoder
 from server.chat.request import ChatRequest
@@ -27,6 +28,25 @@ class Call:
     headers: Mapping[str, str]
     """Beside content-type, authentication and what HTTP itself needs."""
     content_type: str = "application/json"
+
+
+class Embedder(Protocol):
+    """How a provider is asked for embeddings. One value without state for each."""
+
+    def encode(self, request: EmbeddingRequest, model: CloudModel) -> Call:
+        """The call that asks `model` for the vectors of `request`.
+
+        Raises RequestError, naming the field, for what this target cannot express.
+        """
+        ...
+
+    def read(self, body: bytes, model: CloudModel, tokens: int) -> bytes:
+        """Its whole answer as OpenAI has it, for chat.Vectors. `tokens`: those of the inputs as
+        they were estimated, for a provider that does not tell them.
+
+        Raises ProviderError for one that cannot be read.
+        """
+        ...
 
 
 class CloudProtocol(Protocol):

@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
-from server.catalogue.cloud import EMBEDDING_KINDS
 from server.chat.embeddings import EmbeddingRequest, Input, engine_embedding_body
 from server.chat.events import Event
 from server.chat.relay import Relay
@@ -19,7 +18,7 @@ from server.chat.usage import Usage
 from server.chat.vectors import not_shorter
 from server.errors import HoldfastError, NoRoute, RequestError
 from server.ledger.entry import NOTHING
-from server.providers.openai_embeddings import encode_embedding
+from server.providers import EMBEDDERS
 from server.providers.provider import Call, CloudProtocol
 from server.routing.attempt import Attempt
 from server.routing.candidate import Candidate
@@ -88,9 +87,10 @@ class CloudEmbeddingLeg(CloudLeg):
 
     def _encoded(self) -> Call:
         assert isinstance(self.job.request, EmbeddingRequest)
-        if self._provider.kind not in EMBEDDING_KINDS:
+        embedder = EMBEDDERS.get(self._provider.kind)
+        if embedder is None:
             raise NoRoute(f"{self._provider.id} makes no embeddings", param="model")
-        return encode_embedding(self.job.request, self._model)
+        return embedder.encode(self.job.request, self._model)
 
     def _reading(self, protocol: CloudProtocol) -> Reading:
         def failure(status: int, headers: Mapping[str, str], body: bytes) -> HoldfastError:
@@ -104,7 +104,11 @@ class CloudEmbeddingLeg(CloudLeg):
         pieces = []
         while piece := await self._attempt.read():
             pieces.append(piece)
-        return b"".join(pieces)
+        if not pieces:
+            return b""
+        tokens = self.candidate.prompt_tokens or self.job.needs.prompt_tokens
+        read = EMBEDDERS[self._provider.kind].read
+        return read(b"".join(pieces), self._model, tokens)
 
     def _usage(self, attempt: CloudAttempt) -> tuple[Usage | None, bool]:
         return self.usage, self.relay is not None and self.relay.done

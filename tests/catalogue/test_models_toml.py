@@ -252,6 +252,7 @@ CLOUD_PRICES = {
     "gemini/gemini-3.1-pro-preview": (2.0, 12.0, 0.20, None, ((200_000, 4.0, 18.0, None, None),)),
     "gemini/gemini-3.5-flash": (1.50, 9.0, 0.15, None, ()),
     "gemini/gemini-3.5-flash-lite": (0.30, 2.50, 0.03, None, ()),
+    "gemini/gemini-embedding-2": (0.20, 0.0, None, None, ()),
 }  # fmt: skip
 """USD for a million tokens: input, output, cached input, cache write, and those beyond a prompt."""
 

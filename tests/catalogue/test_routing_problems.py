@@ -474,9 +474,11 @@ CLOUDS = [
         "cloud[acme/x].features cannot stand beside embeddings = true",
     ),
     (
-        PROVIDER + (CLOUD + PRICE).replace("acme/x", "p/x") + "embeddings = true",
-        'cloud[p/x].embeddings = true: p is of kind "gemini", which makes no embeddings here. '
-        'Name a provider of kind "openai", such as its OpenAI-compatible endpoint',
+        PROVIDER.replace("gemini", "anthropic")
+        + (CLOUD + PRICE).replace("acme/x", "p/x")
+        + "embeddings = true",
+        'cloud[p/x].embeddings = true: p is of kind "anthropic", which makes no embeddings here. '
+        "Kinds that make them are openai, openai-responses, gemini",
     ),
     (
         CLOUD + PRICE + 'efforts = ["high", "low"]',

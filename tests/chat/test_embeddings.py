@@ -18,7 +18,7 @@ from server.chat.embeddings import (
     parse_embedding,
 )
 from server.errors import RequestError
-from server.providers.openai_embeddings import encode_embedding
+from server.providers.openai_embeddings import EMBEDDER
 
 
 def asked(given: Any = "hi", **fields: Any) -> EmbeddingRequest:
@@ -81,7 +81,7 @@ def test_what_an_engine_is_asked() -> None:
 
 def test_what_a_cloud_is_asked() -> None:
     model = CloudModel("c/m", "c", "m-1", "M", 8192, 0, Price(Rate(1, 0)), embeddings=True)
-    call = encode_embedding(asked(dimensions=5), model)
+    call = EMBEDDER.encode(asked(dimensions=5), model)
     assert call.path == "/embeddings"
     assert orjson.loads(call.body) == {
         "model": "m-1",

@@ -1,4 +1,5 @@
-"""Gemini, played: generateContent, streamGenerateContent, countTokens and models, on loopback.
+"""Gemini, played: generateContent, streamGenerateContent, countTokens, batchEmbedContents and
+models, on loopback.
 
     python -m tests.fakes.gemini_api [--port 0] [--key KEY]
 
@@ -15,10 +16,19 @@ import orjson
 from aiohttp import web
 
 from tests.fakes.cloud_program import Cloud, main
-from tests.fakes.documents import Paper, paper
+from tests.fakes.documents import Paper
 from tests.fakes.faults import STATUSES, Answer, Shape, whole
-from tests.fakes.gemini_rules import Json, RefusedError, camel, check, signature
+from tests.fakes.gemini_rules import (
+    Json,
+    RefusedError,
+    camel,
+    check,
+    check_embeddings,
+    paper_in,
+    signature,
+)
 from tests.fakes.script import Script, script_of, tokens
+from tests.fakes.vectors import vector_of
 
 MODELS = ("gemini-3.5-flash", "gemini-3.1-pro-preview", "gemini-2.5-flash")
 _PAGE = 560
@@ -79,6 +89,14 @@ def routes(cloud: Cloud) -> list[web.RouteDef]:
             answer = Answer(pieces, stream=True, first=0, pace=script.pace)
         return await cloud.answer(request, body, answer, fault=script.fault)
 
+    async def embed(request: web.Request) -> web.StreamResponse:
+        model, body = request.match_info["model"], camel(await request.json())
+        try:
+            check_embeddings(model, body)
+        except RefusedError as refused:
+            return cloud.refuse(request, body, error("400", str(refused)), 400)
+        return await cloud.answer(request, body, whole(_embeddings(model, body)))
+
     async def models(request: web.Request) -> web.StreamResponse:
         methods = ["generateContent", "countTokens"]
         entries = [
@@ -89,6 +107,7 @@ def routes(cloud: Cloud) -> list[web.RouteDef]:
         return await cloud.answer(request, None, whole({"models": entries}))
 
     return [
+        web.post("/{version:v1|v1beta}/models/{model}:batchEmbedContents", embed),
         web.post("/{version:v1|v1beta}/models/{call}", generate),
         web.get("/{version:v1|v1beta}/models", models),
     ]
@@ -129,7 +148,7 @@ def _papers(parts: list[Json]) -> Iterator[Paper]:
     for part in parts:
         data = part.get("inlineData", {})
         if data.get("mimeType") == "application/pdf":
-            yield paper(before, data["data"])
+            yield paper_in(before, data["data"])
         before = part.get("text", "")
 
 
@@ -178,6 +197,20 @@ def _answers(model: str, body: Json, script: Script) -> Iterator[Json]:
         for part in _parts(model, body, script):
             yield _answer(model, body, script, [part], last=False)
     yield _answer(model, body, script, [{"text": ""}], last=True)
+
+
+def _embeddings(model: str, body: Json) -> Json:
+    """Whether it tells tokens depends on the model."""
+    answer: Json = {"embeddings": []}
+    count = 0
+    for one in body["requests"]:
+        text = "".join(part["text"] for part in one["content"]["parts"])
+        values = vector_of(text, one.get("outputDimensionality", 8))
+        answer["embeddings"].append({"values": values})
+        count += len(text.split())
+    if model.endswith("-2"):
+        answer["usageMetadata"] = {"promptTokenCount": count}
+    return answer
 
 
 if __name__ == "__main__":

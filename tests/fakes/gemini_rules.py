@@ -12,7 +12,7 @@ import hashlib
 import re
 from typing import Any
 
-from tests.fakes.documents import paper
+from tests.fakes.documents import Paper, paper
 
 UNSIGNED = "skip_thought_signature_validator"
 _FIELDS = {"contents", "systemInstruction", "tools", "toolConfig", "generationConfig",
@@ -74,6 +74,28 @@ def check(model: str, body: Json) -> None:
     _check_contents(body.get("contents", []), model, signed=levels)
 
 
+def check_embeddings(model: str, body: Json) -> None:
+    """Of batchEmbedContents. Raises RefusedError."""
+    _extra(body, {"requests"}, "")
+    asked = body.get("requests", [])
+    if not 0 < len(asked) <= 100:
+        raise RefusedError(
+            "* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch"
+        )
+    for one in asked:
+        _extra(one, {"model", "content", "taskType", "title", "outputDimensionality"}, "requests")
+        if one.get("model") != f"models/{model}":
+            raise RefusedError(
+                "* BatchEmbedContentsRequest.requests[0].model: must match the parent model"
+            )
+        for part in one["content"]["parts"]:
+            _extra(part, {"text"}, "requests[0].content.parts")
+        if not any(part["text"] for part in one["content"]["parts"]):
+            raise RefusedError("* EmbedContentRequest.content: contains an empty Part.")
+        if not 1 <= one.get("outputDimensionality", 1) <= 3072:
+            raise RefusedError("output_dimensionality must be between 1 and 3072")
+
+
 def _check_config(config: Json, *, levels: bool) -> None:
     _extra(config, _CONFIG, "generation_config")
     thinking = config.get("thinkingConfig", {})
@@ -133,12 +155,17 @@ def _check_contents(contents: list[Json], model: str, *, signed: bool) -> None:
         calls = [one["functionCall"] for one in parts]
 
 
+def paper_in(name: str, data: str) -> Paper:
+    """Raises ValueError for what is none."""
+    return paper(name, _plain(data))
+
+
 def _check_data(given: Json) -> None:
     _extra(given, {"mimeType", "data"}, "inline_data")
     kind = given["mimeType"]
     if kind == "application/pdf":
         try:
-            paper("", given["data"])
+            paper_in("", given["data"])
         except ValueError:
             raise RefusedError("The document has no pages.") from None
     elif kind not in ("image/png", "image/jpeg", "image/webp", "image/gif"):

@@ -9,7 +9,6 @@ be read at its control port (cloud_program.py). The API's base URL is `URL/v1`.
 from __future__ import annotations
 
 import base64
-import hashlib
 import struct
 from collections.abc import Iterator
 from typing import Any
@@ -22,6 +21,7 @@ from tests.fakes.faults import STATUSES, Answer, Shape, whole
 from tests.fakes.openai_responses import PAGE, events_of, response_of, script_of_response
 from tests.fakes.openai_rules import paper_in, parts_of, refuse_chat, refuse_response
 from tests.fakes.script import Script, script_of, tokens
+from tests.fakes.vectors import vector_of
 
 MODELS = ("gpt-5", "gpt-5-mini", "gpt-4o", "text-embedding-3-small")
 CREATED = 1_790_000_000
@@ -251,19 +251,13 @@ def _embeddings(body: dict[str, Any]) -> dict[str, Any]:
     texts = given if isinstance(given, list) and not isinstance(given[0], int) else [given]
     entries = []
     for index, text in enumerate(texts):
-        vector = _vector(text, body.get("dimensions") or 8)
+        vector = vector_of(text, body.get("dimensions") or 8)
         packed = base64.b64encode(struct.pack(f"<{len(vector)}f", *vector)).decode()
         embedding = packed if body.get("encoding_format") == "base64" else vector
         entries.append({"object": "embedding", "index": index, "embedding": embedding})
     count = sum(len(text) if isinstance(text, list) else len(text.split()) for text in texts)
     usage = {"prompt_tokens": count, "total_tokens": count}
     return {"object": "list", "data": entries, "model": body["model"], "usage": usage}
-
-
-def _vector(text: Any, dimensions: int) -> list[float]:
-    """The same for the same text; sums of powers of two, which every format holds exactly."""
-    digest = hashlib.sha256(orjson.dumps(text)).digest()
-    return [digest[index % len(digest)] / 256 - 0.5 for index in range(dimensions)]
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.integration
 
 HIDDEN = 192
 SMALL = "openai/text-embedding-3-small"
+GEMINI = "gemini/gemini-embedding-2"
 CONFIG = """
 [router]
 breaker_failures = 1000
@@ -192,6 +193,29 @@ def test_a_cloud_makes_them_and_is_paid(
     assert float(raw.headers["x-holdfast-cost-usd"]) == pytest.approx(60e-9)
 
 
+def test_geminis_own_are_asked_for_in_its_own_words(
+    node: Holdfast, client: openai.OpenAI, played: Clouds
+) -> None:
+    raw = client.embeddings.with_raw_response.create(
+        model=GEMINI, input=["one two", "three"], dimensions=4
+    )
+    found = raw.parse()
+    assert [len(one.embedding) for one in found.data] == [4, 4]
+    assert (found.model, found.usage.prompt_tokens) == ("gemini-embedding-2", 3)
+    sent = played.gemini.requests()[-1]
+    assert sent["path"] == "/v1/models/gemini-embedding-2:batchEmbedContents"
+    assert sent["headers"]["x-goog-api-key"] == "sk-canary-gemini"
+    (row,) = entries(node, raw.headers["x-request-id"])
+    assert (row["endpoint"], row["model"], row["prompt_tokens"]) == ("embeddings", GEMINI, 3)
+    assert row["cost"] == 600, "3 tokens at 0.20 USD a million, in nano-USD"
+    with pytest.raises(openai.BadRequestError, match="takes no token ids"):
+        client.embeddings.create(model=GEMINI, input=[[1, 2]])
+    with pytest.raises(openai.BadRequestError, match="takes 100 inputs at a time") as many:
+        client.embeddings.create(model=GEMINI, input=["a"] * 101)
+    assert many.value.param == "input"
+    assert sent == played.gemini.requests()[-1]
+
+
 def test_nothing_leaves_that_may_not(client: openai.OpenAI, played: Clouds) -> None:
     before = played.sent()
     with pytest.raises(openai.BadRequestError, match="this request is local-only"):
@@ -236,7 +260,7 @@ def test_a_batch_that_may_cost_too_much_is_not_sent(tmp_path: Path) -> None:
 
 
 def test_langchain_works_unchanged(node: Holdfast) -> None:
-    for model in ("demo", SMALL):
+    for model in ("demo", SMALL, GEMINI):
         store = OpenAIEmbeddings(
             model=model,
             base_url=node.url,

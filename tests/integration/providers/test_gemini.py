@@ -20,6 +20,7 @@ from server.errors import (
     RequestError,
 )
 from server.providers.gemini import PROTOCOL
+from tests.chat import papers
 from tests.fakes.cloud_running import FakeCloud, running_cloud
 from tests.integration.providers.calling import answered, events_of, message_of
 from tests.providers.clouds import ask, assistant, call, image, model, png, result, tool, user
@@ -50,6 +51,26 @@ def declared() -> types.Tool:
         name="weather", description="Says it.", parameters_json_schema=SCHEMA
     )
     return types.Tool(function_declarations=[function])
+
+
+def test_the_sdk_gets_embeddings_and_reads_papers(sdk: genai.Client) -> None:
+    asked: list[Any] = [types.Content(parts=[types.Part(text=text)]) for text in ("a b", "c")]
+    config = types.EmbedContentConfig(output_dimensionality=4)
+    for name, told in (("gemini-embedding-2", 3), ("gemini-embedding-001", None)):
+        made = sdk.models.embed_content(model=name, contents=asked, config=config)
+        assert [len(one.values or ()) for one in made.embeddings or ()] == [4, 4]
+        usage = made.usage_metadata
+        assert (None if usage is None else usage.prompt_token_count) == told
+    with pytest.raises(errors.ClientError, match="at most 100 requests"):
+        sdk.models.embed_content(model="gemini-embedding-001", contents=asked * 51)
+    parts = [
+        types.Part(text="a.pdf"),
+        types.Part.from_bytes(data=papers.pdf(3), mime_type="application/pdf"),
+        types.Part(text="\n#fake read"),
+    ]
+    said = types.Content(role="user", parts=parts)
+    read = sdk.models.generate_content(model="gemini-x", contents=[said])
+    assert read.text == "a.pdf has 3 pages"
 
 
 def test_the_sdk_takes_it_for_the_api(sdk: genai.Client) -> None:

@@ -18,7 +18,7 @@ from server.chat.request import ChatRequest, parse_chat
 from server.chat.responses import Kept, ResponsesEncoder, parse_response, whole_response
 from server.chat.vectors import Vectors
 from server.errors import HoldfastError, ProviderError
-from server.providers.openai_embeddings import encode_embedding
+from server.providers import EMBEDDERS
 from server.providers.provider import CloudProtocol
 from tests.fakes.cloud_running import FakeCloud
 from tests.integration.providers.calling import answered, events_of
@@ -78,9 +78,10 @@ class Translator(httpx2.BaseTransport):
 
     def _embedding(self, body: Any) -> bytes:
         request = parse_embedding(body)
-        call = encode_embedding(request, MODEL)
+        embedder = EMBEDDERS["openai"]  # of both its APIs
+        call = embedder.encode(request, MODEL)
         headers = {"content-type": "application/json", **self._protocol.authentication("key")}
         response = httpx2.post(
             self._cloud.url + call.path, content=call.body, headers=headers, timeout=60
         )
-        return Vectors(request, ProviderError).feed(response.content)
+        return Vectors(request, ProviderError).feed(embedder.read(response.content, MODEL, 7))

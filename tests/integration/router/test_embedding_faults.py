@@ -6,6 +6,7 @@ import asyncio
 import os
 from pathlib import Path
 
+import orjson
 import pytest
 
 from server import settings
@@ -21,7 +22,7 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
-KINDS: tuple[Kind, ...] = ("openai", "openai-responses")
+KINDS: tuple[Kind, ...] = ("openai", "openai-responses", "gemini")
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,19 @@ async def test_what_a_provider_finds_too_long_is_the_inputs_fault(
         told = await embed(there, embedding_job(there, [model]))
         assert isinstance(told.error, ContextExceeded)
         assert told.error.param == "input"
+        await there.balance(told)
+
+
+@pytest.mark.parametrize(("name", "tokens"), [("gemini-embedding-2", 6), ("older", 12)])
+async def test_gemini_is_paid_for_what_it_tells_or_what_was_estimated(
+    tmp_path: Path, clouds: dict[Kind, FakeCloud], name: str, tokens: int
+) -> None:
+    async with world(tmp_path, clouds) as there:
+        model = at_cloud(cloud_model("gemini", name, embeddings=True))
+        told = await embed(there, embedding_job(there, [model]))
+        assert [len(one) for one in vectors(told)] == [8, 8, 8]
+        assert orjson.loads(told.text)["usage"]["prompt_tokens"] == tokens
+        assert told.cost == tokens * 1000
         await there.balance(told)
 
 

@@ -121,6 +121,8 @@ class SlotQueue:
     def ahead(self, client: str) -> int:
         """How many of those that wait are served before the next request of `client`: as clients
         take turns, as many of each other one as it then has itself, if so many wait."""
+        if not self._waiting:
+            return 0
         turn = len(self._lines.get(client, ())) + 1
         return sum(min(depth, turn) * len(clients) for depth, clients in self._depths.items())
 

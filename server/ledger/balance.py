@@ -72,7 +72,10 @@ class Balance:
 
     def left(self, account: Account) -> int | None:
         """Nano-USD that all parties of the account still allow; None: no limit."""
-        rooms = [left(party, self.spent(party)) for party in account if party.limits.money]
+        limited = [party for party in account.parties if party.limits.money]
+        if not limited:
+            return None
+        rooms = [left(party, self.spent(party)) for party in limited]
         return min((room for room in rooms if room is not None), default=None)
 
     def room(self, account: Account) -> Room:

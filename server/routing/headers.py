@@ -16,6 +16,9 @@ LOCAL_ONLY = "x-holdfast-local-only"
 SESSIONS = ("x-session-id", "x-claude-code-session-id")
 """The first that is there counts."""
 
+_TASK, _SLO_TTFT, _LOCAL_ONLY = TASK.encode(), SLO.encode(), LOCAL_ONLY.encode()
+_SESSIONS = tuple((name, name.encode()) for name in SESSIONS)
+
 MOST_SLO = 3600.0
 """Seconds."""
 _LONGEST = 256
@@ -26,13 +29,13 @@ _YES, _NO = (b"1", b"true", b"yes", b"on"), (b"0", b"false", b"no", b"off")
 
 def task(headers: Headers) -> str | None:
     """As the client wrote it, in lower case; whether it exists is not looked at."""
-    value = headers.get(TASK.encode())
+    value = headers.get(_TASK)
     return None if value is None else value[:_LONGEST].decode("latin-1").strip().lower()
 
 
 def slo(headers: Headers) -> float | None:
     """Seconds to the first token. Raises RequestError."""
-    value = headers.get(SLO.encode())
+    value = headers.get(_SLO_TTFT)
     if value is None:
         return None
     seconds = float(value) / 1000 if _SLO.fullmatch(value) else 0.0
@@ -43,8 +46,8 @@ def slo(headers: Headers) -> float | None:
 
 def session(headers: Headers) -> str | None:
     """Raises RequestError."""
-    for name in SESSIONS:
-        value = headers.get(name.encode())
+    for name, key in _SESSIONS:
+        value = headers.get(key)
         if value is not None:
             if not _SESSION.fullmatch(value):
                 raise _invalid(
@@ -56,7 +59,7 @@ def session(headers: Headers) -> str | None:
 
 def local_only(headers: Headers) -> bool:
     """Raises RequestError: what was meant to keep a request here is never taken for a no."""
-    value = headers.get(LOCAL_ONLY.encode())
+    value = headers.get(_LOCAL_ONLY)
     if value is None:
         return False
     word = value.strip().lower()

@@ -7,7 +7,7 @@ alias; where none does, it is guessed (task.py).
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field
 from typing import Any, Literal
 
@@ -24,6 +24,17 @@ from server.routing.task import CHAT, infer
 
 Endpoint = Literal["chat", "completions", "responses", "messages", "embeddings"]
 TaskFrom = Literal["header", "body", "alias", "inferred"]
+
+_SAMPLING: Mapping[str, Feature] = {
+    "temperature": "temperature",
+    "top_p": "temperature",
+    "min_p": "temperature",
+    "top_k": "top_k",
+    "presence_penalty": "penalties",
+    "frequency_penalty": "penalties",
+    "repetition_penalty": "penalties",
+}
+"""What each field of `Generation.sampling` asks of a model."""
 
 
 @record()
@@ -187,37 +198,39 @@ def _images(request: ChatRequest | CompletionRequest) -> int:
     )
 
 
-def _features(request: ChatRequest | CompletionRequest) -> list[Feature]:
+def _features(request: ChatRequest | CompletionRequest) -> Iterator[Feature]:
     """What it asks for that not every model can do."""
-    sampling = request.sampling
-    asked: list[tuple[Any, Feature]] = [
-        (request.n > 1, "n"),
-        (request.seed is not None, "seed"),
-        (request.stop, "stop"),
-        (request.logit_bias, "logit_bias"),
-    ]
-    if sampling:
-        penalties = ("presence_penalty", "frequency_penalty", "repetition_penalty")
-        asked += [
-            (
-                "temperature" in sampling or "top_p" in sampling or "min_p" in sampling,
-                "temperature",
-            ),
-            ("top_k" in sampling, "top_k"),
-            (any(name in sampling for name in penalties), "penalties"),
-        ]
+    if request.n > 1:
+        yield "n"
+    if request.seed is not None:
+        yield "seed"
+    if request.stop:
+        yield "stop"
+    if request.logit_bias:
+        yield "logit_bias"
+    for name in request.sampling:
+        yield _SAMPLING[name]
     if isinstance(request, ChatRequest):
-        form = (request.response_format or {}).get("type")
-        asked += [
-            (request.tool_use.tools, "tools"),
-            (request.tool_use.tools and request.tool_use.choice != "auto", "tool_choice"),
-            # To allow several calls at once asks for nothing; to forbid it does.
-            (request.tool_use.tools and request.parallel_tool_calls is False, "parallel_tools"),
-            (form == "json_schema", "schema"),
-            (form == "json_object", "json"),
-            (request.thinking, "thinking"),
-            (request.top_logprobs is not None, "logprobs"),
-        ]
-    else:
-        asked.append((request.logprobs is not None, "logprobs"))
-    return [feature for wanted, feature in asked if wanted]
+        yield from _chat_features(request)
+    elif request.logprobs is not None:
+        yield "logprobs"
+
+
+def _chat_features(request: ChatRequest) -> Iterator[Feature]:
+    if request.tool_use.tools:
+        yield "tools"
+        if request.tool_use.choice != "auto":
+            yield "tool_choice"
+        # To allow several calls at once asks for nothing; to forbid it does.
+        if request.parallel_tool_calls is False:
+            yield "parallel_tools"
+    if request.response_format is not None:
+        form = request.response_format.get("type")
+        if form == "json_schema":
+            yield "schema"
+        elif form == "json_object":
+            yield "json"
+    if request.thinking:
+        yield "thinking"
+    if request.top_logprobs is not None:
+        yield "logprobs"

@@ -59,23 +59,23 @@ _WORDS: Mapping[str, Mapping[int, str]] = {
         2: "blog essay lyrics poem rephrase rewrite slogan gedicht",
     },
 }
-_PHRASES: Mapping[bytes, tuple[str, int]] = {
-    b"```": ("coding", 2),
-    b"traceback (most": ("coding", 3),
-    b"#include": ("coding", 3),
-    b"();": ("coding", 2),
-    b"select * from": ("coding", 3),
-    b"unit test": ("coding", 1),
-    b"tl;dr": ("summarization", 3),
-    b"key points": ("summarization", 2),
-    b"one of the following": ("classification", 2),
-    b"yes or no": ("classification", 2),
-    b"true or false": ("classification", 2),
-    b"as json": ("extraction", 2),
-    b"step by step": ("reasoning", 3),
+_PHRASES: Mapping[str, tuple[str, int]] = {
+    "```": ("coding", 2),
+    "traceback (most": ("coding", 3),
+    "#include": ("coding", 3),
+    "();": ("coding", 2),
+    "select * from": ("coding", 3),
+    "unit test": ("coding", 1),
+    "tl;dr": ("summarization", 3),
+    "key points": ("summarization", 2),
+    "one of the following": ("classification", 2),
+    "yes or no": ("classification", 2),
+    "true or false": ("classification", 2),
+    "as json": ("extraction", 2),
+    "step by step": ("reasoning", 3),
 }
-_BEYOND_ASCII: Mapping[bytes, tuple[str, int]] = {
-    text.encode(): (task, 3)
+_BEYOND_ASCII: Mapping[str, tuple[str, int]] = {
+    text: (task, 3)
     for task, texts in {
         "coding": "代码 函数 コード",
         "translation": "翻译 翻訳 번역",
@@ -105,7 +105,8 @@ def infer(request: ChatRequest | CompletionRequest) -> str:
     """One of GUESSED."""
     counts = _offered(request)
     text = _said(request)
-    found = [_MARKS[word] for word in _MARKED.intersection(text.translate(_PLAIN).split())]
+    plain = text.encode("utf-8", "replace").translate(_PLAIN)
+    found = [_MARKS[word] for word in _MARKED.intersection(plain.split())]
     found += [mark for phrase, mark in _PHRASES.items() if phrase in text]
     if not text.isascii():
         found += [mark for phrase, mark in _BEYOND_ASCII.items() if phrase in text]
@@ -131,7 +132,7 @@ def _offered(request: ChatRequest | CompletionRequest) -> dict[str, int]:
     return found
 
 
-def _said(request: ChatRequest | CompletionRequest) -> bytes:
+def _said(request: ChatRequest | CompletionRequest) -> str:
     """The beginning and the end of what is to be looked at, in lower case."""
     if isinstance(request, ChatRequest):
         text = next((_text(m) for m in reversed(request.messages) if m["role"] == "user"), "")
@@ -139,7 +140,7 @@ def _said(request: ChatRequest | CompletionRequest) -> bytes:
         text = request.prompt if isinstance(request.prompt, str) else ""
     if len(text) > _HEAD + _TAIL:
         text = f"{text[:_HEAD]} {text[-_TAIL:]}"
-    return text.lower().encode("utf-8", "replace")
+    return text.lower()
 
 
 def _text(message: Mapping[str, Any]) -> str:

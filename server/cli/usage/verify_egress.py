@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from server.cli.options import Config, Home, Json, load_settings
+from server.errors import ConfigError, LedgerUnavailable
 
 
 def verify_egress(
@@ -37,15 +38,10 @@ def verify_egress(
     """
     import orjson
 
-    from server.errors import ConfigError, LedgerUnavailable
     from server.ledger import egress_log, statement
     from server.ledger.companions import read_secret
 
-    if known is not None and not re.fullmatch(r"[0-9a-f]{64}", known := known.strip().lower()):
-        raise ConfigError(
-            f"--head {known[:80]!r} is no head of a log",
-            next_step="Give all 64 digits that an earlier verify-egress printed",
-        )
+    known = _checked(known)
     path = load_settings(home, config).ledger
     with statement.reading(path) as book:
         rows = list(statement.departures(book))
@@ -76,3 +72,13 @@ def verify_egress(
     count = f"{len(rows)} row" if len(rows) == 1 else f"{len(rows)} rows"
     typer.echo(f"{count}: none was changed, removed, inserted or moved.")
     typer.echo(f"head {head}")
+
+
+def _checked(head: str | None) -> str | None:
+    """Raises ConfigError for what never was a head: it says nothing of the log."""
+    if head is None or re.fullmatch(r"[0-9a-f]{64}", head := head.strip().lower()):
+        return head
+    raise ConfigError(
+        f"--head {head[:80]!r} is no head of a log",
+        next_step="Give all 64 digits that an earlier verify-egress printed",
+    )

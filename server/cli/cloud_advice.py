@@ -72,23 +72,28 @@ def _strangers(catalogue: Catalogue, keys: Collection[Key]) -> Iterator[Finding]
                     "The route matches nothing on that account",
                     "`holdfast keys list` shows the ids",
                 )
-    askable = names_of(catalogue).askable
     for key in keys:
-        if key.team is not None and key.team not in catalogue.router.teams:
+        yield from unknown_to(catalogue, key)
+
+
+def unknown_to(catalogue: Catalogue, key: Key) -> Iterator[Finding]:
+    """The team and the models that `key` names, where there is no such thing."""
+    if key.team is not None and key.team not in catalogue.router.teams:
+        yield Finding(
+            "warning",
+            "configuration",
+            f"The API key {key.name} is of the team {key.team}, which is not configured",
+            "No limit of the team holds for it",
+            f'Add  [[team]]  id = "{key.team}"',
+        )
+    askable = names_of(catalogue).askable
+    for pattern in key.models or ():
+        if not any(fnmatchcase(name, pattern) for name in askable):
             yield Finding(
-                "warning",
+                "note",
                 "configuration",
-                f"The API key {key.name} is of the team {key.team}, which is not configured",
-                "No limit of the team holds for it",
-                f'Add  [[team]]  id = "{key.team}"',
+                f"The API key {key.name} may ask for {pattern}, and nothing has such a name",
             )
-        for pattern in key.models or ():
-            if not any(fnmatchcase(name, pattern) for name in askable):
-                yield Finding(
-                    "note",
-                    "configuration",
-                    f"The API key {key.name} may ask for {pattern}, and nothing has such a name",
-                )
 
 
 def _keyless(catalogue: Catalogue, absences: Mapping[str, Absence]) -> Iterator[Finding]:

@@ -36,14 +36,14 @@ def only_key(home: Path) -> Key:
 def test_a_key_with_everything(tmp_path: Path, holdfast: Any) -> None:
     assert not holdfast(
         "create", "laptop", "--team", "lab", "--role", "admin", "--day", "5 USD", "--month",
-        "$100", "--tokens-day", "2M", "--tokens-month", "1.5M", "--rpm", "60", "--tpm", "20k",
+        "$100", "--tokens-day", "2M", "--tokens-month", "3.5M", "--rpm", "60", "--tpm", "20k",
         "--concurrency", "4", "--model", "auto", "--model", "qwen3.5-*", "--local-only",
         "--keep-text",
     )  # fmt: skip
     assert only_key(tmp_path).terms == Terms(
         role="admin",
         team="lab",
-        limits=Limits(5 * USD, 100 * USD, 2_000_000, 1_500_000, 60, 20_000, 4),
+        limits=Limits(5 * USD, 100 * USD, 2_000_000, 3_500_000, 60, 20_000, 4),
         models=("auto", "qwen3.5-*"),
         local_only=True,
         keep_text=True,
@@ -53,6 +53,30 @@ def test_a_key_with_everything(tmp_path: Path, holdfast: Any) -> None:
 def test_a_key_without_options_may_do_everything(tmp_path: Path, holdfast: Any) -> None:
     assert not holdfast("create", "laptop")
     assert only_key(tmp_path).terms == ORDINARY
+
+
+def test_a_day_has_no_more_than_its_month(
+    tmp_path: Path, holdfast: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert holdfast("create", "laptop", "--day", "6 USD", "--month", "5 USD") == 2
+    assert "--day is more than --month" in capsys.readouterr().err
+    assert not holdfast("create", "laptop", "--tokens-day", "2M")
+    assert holdfast("set", "laptop", "--tokens-month", "1M") == 2
+    assert "--tokens-day is more than --tokens-month" in capsys.readouterr().err
+    assert only_key(tmp_path).limits == Limits(tokens_day=2_000_000)
+
+
+def test_a_team_or_a_model_that_there_is_not_is_told_at_once(
+    tmp_path: Path, holdfast: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "team.toml"
+    config.write_text('[[team]]\nid = "lab"\n')
+    assert not holdfast("create", "a", "--team", "lab", "--model", "auto", "--config", str(config))
+    assert "warning" not in capsys.readouterr().err
+    assert not holdfast("create", "b", "--team", "lba", "--config", str(config))
+    assert "the team lba, which is not configured. No limit of the team" in capsys.readouterr().err
+    assert not holdfast("set", "a", "--model", "gtp-*", "--config", str(config))
+    assert "may ask for gtp-*, and nothing has such a name." in capsys.readouterr().err
 
 
 def test_what_is_changed_and_what_is_not(tmp_path: Path, holdfast: Any) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import contextlib
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -24,7 +25,12 @@ from server.cli.keys.terms import (
     changed,
 )
 from server.cli.options import Config, Home, Json, load_settings
+from server.errors import ConfigError
 from server.ledger.keys import ORDINARY, KeyBook
+
+if TYPE_CHECKING:
+    from server.ledger.keys import Key
+    from server.settings import Settings
 
 keys = typer.Typer(
     help="Create, list, change and revoke API keys.",
@@ -58,14 +64,16 @@ def create(
 ) -> None:
     """Create a key and print it, this once: only its hash is kept. Without options it has no limits
     of its own."""
-    key, text = _book(home, config).create(name, changed(ORDINARY, context.params))
+    settings = load_settings(home, config)
+    key, text = KeyBook(settings.keys_file).create(name, changed(ORDINARY, context.params))
     if json:
         import orjson
 
         typer.echo(orjson.dumps({"id": key.id, "name": key.name, "key": text}))
-        return
-    typer.echo(text)
-    typer.echo(f"Created key {key.id} ({key.name}). It is not shown again.", err=True)
+    else:
+        typer.echo(text)
+        typer.echo(f"Created key {key.id} ({key.name}). It is not shown again.", err=True)
+    _tell_unknown(settings, key)
 
 
 @keys.command("set", epilog="Example: holdfast keys set laptop --rpm 60 --day none --local-only")
@@ -89,8 +97,10 @@ def set_key(
 ) -> None:
     """Change what a key may do; its secret stays, and so does what is not named. "none" lifts a
     limit. Holds from the next request on."""
-    held = _book(home, config).change(key, lambda terms: changed(terms, context.params))
+    settings = load_settings(home, config)
+    held = KeyBook(settings.keys_file).change(key, lambda terms: changed(terms, context.params))
     typer.echo(f"Changed key {held.id} ({held.name}): {rules(held) or 'no limits'}.", err=True)
+    _tell_unknown(settings, held)
 
 
 @keys.command("list", epilog="Example: holdfast keys list --json")
@@ -131,6 +141,17 @@ def revoke(
     """Revoke a key: from the next request on it is refused."""
     revoked = _book(home, config).revoke(key)
     typer.echo(f"Revoked key {revoked.id} ({revoked.name}).", err=True)
+
+
+def _tell_unknown(settings: Settings, key: Key) -> None:
+    """What the key names and the configuration does not; of a wrong one `check-config` tells."""
+    from server import catalogue
+    from server.cli.cloud_advice import unknown_to
+
+    with contextlib.suppress(ConfigError):
+        for found in unknown_to(catalogue.load(settings), key):
+            told = (found.what, found.consequence, found.next_step)
+            typer.echo(f"{found.severity}: {'. '.join(filter(None, told))}.", err=True)
 
 
 def _book(home: Home, config: Config) -> KeyBook:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from server.catalogue.router import Limits
 from server.errors import ConfigError
 from server.ledger.keys import Role, Terms
 from server.units import parse_money
@@ -65,7 +66,7 @@ def changed(terms: Terms, given: Mapping[str, Any]) -> Terms:
         for name, parse in _LIMITS.items()
         if given.get(name) is not None
     }
-    fields: dict[str, Any] = {"limits": replace(terms.limits, **limits)}
+    fields: dict[str, Any] = {"limits": _agreed(replace(terms.limits, **limits))}
     if (team := given.get("team")) is not None:
         fields["team"] = None if team == _NONE else _team(team)
     if (role := given.get("role")) is not None:
@@ -76,6 +77,19 @@ def changed(terms: Terms, given: Mapping[str, Any]) -> Terms:
         if given.get(name) is not None:
             fields[name] = given[name]
     return replace(terms, **fields)
+
+
+def _agreed(limits: Limits) -> Limits:
+    """As in a configuration: a day has no more than its month."""
+    for day, month in (("day", "month"), ("tokens_day", "tokens_month")):
+        least, most = getattr(limits, day), getattr(limits, month)
+        if least is not None and most is not None and least > most:
+            flags = [f"--{name.replace('_', '-')}" for name in (day, month)]
+            raise ConfigError(
+                f"{flags[0]} is more than {flags[1]}",
+                next_step=f"Lower the one, raise the other, or lift it: {flags[0]} {_NONE}",
+            )
+    return limits
 
 
 def _parsed(name: str, text: str, parse: Callable[[str], int]) -> int:

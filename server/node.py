@@ -144,7 +144,11 @@ class Node:
             self._endpoint.drain_timeout = serve.drain_timeout
             for member in self._fleet.members.values():
                 member.queue.limit = serve.queue
-            return changes(former[0], outfit.catalogue)
+            found = changes(former[0], outfit.catalogue)
+        for change in found:
+            log.info("%s", change.sentence)
+        log.info("the configuration was read again; changes: %d", len(found))
+        return found
 
     async def _run(self, sockets: list[socket.socket], announce: Callable[[], None]) -> None:
         routing = asyncio.create_task(self._router.run())
@@ -191,13 +195,9 @@ class Node:
 
     async def _reload_and_tell(self) -> None:
         try:
-            found = await self.reload()
+            await self.reload()
         except HoldfastError as error:
             log.error("the configuration stays as it was: %s", error.sentence)
-        else:
-            for change in found:
-                log.info("%s", change.sentence)
-            log.info("the configuration was read again: %d changes", len(found))
 
     async def _end_if_nothing_starts(self) -> None:
         """End the node, with the reason, if not one engine could be started."""

@@ -147,9 +147,10 @@ def _berths(chosen: Served) -> Iterator[str]:
 
     for berth in sorted(chosen.berths, key=lambda berth: not starts(berth)):
         d = berth.deployment
+        slots = "1 slot" if d.slots == 1 else f"{d.slots} slots"
         when = "" if starts(berth) else ", loaded when asked for"
         yield (
-            f"  {berth.name} on {where(d, chosen.rig)}{when}: {d.slots} slots of {d.context} "
+            f"  {berth.name} on {where(d, chosen.rig)}{when}: {slots} of {d.context} "
             f"tokens, at most {format_bytes(sum(berth.needs.values()))} ({chosen.reason})"
         )
 

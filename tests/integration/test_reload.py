@@ -107,7 +107,7 @@ def test_with_a_mistake_nothing_changes_and_the_mistake_is_told(
 def test_sighup_does_the_same(served: Holdfast, config: Path) -> None:
     config.write_text(SECOND + ONE + 'max_body = "1KiB"\n')
     served.process.send_signal(signal.SIGHUP)
-    wait_for(lambda: "read again: 1 changes" in served.log.read_text(), 20)
+    wait_for(lambda: "read again; changes: 1" in served.log.read_text(), 20)
     body = {"model": "demo", **ASK, "user": "x" * 1024}
     assert httpx2.post(f"{served.url}/chat/completions", json=body, timeout=60).status_code == 413
     config.write_text("no toml")

@@ -68,7 +68,10 @@ def read_document(url: Any, name: str) -> Document:
 
 def document_part(url: Any, title: Any, name: str, titled: str) -> dict[str, Any]:
     """The content part of a document, checked: its `url`, its `pages`, and its `name` where it has
-    one. `name` and `titled` are what the client knows the URL and the title by."""
+    one. Who calls may add a `detail`: how closely it is to be looked at.
+
+    `name` and `titled` are what the client knows the URL and the title by.
+    """
     document: dict[str, Any] = {}
     if title is not None:
         document["name"] = _named(title, titled)

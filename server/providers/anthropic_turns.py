@@ -6,7 +6,7 @@ What becomes of what it has no like of:
 - The ids of calls that the API would not take, or not twice, are replaced, in both places alike.
 - Thinking goes back as it came, where it stood (`reasoning_details` of format "anthropic"), to the
   model whose it is. Thinking without a signature is not sent: only Anthropic can sign it.
-- How closely to look at an image (`detail`) is the model's affair.
+- How closely to look at an image or a document (`detail`) is the model's affair.
 """
 
 from __future__ import annotations

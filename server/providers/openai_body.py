@@ -8,7 +8,7 @@ https://platform.openai.com/docs/api-reference/chat. What is mapped:
 - The system prompt's role is `system`; OpenAI takes it for `developer` where that is the name.
 - Thinking of earlier turns goes back, as `reasoning_content`, to models that think and take no
   degrees (as DeepSeek's), for the turn at hand only: OpenAI's API has no place for it.
-- A document without a name is called `document.pdf`.
+- A document without a name is called `document.pdf`. How closely to look at it cannot be said.
 - A schema without a name is called `answer`. What `strict` takes differs between endpoints, which
   say it themselves.
 - `parallel_tool_calls` is said where the model can call several at once.

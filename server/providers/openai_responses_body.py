@@ -151,8 +151,10 @@ def _content(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
             parts.append({"type": "input_text", "text": part["text"]})
         elif part["type"] == "document":
             document = part["document"]
-            named = {"filename": file_name(document), "file_data": document["url"]}
-            parts.append({"type": "input_file", **named})
+            file = {"filename": file_name(document), "file_data": document["url"]}
+            if "detail" in document:
+                file["detail"] = document["detail"]
+            parts.append({"type": "input_file", **file})
         else:
             image = part["image_url"]
             detail = image.get("detail", "auto")

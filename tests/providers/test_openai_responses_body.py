@@ -9,6 +9,7 @@ from pydantic import TypeAdapter
 
 from server.catalogue.cloud import CloudModel
 from server.chat.request import ChatRequest
+from server.chat.responses import parse_response
 from server.errors import RequestError
 from server.providers.openai_responses import PROTOCOL
 from tests.providers.clouds import (
@@ -163,6 +164,13 @@ def test_documents_have_a_file_name() -> None:
         {"type": "input_file", "filename": "document.pdf", "file_data": data},
         {"type": "input_text", "text": "what?"},
     ]
+
+
+def test_how_closely_to_look_at_a_document_is_said() -> None:
+    file = {"type": "input_file", "file_data": paper()["file"]["file_data"], "filename": "a.pdf"}
+    given = {"role": "user", "content": [{**file, "detail": "low"}, file]}
+    asked = parse_response({"model": "m", "input": [given]}, lambda identifier: None).chat
+    assert written(asked)["input"] == [given]
 
 
 def test_a_conversation_with_tools() -> None:

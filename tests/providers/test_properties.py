@@ -17,7 +17,7 @@ from server.chat.anthropic import parse_count, parse_message
 from server.chat.request import ChatRequest, parse_chat
 from server.errors import HoldfastError, RequestError
 from server.providers import PROTOCOLS
-from tests.providers.clouds import MODEL, ask, model, png
+from tests.providers.clouds import MODEL, ask, model, paper, png
 
 MODELS = [
     MODEL,
@@ -167,6 +167,7 @@ conversations = st.lists(
             {"role": "user", "content": "a"},
             {"role": "user", "content": ""},
             {"role": "user", "content": [{"type": "image_url", "image_url": {"url": png()}}]},
+            {"role": "user", "content": [paper(), paper(None)]},
             {"role": "assistant", "content": ""},
             {"role": "assistant", "content": "b", "reasoning_content": "c"},
             {

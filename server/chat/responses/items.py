@@ -27,7 +27,7 @@ from server.chat.messages import (
     is_query,
     parse_arguments,
 )
-from server.chat.opaque import is_ours, unwrapped
+from server.chat.responses.assistant_turn import AssistantTurn
 from server.chat.responses.toolbox import SEARCH, spaced
 from server.chat.tools import tool_name
 from server.errors import RequestError
@@ -49,6 +49,7 @@ _NO_FILES = {
 
 _role = choice("user", "assistant", "system", "developer")
 _detail = choice("auto", "low", "high", "original")
+_file_detail = choice("auto", "low", "high")
 _identifier = string(256, shortest=1)
 
 
@@ -58,7 +59,7 @@ class Conversing:
     def __init__(self, instructions: str = "") -> None:
         self._system = [instructions] if instructions else []
         self._turns: list[Message] = []
-        self._answer: _Answer | None = None
+        self._answer: AssistantTurn | None = None
         self._open: set[str] = set()
         """Calls that wait for what their tool says."""
         self._shown: list[dict[str, Any]] = []
@@ -139,16 +140,19 @@ class Conversing:
         return {"type": "image_url", "image_url": image}
 
     def _document(self, part: Item, name: str) -> dict[str, Any]:
-        """How closely to look at it (`detail`) is the model's affair."""
         for key, why in _NO_FILES.items():
             if part.get(key) is not None:
                 step = "Send the document in 'file_data', as a data: URL"
                 raise invalid(f"{name}.{key}", why, step)
         if "file_data" not in part:
             raise missing(f"{name}.file_data")
-        return self._attached.add_document(
+        document = self._attached.add_document(
             part["file_data"], part.get("filename"), f"{name}.file_data", f"{name}.filename"
         )
+        detail = part.get("detail")
+        if detail is not None and _file_detail(detail, f"{name}.detail") != "auto":
+            document["document"]["detail"] = detail
+        return document
 
     def _function_call(self, item: Item, name: str) -> None:
         arguments = parse_arguments(item.get("arguments"), f"{name}.arguments")
@@ -213,11 +217,11 @@ class Conversing:
             raise wrong_type(f"{name}.encrypted_content", "a string", sealed)
         self._answering(name).think("\n\n".join(texts), sealed, item.get("id"))
 
-    def _answering(self, name: str) -> _Answer:
+    def _answering(self, name: str) -> AssistantTurn:
         """The answer that goes on; after a tool has spoken, a new one."""
         if self._answer is None:
             self._close(name)
-            self._answer = _Answer()
+            self._answer = AssistantTurn()
         return self._answer
 
     def _end_answer(self) -> None:
@@ -255,51 +259,6 @@ def _called(item: Item, name: str) -> str:
     if item.get("namespace") is None:
         return called
     return spaced(tool_name(item["namespace"], f"{name}.namespace"), called)
-
-
-class _Answer:
-    """What the assistant said in one turn."""
-
-    def __init__(self) -> None:
-        self._texts: list[str] = []
-        self._thoughts: list[str] = []
-        self._calls: list[dict[str, Any]] = []
-        self._details: list[Any] = []
-        self._pieces = 0
-
-    def say(self, text: str) -> None:
-        self._texts.append(text)
-        self._pieces += 1
-
-    def call(self, call: dict[str, Any]) -> None:
-        self._calls.append(call)
-        self._pieces += 1
-
-    def think(self, text: str, sealed: str | None, identifier: Any) -> None:
-        if text:
-            self._thoughts.append(text)
-        if sealed is not None and is_ours(sealed):
-            detail = unwrapped(sealed)
-            if detail is not None:
-                self._details.append(detail)
-        elif sealed is not None and type(identifier) is str:
-            written = {"id": identifier, "data": sealed, "format": "openai-responses"}
-            place = {"index": self._pieces, "at": len(self._text())}
-            self._details.append({"type": "reasoning.encrypted", **written, **place})
-        self._pieces += 1
-
-    def message(self) -> Message:
-        message: dict[str, Any] = {"role": "assistant", "content": self._text()}
-        if self._calls:
-            message["tool_calls"] = self._calls
-        if self._thoughts:
-            message["reasoning_content"] = "\n\n".join(self._thoughts)
-        if self._details:
-            message["reasoning_details"] = self._details
-        return message
-
-    def _text(self) -> str:
-        return "\n\n".join(filter(None, self._texts))
 
 
 def read_items(items: Sequence[Any], name: str, instructions: str = "") -> Conversation:

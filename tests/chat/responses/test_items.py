@@ -168,6 +168,7 @@ REFUSED: list[tuple[list[Any], str, str]] = [
     ([message("user", {**PAPER, "file_data": "JVBERi0="})],
      "input[0].content[0].file_data", "not a base64 data: URL"),
     ([message("user", {**PAPER, "filename": ""})], "input[0].content[0].filename", "1 to 255"),
+    ([message("user", {**PAPER, "detail": "x"})], "input[0].content[0].detail", "'x'"),
     ([message("system", PAPER)], "input[0].content[0].type", "'input_file'"),
     ([message("system", SEEN)], "input[0].content[0].type", "'input_image'"),
     ([message("user", text("input_text", 1))], "input[0].content[0].text", "a string"),
@@ -202,14 +203,15 @@ def test_what_is_wrong_is_named(items: list[Any], param: str, says: str) -> None
 def test_documents_of_a_user_and_of_a_tool() -> None:
     document = {"name": "a.pdf", "url": PAPER["file_data"], "pages": 2}
     part = {"type": "document", "document": document}
-    low = {**PAPER, "detail": "low"}
+    low, auto = {**PAPER, "detail": "low"}, {**PAPER, "detail": "auto"}
     conversation = read(
         message("user", text("input_text", "which?"), low),
         CALL,
-        {**GAVE, "output": [text("input_text", "here:"), SEEN, PAPER]},
+        {**GAVE, "output": [text("input_text", "here:"), SEEN, auto]},
     )
     user, _, tool, shown = conversation.messages
-    assert user["content"] == [{"type": "text", "text": "which?"}, part]
+    seen = {"type": "document", "document": {**document, "detail": "low"}}
+    assert user["content"] == [{"type": "text", "text": "which?"}, seen]
     assert tool["content"] == "here:\n[image 1]\n[document 2]"
     assert shown["content"][2:] == [
         {"type": "text", "text": "[document 2] of what x gave:"},

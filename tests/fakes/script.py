@@ -5,6 +5,7 @@
     #fake call weather {"c": 1}    a call of a tool, with its arguments; as often as wanted
     #fake refuse I will not.       words with which the model declines
     #fake long 200                 this many words
+    #fake wide 20000               each of them with that many letters
     #fake end length               why it ends (default: stop, or tool_calls)
     #fake read                     says the names and pages of the documents in the prompt
     #fake cached 100               tokens of the prompt that were cached
@@ -20,6 +21,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from tests.fakes.documents import Paper
 
@@ -50,7 +52,8 @@ class Script:
         return len(tokens(self.thinking))
 
 
-def tokens(text: str) -> list[str]:
+@lru_cache(maxsize=8)
+def tokens(text: str) -> Sequence[str]:
     """Pieces as a stream brings them: words with the space before them, arguments in fours."""
     if text.startswith(("{", "[")):
         return [text[at : at + 4] for at in range(0, len(text), 4)]
@@ -81,7 +84,7 @@ def script_of(
         calls = tuple((name, arguments or "{}") for name, _, arguments in pairs)
     default = f"Hello from {model}." if tools_said is None else f"The tools said {tools_said}"
     if "long" in said:
-        default = " ".join(str(number) for number in range(int(last("long", "0"))))
+        default = _numbers(int(last("long", "0")), int(last("wide", "0")))
     if "read" in said:
         default = "; ".join(f"{one.name} has {one.pages} pages" for one in papers)
     plain = len(everything) - sum(one.size for one in papers)
@@ -97,3 +100,9 @@ def script_of(
         fault=said["fault"][-1] if "fault" in said else None,
         prompt_tokens=max(1, plain // 4) + page * sum(one.pages for one in papers),
     )
+
+
+@lru_cache(maxsize=8)
+def _numbers(count: int, wide: int) -> str:
+    """The same object each time, so that `tokens` need not compare what may be megabytes."""
+    return " ".join(str(number).zfill(wide) for number in range(count))

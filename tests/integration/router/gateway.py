@@ -47,6 +47,7 @@ CLOUDS: dict[str, Kind] = {
 CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 RESPONSES, MESSAGES = "/v1/responses", "/v1/messages"
 PATHS = (CHAT, COMPLETIONS, RESPONSES, MESSAGES)
+CONTEXT = 4096
 _HOUR = 3600.0
 
 
@@ -89,16 +90,16 @@ class Gateway:
         return reader, writer
 
     def booked(self, name: str) -> tuple[str, int, int]:
-        """How the request of that name ended, the tokens of its answer, and what it cost in
-        nano-USD: by its one entry. Nothing is set aside any more, for whatever request."""
+        """How the request of that name ended, which one entry says, and the tokens of answers and
+        the nano-USD of all its attempts. Nothing is set aside any more, for whatever request."""
         with contextlib.closing(sqlite3.connect(self.book.path)) as database:
             assert database.execute("SELECT count(*) FROM hold").fetchone() == (0,)
-            (entry,) = database.execute(
-                "SELECT outcome, completion_tokens, cost FROM entry WHERE request_id = ? AND final",
-                (name,),
+            columns = "outcome, completion_tokens, cost, final"
+            entries = database.execute(
+                f"SELECT {columns} FROM entry WHERE request_id = ?", (name,)
             ).fetchall()
-        outcome, tokens, cost = entry
-        return outcome, tokens, cost
+        (outcome,) = [ended for ended, _, _, final in entries if final]
+        return outcome, sum(entry[1] for entry in entries), sum(entry[2] for entry in entries)
 
     @property
     def connections(self) -> list[Connection]:
@@ -151,7 +152,7 @@ async def gateway(
     router = Router(loaded, book, Keyring(KEYS), lambda entry: None, lambda provider, size: None)
     app = App(KeyBook(folder / "keys.json"), _routes(router, Targets(loaded)))
     program = find_llama_server(settings.load(os.environ)).path
-    async with Harbour(program, folder).fleet(berth(LOCAL, 3)) as fleet:
+    async with Harbour(program, folder).fleet(berth(LOCAL, 3, context=CONTEXT)) as fleet:
         await fleet.load(LOCAL)
         (member,) = fleet.members.values()
         model, build = loaded.resolve(member.name)

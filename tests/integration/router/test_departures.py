@@ -17,6 +17,7 @@ from tests.integration.fleets import frozen
 from tests.integration.router.gateway import (
     CHAT,
     CLOUDS,
+    COMPLETIONS,
     LOCAL,
     MESSAGES,
     PATHS,
@@ -38,8 +39,13 @@ LARGE = "#fake long 600\n#fake wide 20000"
 LITTLE = 4 * KIB
 HELD = 512 * KIB
 """More than the 64 KiB after which a stream waits, and what was being written then."""
-MOST = 1000
+MOST = 3000
 """Tokens."""
+ENDLESS = dict.fromkeys(PATHS, "Tick forever.")
+ENDLESS[COMPLETIONS] = (
+    "<|im_start|>user\nTick forever.<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+)
+"""What the demo answers as long as it may."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -84,7 +90,7 @@ async def test_who_leaves_frees_a_slot_of_the_engine(there: Gateway, stream: boo
     names = [f"local{stream}{number}" for number in range(len(PATHS))]
     with frozen(there.member):
         for name, path in zip(names, PATHS, strict=True):
-            body = asked(path, LOCAL, "Tick forever.", stream, MOST)
+            body = asked(path, LOCAL, ENDLESS[path], stream, MOST)
             _, writer = await there.send(path, body, name=name)
             await until(lambda: queue.running == 1)
             writer.close()
@@ -100,7 +106,7 @@ async def test_who_leaves_frees_a_slot_of_the_engine(there: Gateway, stream: boo
 async def test_who_leaves_amid_a_stream_frees_its_slot(there: Gateway, path: str) -> None:
     name = f"amid{PATHS.index(path)}"
     reader, writer = await there.send(
-        path, asked(path, LOCAL, "Tick forever.", True, MOST), name=name
+        path, asked(path, LOCAL, ENDLESS[path], True, MOST), name=name
     )
     assert await reader.read(1)
     with frozen(there.member):
@@ -117,33 +123,42 @@ async def test_who_leaves_amid_a_stream_frees_its_slot(there: Gateway, path: str
 async def test_a_cloud_waits_for_a_client_that_does_not_read(
     there: Gateway, clouds: Clouds, model: str, path: str
 ) -> None:
-    """And is let go of once the client has read nothing for the limit; one that reads on in time
-    has the whole answer."""
+    """And is let go of once the client has read nothing for the limit."""
     cloud = clouds[CLOUDS[model]]
     name = f"unread{model}{DIALECTS.index(path)}".replace("/", ".")
-    body = asked(path, model, LARGE, True, 64_000)
-    _, writer = await there.send(path, body, LITTLE, name)
-    await cut(await held(there))
+    _, writer = await there.send(path, asked(path, model, LARGE, True, 64_000), LITTLE, name)
+    connection = await held(there)
+    await ends(cloud, "open")
+    await cut(connection)
     await ends(cloud, "left")
     writer.close()
-    reader, writer = await there.send(path, body, name=f"{name}.read")
+    await there.settled()
+    outcome, _, cost = there.booked(name)
+    assert outcome == "left"
+    assert cost > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "path"), [*zip(CLOUDS, (RESPONSES, CHAT, MESSAGES), strict=True)]
+)
+async def test_who_reads_late_has_the_whole_answer(
+    there: Gateway, clouds: Clouds, model: str, path: str
+) -> None:
+    name = f"late{DIALECTS.index(path)}"
+    reader, writer = await there.send(path, asked(path, model, LARGE, True, 64_000), name=name)
     widen(await held(there))
-    await ends(cloud, "left", "open")
     heard = await whole(reader)
     writer.close()
     assert LAST[path] in heard
-    await ends(cloud, "left", "answered")
+    await ends(clouds[CLOUDS[model]], "answered")
     await there.settled()
-    assert there.booked(name)[0] == "left"
-    assert there.booked(f"{name}.read")[:2] == ("answered", 600)
+    assert there.booked(name)[:2] == ("answered", 600)
 
 
 @pytest.mark.parametrize("path", PATHS)
 async def test_an_engine_is_let_go_of_where_nobody_reads(there: Gateway, path: str) -> None:
     name = f"unread{PATHS.index(path)}"
-    _, writer = await there.send(
-        path, asked(path, LOCAL, "Tick forever.", True, MOST), LITTLE, name
-    )
+    _, writer = await there.send(path, asked(path, LOCAL, ENDLESS[path], True, MOST), LITTLE, name)
     await cut(await held(there))
     await until(lambda: there.member.queue.running == 0)
     writer.close()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
@@ -91,9 +91,9 @@ class _EngineAnswer(Answer):
 class Attempt:
     """An asynchronous context: entered, the engine has accepted the request and begun to answer.
 
-    `slots`: how many the request needs at once; `on_slot` is called when it has got them. `reading`
-    gives the seconds that all prompts in the engine's hands should take it; None: it shows how it
-    goes on with them, so that nobody has to know.
+    `slots`: how many the request needs at once; when it has got them it waits for `on_slot`, and
+    then asks. `reading` gives the seconds that all prompts in the engine's hands should take it;
+    None: it shows how it goes on with them, so that nobody has to know.
 
     Entering has the model loaded if it is not. It raises Overloaded when the queue is full or the
     wait too long, what keeps the model from being loaded, EngineError when its engine hangs or
@@ -109,7 +109,7 @@ class Attempt:
         client: str,
         slots: int,
         patience: Patience,
-        on_slot: Callable[[], None] | None = None,
+        on_slot: Callable[[], Awaitable[None]] | None = None,
         reading: Callable[[], float] | None = None,
     ) -> None:
         self._member = member
@@ -122,19 +122,22 @@ class Attempt:
         self._reading = reading
         self._lease: Lease | None = None
         self._answer: _EngineAnswer | None = None
-        self._asked = False
+        self._asked = self._seated = False
 
     def describe(self) -> str:
         """What the request is waiting for, in words for people."""
-        return "processing the prompt" if self._asked else self._member.describe()
+        if self._asked:
+            return "processing the prompt"
+        return "reading other prompts first" if self._seated else self._member.describe()
 
     async def __aenter__(self) -> Attempt:
         again = True
         while True:
             self._lease = await self._take_slots()
-            if self._on_slot is not None:
-                self._on_slot()
+            self._seated = True
             try:
+                if self._on_slot is not None:
+                    await self._on_slot()
                 await self._ask()
                 self._body = {}  # it will not be asked again, and the answer may take minutes
                 return self
@@ -185,7 +188,7 @@ class Attempt:
             self._lease.release()
 
     async def _take_slots(self) -> Lease:
-        self._asked = False
+        self._asked = self._seated = False
         member = self._member
         lease = member.request(self._client, self._slots)
         if lease.take():

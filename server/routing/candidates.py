@@ -25,10 +25,11 @@ from server.routing.candidate import Candidate, Forecast
 from server.routing.counts import Counts, tokenizer_of
 from server.routing.match import rank
 from server.routing.needs import Needs
-from server.routing.observe import Expected, Flight, Observer
-from server.routing.observe_cloud import CloudFlight, CloudObserver
+from server.routing.observe import Expected, Observer
+from server.routing.observe_cloud import CloudObserver
+from server.routing.reading import ReadingOrder
 from server.routing.targets import Target
-from server.routing.watched import Watched
+from server.routing.watched import Watched, WatchedHere
 
 ALL: frozenset[Feature] = frozenset(get_args(Feature))
 """What both engines can do."""
@@ -71,6 +72,8 @@ class _Local:
     observer: Observer
     prefixes: Prefixes
     counts: Counts
+    order: ReadingOrder | None
+    """In which it gets prompts; None: as they come."""
     engine: object = None
     """Whose cache `prefixes` is: a build's engine comes and goes."""
 
@@ -160,7 +163,10 @@ class Candidates:
         if known is None or known.observer.slots != slots:
             observer = Observer(slots, expected.get(name, Expected()))
             prefixes = Prefixes(prompts, slots * context, _KEPT)
-            return _Local(what, target, observer, prefixes, self.counts(target.model))
+            # vLLM reads so many tokens in a step, in the order in which prompts come.
+            one_by_one = target.build.engine == "llama-server" and not what.embeddings
+            order = ReadingOrder(observer, self._clock) if one_by_one else None
+            return _Local(what, target, observer, prefixes, self.counts(target.model), order)
         return replace(known, what=what, target=target)
 
     def _clouded(self, model: CloudModel, capability: Mapping[str, float]) -> _Cloud:
@@ -273,20 +279,19 @@ class Candidates:
         if local is not None:
             thought, guess = self._thought(local, needs, now), needs.prompt_tokens
             tokens = candidate.prompt_tokens or local.counts.of(needs)[0]
-            flight: Flight | CloudFlight = local.observer.begin(
-                guess, thought, needs.max_tokens, needs.n, tokens / guess
-            )
-            return Watched(
-                flight, self._sessions, needs, candidate.name, local.prefixes, local.counts
-            )
+            flight = local.observer.begin(guess, thought, needs.max_tokens, needs.n, tokens / guess)
+            return WatchedHere(
+                flight, self._sessions, needs, candidate.name, local.prefixes, local.counts,
+                local.order,
+            )  # fmt: skip
         cloud = self._clouds.get(candidate.name)
         if cloud is None:
             return None
         tokens = cloud.observer.counted(needs.prompt_tokens)
         cloud.allowance.take(tokens, needs.n * (needs.max_tokens or 0))
         # What a page comes to differs between clouds, and says nothing of how they count text.
-        flight = cloud.observer.begin(0 if needs.pages else needs.prompt_tokens)
-        return Watched(flight, self._sessions, needs, candidate.name, cloud.prefixes)
+        away = cloud.observer.begin(0 if needs.pages else needs.prompt_tokens)
+        return Watched(away, self._sessions, needs, candidate.name, cloud.prefixes)
 
     def allow(self, name: str, quota: Quota) -> None:
         """What its provider says is left of our share of the model `name`."""

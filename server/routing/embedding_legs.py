@@ -7,8 +7,7 @@ cloud gets all of them in one call.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from server.chat.embeddings import EmbeddingRequest, Input, engine_embedding_body
@@ -40,7 +39,7 @@ class LocalEmbeddingLeg(LocalLeg):
         assert isinstance(job.request, EmbeddingRequest)
         self._request = job.request
         self._rest = job.request.inputs
-        self._on_slot: Callable[[], None] | None = None
+        self._on_slot: Callable[[], Awaitable[None]] | None = None
 
     async def _open(self) -> Relay:
         job, own = self.job, self._target.model.architecture.hidden
@@ -50,7 +49,7 @@ class LocalEmbeddingLeg(LocalLeg):
         self._hold = self._means.book.claim(job.account, job.needs.prompt_tokens)
         flight = self._flight = self._means.begin(self.candidate, job.needs)
         if flight is not None:
-            self._on_slot = lambda: flight.started(time.monotonic())
+            self._on_slot = flight.turn
         return job.relay_for(self.candidate, None)
 
     async def _read(self) -> bytes:

@@ -66,7 +66,7 @@ class LocalLeg(Leg):
             client=needs.key,
             slots=job.request.n,
             patience=self._means.patience,
-            on_slot=None if flight is None else lambda: flight.started(time.monotonic()),
+            on_slot=None if flight is None else flight.turn,
             reading=None if flight is None or target.tells_steps else flight.reading,
         )
         self._attempt = attempt

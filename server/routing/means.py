@@ -29,8 +29,12 @@ class Flight(Protocol):
         """Seconds that all prompts which the target has in hand should take it."""
         ...
 
+    async def turn(self) -> None:
+        """It has got its slots: return when the target should get its prompt."""
+        ...
+
     def started(self, now: float, /) -> None:
-        """It has got its slots."""
+        """The target has got its prompt."""
         ...
 
     def first(self, now: float, /) -> None:

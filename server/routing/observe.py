@@ -1,13 +1,14 @@
 """What each target was seen to do: from it, when the next first token should come.
 
 One observer for each target, told of every request there: `begin` gives a Flight, which hears when
-the request got its slot, when its first token came and how it ended. Times are monotonic seconds,
-given by the caller. Nothing here waits or fails; what is not told is not learnt.
+the request got its slot, when the engine got its prompt, when its first token came and how it
+ended. Times are monotonic seconds, given by the caller. Nothing here waits or fails; what is not
+told is not learnt.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from server.chat.usage import Usage
@@ -25,6 +26,8 @@ _LATE = 0.05
 """How often a wait may be longer than its forecast's `queue_late`."""
 _OVERDUE = 0.1
 """Of a prompt, what is taken to be unread still when its first token is overdue."""
+_READ_BY = 1.25
+"""Times what reading a prompt should take, after which it counts as read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ class Expected:
 class Flight:
     """One request at one target. Made by `begin` of an observer."""
 
-    __slots__ = ("_of", "ahead", "busy", "due", "first_at", "guess", "last", "limit",
-                 "prompt", "read", "scale", "slots", "started_at", "thought")  # fmt: skip
+    __slots__ = ("_of", "ahead", "busy", "due", "first_at", "guess", "last", "limit", "prompt",
+                 "read", "scale", "seated_at", "slots", "started_at", "thought")  # fmt: skip
 
     def __init__(
         self,
@@ -66,9 +69,11 @@ class Flight:
         """Tokens that it should have for each of that estimate."""
         self.limit = limit
         self.slots = slots
+        self.seated_at: float | None = None
         self.started_at: float | None = None
         self.first_at: float | None = None
         self.due = 0.0
+        """When its prompt should have been read, once it was started."""
         self.ahead = 0.0
         self.busy = 0.0
         self.read = 0.0
@@ -79,8 +84,14 @@ class Flight:
         """Seconds that all prompts which the engine has in hand should take it in all."""
         return self._of.reading()
 
-    def started(self, now: float) -> None:
+    def seated(self, now: float) -> None:
         """It has got its slot."""
+        if self.seated_at is None:
+            self._of.seat(self, now)
+
+    def started(self, now: float) -> None:
+        """The engine has got its prompt: at the earliest with its slot."""
+        self.seated(now)
         if self.started_at is None:
             self._of.start(self, now)
 
@@ -141,11 +152,14 @@ class Observer:
         self._waiting[flight] = None
         return flight
 
-    def start(self, flight: Flight, now: float) -> None:
+    def seat(self, flight: Flight, now: float) -> None:
         self._pass(now)
         self._waiting.pop(flight, None)
         self._running[flight] = self._unheard[flight] = None
         self._taken += flight.slots
+        flight.seated_at = now
+
+    def start(self, flight: Flight, now: float) -> None:
         flight.started_at = now
         flight.ahead = max(0.0, self._due - now)
         flight.due = self._due = max(self._due, now) + self._reading(flight.prompt)
@@ -168,17 +182,32 @@ class Observer:
             return
         self._taken -= flight.slots
         self._unheard.pop(flight, None)
-        if not self._unheard:
+        if next(self._reads(), None) is None:
             self._due = now
         if usage is not None:
             self._learn(flight, now, usage)
 
     # ---- What is to be expected ----
 
+    def hold(self, flight: Flight, now: float) -> float:
+        """Seconds, at most, until the engine should get the prompt of a `flight` that has its slot:
+        until those that it has should have been read. 0: now, as it reads none, as reading this one
+        takes no longer than a batch does in any case, or as nobody knows how long they take."""
+        rates = self.rates
+        if not rates.measured or flight.prompt <= rates.fixed * rates.prefill:
+            return 0.0
+        read_by = (
+            one.due + (_READ_BY - 1) * self._reading(one.prompt) - now for one in self._reads()
+        )
+        return max(0.0, max(read_by, default=0.0))
+
+    def _reads(self) -> Iterator[Flight]:
+        """Those whose prompt the engine has, and has not read."""
+        return (flight for flight in self._unheard if flight.started_at is not None)
+
     def reading(self) -> float:
         """Seconds for reading all prompts that are being read, as if none had been begun."""
-        unread = [flight.prompt for flight in self._running if flight.first_at is None]
-        return sum(map(self._reading, unread))
+        return sum(self._reading(flight.prompt) for flight in self._reads())
 
     def _rates(self) -> Rates:
         return Rates(
@@ -264,11 +293,11 @@ class Observer:
         return found
 
     def _left(self, flights: Iterable[Flight], now: float, prefill: float) -> float:
-        """Of prompts that are being read, the tokens that should be left."""
+        """Of prompts that are being read, or are about to be, the tokens that should be left."""
         total = 0.0
         for flight in flights:
             left, prompt = (flight.due - now) * prefill, flight.prompt
-            if left >= prompt:
+            if flight.started_at is None or left >= prompt:
                 left = prompt
             elif left < _OVERDUE * prompt:
                 left = _OVERDUE * prompt

@@ -3,8 +3,9 @@
 It works as llama-server does, in steps: a step reads up to `batch` tokens of the prompts of those
 that have a slot, first come first served, and gives each that is decoding its next token. So
 reading holds up who decodes, every busy slot makes a step longer, prompts that are read in one step
-have their first tokens at the same time, and who comes during a step waits for its end. Nothing of
-the predictor is in here.
+have their first tokens at the same time, and who comes during a step waits for its end. With
+`one_by_one` it gets a prompt only when it has read the one before. Nothing of the predictor is in
+here.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ class Request:
     prompt: int
     answer: int
     cached: int = 0
+    seated: float | None = None
     started: float | None = None
     first: float | None = None
     ended: float | None = None
@@ -52,6 +54,7 @@ class Engine:
         more: float,
         fixed: float = 0.0,
         batch: int = 2048,
+        one_by_one: bool = False,
         tell: Listener,
     ) -> None:
         self.waiting: deque[Request] = deque()
@@ -59,6 +62,7 @@ class Engine:
         self._slots = slots
         self._reads, self._per_step, self._more = reads, step, more
         self._fixed, self._batch = fixed, batch
+        self._one_by_one = one_by_one
         self._tell = tell
         self._step: _Step | None = None
 
@@ -75,17 +79,28 @@ class Engine:
     def _seat(self, now: float) -> None:
         while self.waiting and len(self.running) < self._slots:
             request = self.waiting.popleft()
-            request.started = now
+            request.seated = now
             request.unread = max(1, request.prompt - request.cached)
             self.running.append(request)
-            self._tell("started", request, now)
-        if self._step is None and self.running:
+            self._tell("seated", request, now)
+        self._hand_over(now)
+        if self._step is None and any(one.started is not None for one in self.running):
             self._step = self._begin(now)
+
+    def _hand_over(self, now: float) -> None:
+        for request in self.running:
+            if request.started is None:
+                request.started = now
+                self._tell("started", request, now)
+            if self._one_by_one and request.unread:
+                return
 
     def _begin(self, now: float) -> _Step:
         room, seconds = self._batch, 0.0
         read: list[tuple[Request, int]] = []
         for request in self.running:
+            if request.started is None:
+                break
             if taken := min(room, request.unread):
                 room -= taken
                 read.append((request, taken))
@@ -96,7 +111,7 @@ class Engine:
         return _Step(now + seconds, read, decoding)
 
     def _finish(self, step: _Step) -> None:
-        now, self._step = step.ends, None
+        now = step.ends
         for request in step.decoding:
             request.come += 1
         for request, taken in step.read:
@@ -108,4 +123,7 @@ class Engine:
             request.ended = now
             self.running.remove(request)
             self._tell("ended", request, now)
+        self._step = None
+        if self._one_by_one and self.running:
+            self._step = self._begin(now)  # what is handed over now is too late for it
         self._seat(now)

@@ -58,7 +58,7 @@ class Box:
     """An engine, and what the router knows of it."""
 
     def __init__(self, rates: Rates) -> None:
-        self.engine = Engine(SLOTS, tell=self._hear, **rates)
+        self.engine = Engine(SLOTS, one_by_one=True, tell=self._hear, **rates)
         every = SLOTS / (rates["step"] + (SLOTS - 1) * rates["more"])
         self.observer = Observer(SLOTS, Expected(1.3 * rates["reads"], 0.7 / rates["step"], every))
         self.errors: list[float] = []
@@ -82,7 +82,9 @@ class Box:
 
     def _hear(self, kind: str, request: Request, now: float) -> None:
         flight, ask, predicted = self._flights[request]
-        if kind == "started":
+        if kind == "seated":
+            flight.seated(now)
+        elif kind == "started":
             flight.started(now)
         elif kind == "first":
             flight.first(now)

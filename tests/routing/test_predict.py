@@ -136,7 +136,9 @@ def errors(traffic: Traffic, seed: int) -> list[float]:
 
     def tell(kind: str, request: Request, now: float) -> None:
         flight = flights[request]
-        if kind == "started":
+        if kind == "seated":
+            flight.seated(now)
+        elif kind == "started":
             flight.started(now)
         elif kind == "first":
             flight.first(now)

@@ -33,7 +33,7 @@ from server.routing.candidate import Candidate, Forecast
 from server.routing.decision import Decision
 from server.routing.dispatch import Dispatch
 from server.routing.leg import Job
-from server.routing.means import Means
+from server.routing.means import Flight, Means
 from server.routing.needs import Needs
 from server.routing.retry import RetryBudget
 from server.routing.targets import Target
@@ -276,6 +276,7 @@ async def world(
     patience: Patience | None = None,
     clock: Callable[[], float] | None = None,
     providers: dict[str, Any] | None = None,
+    begin: Callable[[Candidate, Needs], Flight | None] = lambda candidate, needs: None,
 ) -> AsyncIterator[World]:
     """`clouds` are reached under their kind's name; `urls` are more of kind `openai`, by id."""
     there: dict[str, Provider] = {
@@ -298,6 +299,7 @@ async def world(
         budget=RetryBudget(router.retry_budget),
         admission=Admission(),
         patience=patience or Patience(20, 20),
+        begin=begin,
         tell=entries.append,
     )
     made = World(book, means, entries)

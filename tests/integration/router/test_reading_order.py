@@ -1,0 +1,96 @@
+"""Prompts that come at once to a llama-server are read one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from server import settings
+from server.chat.usage import Usage
+from server.engines.binary import find_llama_server
+from server.routing.affinity import Prefixes, Sessions
+from server.routing.candidate import Candidate
+from server.routing.counts import Counts
+from server.routing.needs import Needs
+from server.routing.observe import Expected, Flight, Observer
+from server.routing.reading import ReadingOrder
+from server.routing.watched import WatchedHere
+from tests.integration.fleets import Harbour, berth
+from tests.integration.router.world import Asking, at_engine, world
+from tests.waiting import until
+
+pytestmark = pytest.mark.integration
+
+SLOTS = 3
+TEXT = "holdfast " * 40
+
+
+class Told:
+    """The flights of all requests to an engine that is taken to be so slow that nothing of them is
+    ever overdue."""
+
+    def __init__(self) -> None:
+        self.flights: list[Flight] = []
+        self._observer = Observer(SLOTS, Expected(prefill=20.0))
+        self._order = ReadingOrder(self._observer, time.monotonic)
+        self._rest = Sessions(), Prefixes(8, 8192, 60.0), Counts()
+        for began in (1.0, 31.0, 61.0):
+            flight = self._observer.begin(600)
+            flight.started(began)
+            flight.first(began + 30)
+            flight.end(began + 30, Usage(600, 1))
+
+    def begin(self, candidate: Candidate, needs: Needs) -> WatchedHere:
+        flight = self._observer.begin(needs.prompt_tokens, max_tokens=needs.max_tokens)
+        self.flights.append(flight)
+        sessions, prefixes, counts = self._rest
+        return WatchedHere(flight, sessions, needs, candidate.name, prefixes, counts, self._order)
+
+
+async def test_each_has_its_first_token_before_the_next_is_handed_over(tmp_path: Path) -> None:
+    program = find_llama_server(settings.load(os.environ)).path
+    told = Told()
+    async with (
+        Harbour(program, tmp_path).fleet(berth("demo", slots=SLOTS)) as fleet,
+        world(tmp_path, begin=told.begin) as there,
+    ):
+        await fleet.load("demo")
+        here = at_engine(fleet.get("demo"))
+        asking = [Asking(f"{number} {TEXT}", max_tokens=12) for number in range(SLOTS)]
+        heard = await asyncio.gather(
+            *(there.ask(there.job([here], TEXT, asking=one)) for one in asking)
+        )
+        assert [one.ending for one in heard] == ["complete"] * SLOTS
+        await there.balance(*heard)
+    seated = [flight.seated_at or 0.0 for flight in told.flights]
+    firsts = [flight.first_at or 0.0 for flight in told.flights]
+    starts = [flight.started_at or 0.0 for flight in told.flights]
+    assert any(has < begun for has, begun in zip(seated, starts, strict=True))
+    for read, begun in zip(firsts, starts[1:], strict=False):
+        assert read <= begun
+
+
+async def test_one_that_leaves_while_it_is_read_lets_the_next_go_on(tmp_path: Path) -> None:
+    program = find_llama_server(settings.load(os.environ)).path
+    told = Told()
+    async with (
+        Harbour(program, tmp_path).fleet(berth("demo", slots=SLOTS)) as fleet,
+        world(tmp_path, begin=told.begin) as there,
+    ):
+        await fleet.load("demo")
+        here = at_engine(fleet.get("demo"))
+        first, second = (
+            asyncio.create_task(
+                there.ask(there.job([here], TEXT, asking=Asking(TEXT, max_tokens=8)))
+            )
+            for _ in range(2)
+        )
+        await until(lambda: len(told.flights) == 2 and told.flights[0].started_at is not None)
+        first.cancel()
+        heard = [await first, await second]
+        assert heard[1].ending == "complete"
+        await there.balance(*heard)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
-import sys
+from tests.cli.telling import logged, shown
 
 PROGRAM = """
 import time
@@ -20,11 +17,7 @@ with Waiting() as waiting:
 
 
 def test_lines_in_a_log_one_for_each_step() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=30
-    )
-    assert done.stdout == ""
-    assert done.stderr.splitlines() == [
+    assert logged(PROGRAM) == [
         "b waits for room: a [big] to finish",
         "loading b, 10%",
         "loading b: warming up, 90%",
@@ -32,14 +25,7 @@ def test_lines_in_a_log_one_for_each_step() -> None:
 
 
 def test_a_bar_on_a_terminal() -> None:
-    main, terminal = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
-    subprocess.run(
-        [sys.executable, "-c", PROGRAM], stderr=terminal, check=True, timeout=30, env=environment
-    )
-    os.close(terminal)
-    shown = os.read(main, 1_000_000).decode()
-    os.close(main)
-    assert "a [big] to finish" in shown
-    assert "loading b: warming up" in shown
-    assert "━" in shown
+    said = shown(PROGRAM)
+    assert "a [big] to finish" in said
+    assert "loading b: warming up" in said
+    assert "━" in said

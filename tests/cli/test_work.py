@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import pty
-import subprocess
-import sys
+from tests.cli.telling import logged, shown
 
 PROGRAM = """
 import time
@@ -21,11 +18,7 @@ with work.Work("/copy", 1_000_000) as bar:
 
 
 def test_lines_in_a_log() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True, timeout=30
-    )
-    said, *lines = done.stderr.splitlines()
-    assert done.stdout == ""
+    said, *lines = logged(PROGRAM)
     assert said == "one thing to tell [with brackets]"
     assert lines
     assert all(line.startswith("/copy: ") and line.endswith(" left") for line in lines)
@@ -34,14 +27,7 @@ def test_lines_in_a_log() -> None:
 
 
 def test_a_bar_on_a_terminal() -> None:
-    main, terminal = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
-    subprocess.run(
-        [sys.executable, "-c", PROGRAM], stderr=terminal, check=True, timeout=30, env=environment
-    )
-    os.close(terminal)
-    shown = os.read(main, 1_000_000).decode()
-    os.close(main)
-    assert "one thing to tell [with brackets]" in shown
-    assert "/copy" in shown
-    assert "kB" in shown or "KiB" in shown
+    said = shown(PROGRAM)
+    assert "one thing to tell [with brackets]" in said
+    assert "/copy" in said
+    assert "kB" in said or "KiB" in said

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import shutil
 import signal
-import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.engines.build.workshop import Workshop
 from tests.waiting import alive, wait_for
 
-ROOT = Path(__file__).resolve().parents[3]
 TOOLS = ("sh", "cp", "mkdir", "cat", "sleep", "echo", "seq", "env")
 SUCCEED = r"""
 for step in $(seq 1 40); do echo "  [$step/40] /usr/bin/g++ -c x.cpp"; done
@@ -26,16 +24,13 @@ mkdir -p "$last" && cp "$HERE/made.whl" "$last/llama_cpp_python-0.3.36-py3-none-
 """
 
 
-class Build:
+class Build(Workshop):
     """A workshop of its own, in which the build can be run again and again."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.cache, self.prefix, self.bin = (
-            folder / name for name in ("cache", "environment", "bin")
-        )
-        self.bin.mkdir()
-        self.variables: dict[str, str] = {}
+        self.cache, self.prefix = folder / "cache", folder / "environment"
+        options = ("--into", self.prefix, "--cache", self.cache)
+        super().__init__(folder, "server.engines.build", options)
         for tool in (*TOOLS, "cc", "c++"):
             if found := shutil.which(tool):
                 (self.bin / tool).symlink_to(found)
@@ -50,12 +45,6 @@ class Build:
             '"$last/bin/python"; fi',
         )
 
-    def program(self, name: str, *lines: str) -> Path:
-        path = self.bin / name
-        path.write_text("\n".join(("#!/bin/sh", *lines)) + "\n")
-        path.chmod(0o755)
-        return path
-
     def pip(self, what: str) -> None:
         """What the pip does that the build runs."""
         path = self.folder / "pip"
@@ -69,27 +58,6 @@ class Build:
     def runs(self) -> int:
         file = self.folder / "runs"
         return len(file.read_text().splitlines()) if file.exists() else 0
-
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "server.engines.build", "--into", self.prefix,
-             "--cache", self.cache, "--uv", self.bin / "uv",
-             "--requirements", ROOT / "requirements", *options],
-            cwd=ROOT,
-            env={
-                "PATH": str(self.bin),
-                "HOLDFAST_HOME": str(self.folder / "home"),
-                **self.variables,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )  # fmt: skip
-
-    def __call__(self, *options: str) -> tuple[int, str]:
-        process = self.start(*options)
-        output, _ = process.communicate(timeout=60)
-        return process.returncode, output
 
     def left_over(self) -> list[Path]:
         return [path for path in self.cache.rglob("*") if path.suffix in {".work", ".whl"}]

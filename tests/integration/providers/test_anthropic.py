@@ -19,7 +19,7 @@ from server.errors import (
 )
 from server.providers.anthropic import PROTOCOL
 from tests.fakes.cloud_running import FakeCloud, running_cloud
-from tests.integration.providers.calling import answered, events_of, message_of
+from tests.integration.providers.calling import answered, conversed, events_of
 from tests.providers.clouds import (
     MODEL,
     ask,
@@ -220,26 +220,8 @@ def test_it_gets_what_the_sdk_would_send(
 
 @pytest.mark.parametrize("of", [MODEL, BUDGETS], ids=["degrees", "budget"])
 def test_thinking_goes_on_over_turns_and_tools(cloud: FakeCloud, of: Any) -> None:
-    question = user(
-        "#fake think Hm, déjà vu.\n"
-        '#fake call weather {"city": "Bonn"}\n#fake call weather {"city": "Köln 🌍"}'
-    )
-    fields = {"tools": [WEATHER], "enable_thinking": True, "max_tokens": 9000}
-    first = answered(cloud, PROTOCOL, ask(question, **fields), of)
-    choice = first.choice()
-    assert choice.thinking == "Hm, déjà vu."
-    assert [one.arguments for one in choice.calls] == ['{"city":"Bonn"}', '{"city":"Köln 🌍"}']
-    assert choice.reason == "tool_calls"
-    assert first.usage is not None
-    assert first.usage.reasoning_tokens == 3
-    said = [question, message_of(first), *(result(one.id, "fine") for one in choice.calls)]
-    cloud.requests(clear=True)
-    second = answered(cloud, PROTOCOL, ask(*said, **fields), of)
-    assert second.choice().text == "The tools said fine fine"
-    (sent,) = cloud.requests()
-    assert sent["body"]["messages"][1]["content"][0]["type"] == "thinking"
-    third = ask(*said, message_of(second), user("thanks"), **fields)
-    assert answered(cloud, PROTOCOL, third, of).choice().reason == "stop"
+    sent = conversed(cloud, PROTOCOL, of, WEATHER)
+    assert sent["messages"][1]["content"][0]["type"] == "thinking"
 
 
 def test_an_older_version_is_asked_for_sampling(cloud: FakeCloud) -> None:

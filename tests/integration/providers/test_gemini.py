@@ -22,7 +22,7 @@ from server.errors import (
 from server.providers.gemini import PROTOCOL
 from tests.chat import papers
 from tests.fakes.cloud_running import FakeCloud, running_cloud
-from tests.integration.providers.calling import answered, events_of, message_of
+from tests.integration.providers.calling import answered, conversed, events_of
 from tests.providers.clouds import ask, assistant, call, image, model, png, result, tool, user
 
 pytestmark = pytest.mark.integration
@@ -286,28 +286,9 @@ def test_it_gets_what_the_sdk_would_send(
 
 @pytest.mark.parametrize("of", [LEVELS, BUDGETS], ids=["levels", "budget"])
 def test_thinking_goes_on_over_turns_and_tools(cloud: FakeCloud, of: Any) -> None:
-    question = user(
-        "#fake think Hm, déjà vu.\n"
-        '#fake call weather {"city": "Bonn"}\n#fake call weather {"city": "Köln 🌍"}'
-    )
-    fields = {"tools": [WEATHER], "enable_thinking": True, "max_tokens": 9000}
-    first = answered(cloud, PROTOCOL, ask(question, **fields), of)
-    choice = first.choice()
-    assert choice.thinking == "Hm, déjà vu."
-    assert [one.arguments for one in choice.calls] == ['{"city":"Bonn"}', '{"city":"Köln 🌍"}']
-    assert choice.reason == "tool_calls"
-    assert first.usage is not None
-    assert first.usage.reasoning_tokens == 3
-    said = [question, message_of(first), *(result(one.id, "fine") for one in choice.calls)]
-    cloud.requests(clear=True)
-    second = answered(cloud, PROTOCOL, ask(*said, **fields), of)
-    assert second.choice().text == "The tools said fine fine"
-    (sent,) = cloud.requests()
-    calls = sent["body"]["contents"][1]["parts"]
+    calls = conversed(cloud, PROTOCOL, of, WEATHER)["contents"][1]["parts"]
     assert "thoughtSignature" in calls[0]
     assert "thoughtSignature" not in calls[1]
-    third = ask(*said, message_of(second), user("thanks"), **fields)
-    assert answered(cloud, PROTOCOL, third, of).choice().reason == "stop"
 
 
 def test_a_conversation_that_another_model_began_goes_on(cloud: FakeCloud) -> None:

@@ -27,7 +27,7 @@ from server.providers import PROTOCOLS
 from server.providers.provider import CloudProtocol
 from tests.fakes.cloud_running import FakeCloud, running_cloud
 from tests.fakes.faults import PLACES
-from tests.integration.providers.calling import answered, events_of, message_of
+from tests.integration.providers.calling import answered, conversed, events_of
 from tests.integration.providers.translator import Translator
 from tests.providers.clouds import (
     MODEL,
@@ -197,27 +197,9 @@ def test_it_gets_what_the_sdk_would_send(
 def test_a_conversation_goes_on_over_turns_and_tools(
     cloud: FakeCloud, protocol: CloudProtocol
 ) -> None:
-    question = user(
-        "#fake think Hm, déjà vu.\n"
-        '#fake call weather {"city": "Bonn"}\n#fake call weather {"city": "Köln 🌍"}'
-    )
-    fields = {"tools": [WEATHER], "enable_thinking": True}
-    first = answered(cloud, protocol, ask(question, **fields), MODEL)
-    choice = first.choice()
-    assert choice.thinking == "Hm, déjà vu."
-    assert [one.arguments for one in choice.calls] == ['{"city": "Bonn"}', '{"city": "Köln 🌍"}']
-    assert choice.reason == "tool_calls"
-    assert first.usage is not None
-    assert first.usage.reasoning_tokens == 3
-    said = [question, message_of(first), *(result(one.id, "fine") for one in choice.calls)]
-    cloud.requests(clear=True)
-    second = answered(cloud, protocol, ask(*said, **fields), MODEL)
-    assert second.choice().text == "The tools said fine fine"
+    sent = conversed(cloud, protocol, MODEL, WEATHER)
     if protocol is RESPONSES:
-        (sent,) = cloud.requests()
-        assert sent["body"]["input"][1]["encrypted_content"] == "sealed(Hm, déjà vu.)"
-    third = ask(*said, message_of(second), user("thanks"), **fields)
-    assert answered(cloud, protocol, third, MODEL).choice().reason == "stop"
+        assert sent["input"][1]["encrypted_content"] == "sealed(Hm, déjà vu.)"
 
 
 @both

@@ -95,12 +95,13 @@ def cloud_url(value: object) -> str:
     except ValueError:
         raise ValueError(f"expected {_CLOUD_URL}") from None
     parts = urlsplit(address)
-    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ValueError("expected https: http is for addresses of this machine only")
     return address
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether it is this machine's own name or address, that nobody else can reach."""
     if host == "localhost":
         return True
     try:

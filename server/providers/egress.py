@@ -23,6 +23,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from server.catalogue.cloud import Provider
+from server.catalogue.routing_field import is_loopback
 from server.errors import ProviderError, ProviderUnreachable
 from server.providers.permit import Permit
 from server.providers.provider import Call
@@ -92,6 +93,7 @@ class Egress:
             "user-agent": "holdfast",
             **({} if key is None else authentication(key)),
         }
+        proxy = self._proxy_for(url)
         self._on_sent(provider.id, len(call.body))
         try:
             return await self._open().post(
@@ -99,10 +101,10 @@ class Egress:
                 data=call.body,
                 headers=headers,
                 allow_redirects=False,
-                proxy=self._proxy_for(url),
+                proxy=proxy,
             )
         except _NEVER_SENT as error:
-            raise _unreachable(provider, error) from None
+            raise _unreachable(provider, error, proxy) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # Not chained: an error of the client may show the headers, and so the key.
             raise broken(provider, error) from None
@@ -130,7 +132,10 @@ class Egress:
         return self._session
 
     def _proxy_for(self, url: URL) -> str | None:
-        """What the usual variables say; told once for each proxy, without its password."""
+        """What the usual variables say, of addresses elsewhere; told once for each proxy, without
+        its password."""
+        if is_loopback(url.host or ""):
+            return None
         proxies = _proxies(self._environment)
         bypass = urllib.request.proxy_bypass_environment  # type: ignore[attr-defined]
         proxy = proxies.get(url.scheme) or proxies.get("all")
@@ -166,12 +171,14 @@ def broken(provider: Provider, error: Exception) -> ProviderError:
     )
 
 
-def _unreachable(provider: Provider, error: Exception) -> ProviderUnreachable:
-    why = _why(error)
+def _unreachable(provider: Provider, error: Exception, proxy: str | None) -> ProviderUnreachable:
+    by = "" if proxy is None else f" through the proxy {urlsplit(proxy).hostname}"
     return ProviderUnreachable(
         f"{provider.id} cannot be reached",
-        why=f"{host_of(provider)}: {why}",
-        next_step="Check the network and the provider's url in models.toml",
+        why=f"{host_of(provider)}{by}: {_why(error)}",
+        next_step="Check the network and the provider's url in models.toml"
+        if proxy is None
+        else "Check the proxy; NO_PROXY names what is asked without it",
     )
 
 
@@ -184,6 +191,8 @@ def _why(error: Exception) -> str:
         return "TLS failed"
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "it does not answer"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answers {error.status}"
     number = error.os_error.errno if isinstance(error, aiohttp.ClientConnectorError) else None
     return os.strerror(number) if number else type(error).__name__
 

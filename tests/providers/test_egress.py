@@ -233,15 +233,35 @@ async def test_a_proxy_of_the_environment_is_used_and_told_once(
 @pytest.mark.parametrize(
     "variables",
     [
-        {},
-        {"http_proxy": "http://127.0.0.1:1", "no_proxy": "127.0.0.1"},
-        {"https_proxy": "http://127.0.0.1:1"},
-        {"HTTP_PROXY": "http://127.0.0.1:1", "NO_PROXY": "*"},
+        {"http_proxy": "{proxy}", "no_proxy": "api.invalid"},
+        {"http_proxy": "{proxy}", "no_proxy": ".invalid"},
+        {"https_proxy": "{proxy}"},
+        {"HTTP_PROXY": "{proxy}", "NO_PROXY": "*"},
     ],
 )
 async def test_no_proxy_is_used_where_none_is_meant(variables: dict[str, str]) -> None:
+    async with raw_server([reply(b"by proxy")]) as proxy:
+        told = {name: text.format(proxy=proxy.url) for name, text in variables.items()}
+        async with egress(told) as out:
+            with pytest.raises(ProviderUnreachable, match="its name cannot be resolved"):
+                await ask(out, "http://api.invalid")
+        assert proxy.connections == 0
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+async def test_what_is_on_this_machine_is_never_asked_through_a_proxy(host: str) -> None:
+    variables = {"http_proxy": "http://127.0.0.1:1"}
     async with raw_server([reply(b"straight")]) as server, egress(variables) as out:
-        assert await ask(out, server.url) == (200, b"straight")
+        assert await ask(out, f"http://{host}:{server.port}") == (200, b"straight")
+
+
+async def test_a_proxy_that_is_not_there_or_refuses_is_told_as_such() -> None:
+    async with egress({"http_proxy": "http://me:secret@127.0.0.1:1"}) as out:
+        with pytest.raises(ProviderUnreachable) as caught:
+            await ask(out, "http://api.example.com")
+    assert "api.example.com:80 through the proxy 127.0.0.1: Connection refused" in str(caught.value)
+    assert "NO_PROXY" in caught.value.next_step
+    assert "secret" not in str(caught.value)
 
 
 async def test_who_leaves_closes_the_connection() -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from server.catalogue.cloud import CloudModel, Kind, Provider
 from server.catalogue.router import Limits, Router
 from server.chat.embeddings import EmbeddingRequest, parse_embedding
 from server.chat.request import ChatRequest, parse_chat
@@ -20,6 +21,7 @@ from server.ledger.account import Account
 from server.ledger.admission import Admission
 from server.ledger.book import Book
 from server.ledger.keys import ORDINARY, Terms
+from server.providers.provider import CloudProtocol
 from server.routing import ledgering
 from server.routing.candidate import Candidate
 from server.routing.decision import Decision, Verdict
@@ -57,6 +59,23 @@ class Question:
         if clouds:
             return candidates
         return [replace(c, down=_UNWRITTEN) if c.side == "cloud" else c for c in candidates]
+
+    def untold(
+        self,
+        candidates: Sequence[Candidate],
+        protocols: Mapping[Kind, CloudProtocol],
+        providers: Mapping[str, Provider],
+    ) -> dict[str, RequestError]:
+        """The clouds that it cannot be told to, such as one whose kind of schema its tools have
+        not, by name, and why."""
+        found = {}
+        for c in candidates:
+            if isinstance(c.target, CloudModel) and isinstance(self.request, ChatRequest):
+                try:
+                    protocols[providers[c.target.provider].kind].encode(self.request, c.target)
+                except RequestError as error:
+                    found[c.name] = error
+        return found
 
     def needs(self, router: Router, now: datetime.datetime) -> Needs:
         """`now`: local. Raises as `needs_of` does."""
@@ -102,13 +121,17 @@ def explanation(
     absent: Mapping[str, str] | None = None,
     planned: bool = False,
     limited: HoldfastError | None = None,
+    untold: Mapping[str, RequestError] | None = None,
 ) -> dict[str, Any]:
     """Every candidate with its reason, those that are tried first in their order.
 
     `planned`: whether it is what a plan would give, and not what runs; `limited`: what the limits
-    of its key, its team or all refuse it with, whoever could answer; for the others see
-    policy.decide.
+    of its key, its team or all refuse it with, whoever could answer; `untold`: see Question; for
+    the others see policy.decide.
     """
+    untold = untold or {}
+    said = {name: error.sentence.removesuffix(".") for name, error in untold.items()}
+    candidates = [replace(c, down=said[c.name]) if c.name in said else c for c in candidates]
     draw = draw_of(needs.session or _NOBODY)
     decision: Decision | None = None
     error: HoldfastError | None = None
@@ -118,8 +141,8 @@ def explanation(
         decision = decide(needs, candidates, router, spare=spare, draw=draw, absent=absent)
         verdicts: Sequence[Verdict] = decision.verdicts
     except HoldfastError as refused:
-        error = refused
         verdicts = _refused(needs, candidates, router, spare, draw)
+        error = next((untold[v.name] for v in verdicts if v.reason == said.get(v.name)), refused)
     by_name = {c.name: c for c in candidates}
     tried = [c.name for c in decision.attempts] if decision else []
     return {

@@ -252,6 +252,7 @@ class Router:
             spare=self.book.left(account),
             absent=self.candidates.absent,
             limited=limited(needs, account, there, self.book, self.admission),
+            untold=question.untold(there, PROTOCOLS, self._catalogue.providers),
         )
 
     def deliver(

@@ -91,6 +91,22 @@ def test_it_counts_as_no_request(node: Holdfast, keys: dict[str, str]) -> None:
     assert asked(node, "demo", keys["hasty"]).status_code == 429
 
 
+def test_it_knows_what_a_cloud_cannot_be_told(node: Holdfast, keys: dict[str, str]) -> None:
+    schema = {"name": "list", "strict": True, "schema": {"type": "array"}}
+    body = {
+        "model": "openai/gpt-5",
+        "messages": [{"role": "user", "content": "Hello"}],
+        "response_format": {"type": "json_schema", "json_schema": schema},
+    }
+    headers = {"Authorization": f"Bearer {keys['free']}"}
+    answer = httpx2.post(f"{node.url}/chat/completions", json=body, headers=headers, timeout=60)
+    verb = ["route", "explain", "--json", "--home", str(node.home), "--request", "-"]
+    found = json.loads(CliRunner().invoke(app, verb, input=json.dumps(body)).stdout)
+    assert answer.status_code == 400
+    assert found["error"] == answer.json()["error"]
+    assert "must be of type 'object'" in found["error"]["message"]
+
+
 def test_what_all_spend_is_for_admins(node: Holdfast, keys: dict[str, str]) -> None:
     def metrics(name: str) -> httpx2.Response:
         headers = {"Authorization": f"Bearer {keys[name]}"}

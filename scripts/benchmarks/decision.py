@@ -22,7 +22,8 @@ from server.catalogue.router import Alias, Canary, Match, Route, Router, Task
 from server.chat import ChatRequest, parse_chat
 from server.routing.affinity import Prefixes
 from server.routing.candidate import Candidate
-from server.routing.candidates import ALL, cloud_candidate
+from server.routing.cloud_candidate import cloud_candidate
+from server.routing.local_candidate import ALL
 from server.routing.needs import Caller, Needs, needs_of
 from server.routing.observe import Expected, Observer
 from server.routing.policy import decide

@@ -190,7 +190,7 @@ def _planned(settings: Settings, question: dict[str, Any]) -> dict[str, Any]:
     from server.engines.served import served
     from server.engines.survey import survey
     from server.providers.secrets import Keyring
-    from server.routing.candidates import absent
+    from server.routing.absent import absent
     from server.routing.explain import explanation, read_question
     from server.routing.observe import Expected
     from server.routing.planned import Planned, expected_of, planned_candidates

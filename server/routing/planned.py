@@ -10,7 +10,8 @@ from server.catalogue.capability import capabilities
 from server.engines.berth import Berth
 from server.planning.speed import Speed
 from server.routing.candidate import Candidate
-from server.routing.candidates import ALL, cloud_candidate
+from server.routing.cloud_candidate import cloud_candidate
+from server.routing.local_candidate import ALL
 from server.routing.needs import Needs
 from server.routing.observe import Expected
 from server.routing.predict import Rates, Standing, forecast

@@ -18,7 +18,7 @@ from typing import Any
 from server.catalogue.cloud import CloudModel, Feature, Price, Rate
 from server.catalogue.router import Alias, Canary, Match, Route, Router, Shadow, Task
 from server.routing.candidate import Candidate, Forecast
-from server.routing.candidates import ALL
+from server.routing.local_candidate import ALL
 from server.routing.needs import Needs
 
 TABLES = Path(__file__).parent / "tables"

@@ -24,7 +24,8 @@ from server.engines.member import Member
 from server.engines.slots import SlotQueue
 from server.planning.deployment import Deployment
 from server.routing.candidate import Candidate
-from server.routing.candidates import Candidates, load_left
+from server.routing.candidates import Candidates
+from server.routing.local_candidate import load_left
 from server.routing.needs import Needs
 from server.routing.observe import Expected
 from server.routing.observe_cloud import STALE

@@ -5,12 +5,14 @@ from __future__ import annotations
 
 import datetime
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from server.catalogue import Catalogue
 from server.catalogue.cloud import Provider
 from server.catalogue.naming import fits, names_of
+from server.catalogue.reach import overlap
+from server.catalogue.router import Route
 from server.cli.trace_advice import trace_advice
 from server.errors import ConfigError
 from server.hardware import Finding
@@ -52,12 +54,37 @@ def advice(
         yield from _keyless(catalogue, absences)
         yield from _unlimited(catalogue, absences)
         yield from _retiring(catalogue, absences, today)
+        yield from _too_late(catalogue.router.routes)
     yield from _strangers(catalogue, keys)
 
 
 def _mute(absence: Absence) -> Finding:
     what = f"There is no key for the request log: {absence.why}"
     return Finding("warning", "configuration", what, "It is not delivered", absence.next_step)
+
+
+def _too_late(routes: Sequence[Route]) -> Iterator[Finding]:
+    """Routes that keep requests here, behind others that may have taken some of them by then."""
+    for index, route in enumerate(routes):
+        if not route.local_only:
+            continue
+        before = [
+            f"route[{one.id}]"
+            for one in routes[:index]
+            if not _private(one) and overlap(one.when, route.when)
+        ]
+        if before:
+            yield Finding(
+                "warning",
+                "configuration",
+                f"route[{route.id}] is local-only, and stands behind {' and '.join(before)}",
+                "The first route that matches holds: a request that meets both may leave",
+                f"Put route[{route.id}] first, or make the keys local-only",
+            )
+
+
+def _private(route: Route) -> bool:
+    return route.local_only or route.policy == "local-only"
 
 
 def _strangers(catalogue: Catalogue, keys: Collection[Key]) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.catalogue.naming import fits
-from server.catalogue.reach import covers
+from server.catalogue.reach import covers, overlap
 from server.catalogue.router import Match
 
 
@@ -112,3 +112,35 @@ def test_what_is_covered_takes_no_request_that_the_other_leaves(
 def test_conditions_cover_themselves(match: Match) -> None:
     assert covers(match, match)
     assert covers(Match(), match)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "both"),
+    [
+        ({}, {}, True),
+        ({"teams": ("hr",)}, {"models": ("frontier",)}, True),
+        ({"teams": ("hr",)}, {"teams": ("lab",)}, False),
+        ({"teams": ("hr",)}, {"teams": ("lab", "hr")}, True),
+        ({"models": ("qwen*",)}, {"models": ("qwen3.5-9b",)}, True),
+        ({"models": ("qwen*",)}, {"models": ("*-9b",)}, True),
+        ({"models": ("qwen*",)}, {"models": ("auto",)}, False),
+        ({"tasks": ("coding",)}, {"tasks": ("chat",)}, False),
+        ({"images": True}, {"images": False}, False),
+        ({"images": True}, {"documents": True}, True),
+        ({"documents": True}, {"documents": False}, False),
+        ({"headers": {"x-a": "1"}}, {"headers": {"x-a": "2"}}, False),
+        ({"headers": {"x-a": "1"}}, {"headers": {"x-a": "*"}}, True),
+        ({"headers": {"x-a": "1"}}, {"headers": {"x-b": "2"}}, True),
+        ({"max_tokens": 100}, {"min_tokens": 101}, False),
+        ({"max_tokens": 100}, {"min_tokens": 100}, True),
+        ({"hours": hours("08:00-18:00")}, {"hours": hours("18:00-08:00")}, False),
+        ({"hours": hours("08:00-18:00")}, {"hours": hours("17:59-20:00")}, True),
+        ({"hours": hours("22:00-02:00")}, {"hours": hours("01:00-03:00")}, True),
+        ({"hours": hours("08:00-18:00")}, {}, True),
+    ],
+)
+def test_whether_a_request_may_meet_both(
+    one: dict[str, Any], other: dict[str, Any], both: bool
+) -> None:
+    assert overlap(Match(**one), Match(**other)) == both
+    assert overlap(Match(**other), Match(**one)) == both

@@ -19,6 +19,7 @@ from server.settings import Settings
 TODAY = datetime.date(2026, 11, 21)
 NO_KEY = Absence("A_KEY is not set", "Set A_KEY, or have systemd pass it")
 REFUSED = Absence("others may read /a.key", "Keep them out: chmod 600 /a.key", refused=True)
+TEAMS = {name: Team(name) for name in ("hr", "lab")}
 LIMITED = Router(limits=Limits(month=1))
 
 
@@ -65,6 +66,27 @@ def test_one_without_a_key() -> None:
             "Set A_KEY, or have systemd pass it",
         )
     ]
+
+
+def test_a_route_that_keeps_things_here_comes_before_others() -> None:
+    hr, lab = Match(teams=("hr",)), Match(teams=("lab",))
+    secret = Route("secret", when=hr, local_only=True)
+    others = (
+        Route("trial", when=Match(models=("frontier",))),
+        Route("lab", when=lab),
+        Route("local", when=Match(models=("local",)), policy="local-only"),
+    )
+    late = replace(LIMITED, routes=(*others, secret))
+    assert told(catalogue(replace(late, teams=TEAMS))) == [
+        (
+            "warning",
+            "route[secret] is local-only, and stands behind route[trial]",
+            "The first route that matches holds: a request that meets both may leave",
+            "Put route[secret] first, or make the keys local-only",
+        )
+    ]
+    assert told(catalogue(replace(late, routes=(secret, *others), teams=TEAMS))) == []
+    assert told(catalogue(replace(late, cloud=False, teams=TEAMS))) == []
 
 
 def test_several_are_told_together_and_what_is_refused_apart() -> None:

@@ -59,7 +59,7 @@ class _Reader:
 
     def table(self, table: Table, raw: object, key: str) -> Tree:
         tree: Tree = {}
-        for name, value in self._mapping(raw, key, private=table.private).items():
+        for name, value in self._mapping(raw, key, table if table.private else None).items():
             inner = f"{key}.{name}" if key else name
             if name not in table.fields:
                 hint = suggestion(name, table.fields, "Keys")
@@ -149,10 +149,14 @@ class _Reader:
             self._problem(key, str(error), raw)
             return WRONG
 
-    def _mapping(self, raw: object, key: str, private: bool = False) -> Mapping[str, object]:
+    def _mapping(self, raw: object, key: str, private: Table | None = None) -> Mapping[str, object]:
+        """`private`: the table that stands there, where what was written may be a secret."""
         if isinstance(raw, dict):
             return raw
-        self._problem(key, "expected a table", *(() if private else (raw,)))
+        if private is None:
+            self._problem(key, "expected a table", raw)
+        else:
+            self._problem(key, f"expected a table with {', '.join(private.fields)}")
         return {}
 
     def _list(self, raw: object, key: str, private: bool = False) -> list[object]:

@@ -117,7 +117,7 @@ ROUTER_TABLE += [
     ),
     (
         '[router]\nrequest_log = "https://user:hunter2@collector.example"',
-        "router.request_log expected a table",
+        "router.request_log expected a table with url, key",
     ),
 ]
 
@@ -375,7 +375,11 @@ ROUTES = [
 
 CLOUDS = [
     ('[provider]\nkey = "sk-hunter2"', "provider expected an array of tables, [[provider]]"),
-    ('provider = ["sk-hunter2"]', "provider[0] expected a table"),
+    (
+        'provider = ["sk-hunter2"]',
+        "provider[0] expected a table with id, kind, url, key, zero_retention, rpm, tpm, "
+        "concurrency",
+    ),
     ('[[provider]]\nid = "p"', "provider[p] has no kind, url"),
     (
         '[[provider]]\nid = "p"\nkind = "openai-chat"\nurl = "https://p.example"',
@@ -397,7 +401,10 @@ CLOUDS = [
         'user, "?" or "#"',
     ),
     (PROVIDER + "key = {}", "provider[p].key names nothing: give env, file or credential"),
-    (PROVIDER + 'key = "sk-hunter2"', "provider[p].key expected a table"),
+    (
+        PROVIDER + 'key = "sk-hunter2"',
+        "provider[p].key expected a table with env, file, credential",
+    ),
     (
         PROVIDER + 'key = { env = "sk-hunter2" }',
         "provider[p].key.env expected the name of an environment variable such as "

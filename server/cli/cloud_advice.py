@@ -77,7 +77,7 @@ def _too_late(routes: Sequence[Route]) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 "configuration",
-                f"route[{route.id}] is local-only, and stands behind {' and '.join(before)}",
+                f"route[{route.id}] is local-only, and stands behind {', '.join(before)}",
                 "The first route that matches holds: a request that meets both may leave",
                 f"Put route[{route.id}] first, or make the keys local-only",
             )

@@ -72,7 +72,7 @@ def test_routing_clouds_and_what_they_cost(tmp_path: Path) -> None:
     (luna,) = [index for index, line in enumerate(lines) if line.startswith("openai/gpt-6-luna ")]
     assert lines[luna].split() == [
         *("openai/gpt-6-luna", "1,050,000", "128,000", "$0.10", "$0.01", "$0.125", "$0.50"),
-        *("to", "272,000", "images"),
+        *("to", "272,000", "images,", "PDFs"),
     ]
     assert lines[luna + 1].split() == ["$0.20", "$0.02", "$0.25", "$0.75", "over", "272,000"]
     assert "router.limits = $5.00 a day" in lines

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
+from server.catalogue.cloud import Feature
 from server.catalogue.naming import fits
 from server.errors import (
     BudgetExceeded,
@@ -21,8 +22,24 @@ from server.errors import (
 )
 from server.routing.candidate import Candidate
 from server.routing.fit import Case, Stage, length, why
+from server.routing.needs import Needs
 
 _NAMED = 3
+_FIELDS: Mapping[Feature, str] = {
+    "tools": "tools",
+    "parallel_tools": "parallel_tool_calls",
+    "tool_choice": "tool_choice",
+    "schema": "response_format",
+    "json": "response_format",
+    "thinking": "reasoning_effort",
+    "logprobs": "logprobs",
+    "n": "n",
+    "seed": "seed",
+    "stop": "stop",
+    "top_k": "top_k",
+    "logit_bias": "logit_bias",
+}
+"""What a request asks for it with, as far as that is one field."""
 
 
 def unknown(name: str, known: Iterable[str], absent: Mapping[str, str]) -> HoldfastError:
@@ -96,6 +113,12 @@ def refusal(case: Case, stages: Sequence[tuple[Candidate, Stage]], pause: float)
     return _cannot(case, furthest, last, told)
 
 
+def _lacking(needs: Needs, last: Sequence[Candidate]) -> str | None:
+    """The field that none of `last` can honour, where it is one, and known which."""
+    lacking = frozenset.intersection(*(needs.features - c.features for c in last))
+    return _FIELDS.get(next(iter(lacking))) if len(lacking) == 1 else None
+
+
 def _cannot(case: Case, furthest: Stage, last: Sequence[Candidate], told: str) -> HoldfastError:
     needs = case.needs
     if furthest is Stage.CONTEXT:
@@ -139,7 +162,10 @@ def _cannot(case: Case, furthest: Stage, last: Sequence[Candidate], told: str) -
     what, param = {
         Stage.IMAGE: ("no model that may answer this sees images", "messages"),
         Stage.DOCUMENT: ("no model that may answer this reads documents", "messages"),
-        Stage.FEATURES: ("no model that may answer this can do all that it asks for", None),
+        Stage.FEATURES: (
+            "no model that may answer this can do all that it asks for",
+            _lacking(needs, last),
+        ),
         Stage.FLOOR: (f"no model that may answer this is good enough for {needs.task}", "model"),
         Stage.KIND: (f"{needs.asked[:128]!r} cannot answer at this endpoint", "model"),
     }[furthest]

@@ -23,14 +23,17 @@ from server.chat import (
     sse_error,
 )
 from server.chat.answer import Answer
+from server.chat.anthropic import WORDS as MESSAGES_WORDS
 from server.chat.anthropic import MessagesEncoder, WholeMessage, parse_message
 from server.chat.chunk_decoder import ChunkDecoder
 from server.chat.chunk_encoder import ChunkEncoder, completion
 from server.chat.embeddings import EmbeddingRequest
 from server.chat.events import Event
 from server.chat.relay import Decoder, Encoder, Relay, Translation
+from server.chat.responses import WORDS as RESPONSES_WORDS
 from server.chat.responses import Kept, ResponsesEncoder, parse_response, whole_response
-from server.errors import HoldfastError
+from server.chat.words import Words, in_words
+from server.errors import HoldfastError, RequestError
 from server.record import record
 from server.routing.leg import Request
 from server.routing.needs import Endpoint
@@ -58,6 +61,8 @@ class Speech(abc.ABC):
     endpoint: ClassVar[Endpoint]
     native: bool = False
     """Whether it is an engine's own way."""
+    words: ClassVar[Words] = {}
+    """What its API calls the fields of chat completions."""
 
     def __init__(self, request: Request) -> None:
         self.request = request
@@ -90,6 +95,15 @@ class Speech(abc.ABC):
     def answered(self, relay: Relay) -> None:
         """The answer has been delivered to its end; `relay` wrote it."""
         return
+
+    def form(self, form: ErrorForm) -> ErrorForm:
+        """How an error is told that a target finds in the request; `form`: any other."""
+        words = self.words
+        if not words:
+            return form
+        return lambda error: form(
+            in_words(error, words) if isinstance(error, RequestError) else error
+        )
 
     @abc.abstractmethod
     def encoder(self) -> Encoder:
@@ -137,6 +151,7 @@ class Completions(Speech):
 
 class Messages(Speech):
     endpoint = "messages"
+    words = MESSAGES_WORDS
 
     def __init__(self, body: Mapping[str, Any], turn: Turn) -> None:
         self._chat = parse_message(body)
@@ -158,6 +173,7 @@ class Responses(Speech):
     """What is to be stored is kept in memory, for `previous_response_id` and web/responses.py."""
 
     endpoint = "responses"
+    words = RESPONSES_WORDS
 
     def __init__(self, body: Mapping[str, Any], turn: Turn) -> None:
         self._turn = turn

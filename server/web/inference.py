@@ -86,6 +86,7 @@ class Inference:
         request_id = exchange.request_id.decode()
         router = self._router
         said = manner(parse_json(body), Turn(request_id, client.id, self.kept))
+        exchange.form = said.form(exchange.form)
         needs = router.needs(said.request, said.endpoint, exchange.headers, client)
         account = router.account(client)
         place = router.admit(account, needs.prompt_tokens + needs.n * (needs.max_tokens or 0))

@@ -112,3 +112,21 @@ def test_an_answer_that_breaks_is_told_and_not_asked_again(
     with pytest.raises((openai.APIError, anthropic.APIError, FailedError)):
         ask(text, 2, True)
     assert len(cloud.requests()) == 1
+
+
+def test_what_a_model_cannot_do_is_told_by_the_name_it_was_asked_by(node: Holdfast) -> None:
+    client = node.client(timeout=60)
+    chats: list[dict[str, Any]] = [{"seed": 1}, {"stop": ["x"]}, {"n": 2}, {"logit_bias": {"1": 1}}]
+    for asked in chats:
+        (name,) = asked
+        with pytest.raises(openai.BadRequestError, match=name) as told:
+            client.chat.completions.create(model=MODEL, messages=messages("x"), **asked)
+        assert told.value.param == name
+    with pytest.raises(openai.BadRequestError, match="'max_output_tokens'") as told:
+        client.responses.create(model=MODEL, input="x", max_output_tokens=5)
+    assert told.value.param == "max_output_tokens"
+    claude = anthropic.Anthropic(base_url=node.root, api_key="none", timeout=60)
+    with pytest.raises(anthropic.BadRequestError, match="'stop_sequences'"):
+        claude.messages.create(
+            model=MODEL, max_tokens=64, messages=messages("x"), stop_sequences=["x"]
+        )

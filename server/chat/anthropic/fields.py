@@ -121,6 +121,16 @@ _ANSWER = (
     _refused("fallbacks", "what follows a refusal is a matter of routes, not of requests"),
 )
 
+WORDS = {
+    "stop": "stop_sequences",
+    "reasoning_effort": "thinking",
+    "parallel_tool_calls": "tool_choice.disable_parallel_tool_use",
+    "response_format.json_schema.schema": "output_config.format.schema",
+    "response_format": "output_config.format",
+    ".function.parameters": ".input_schema",
+}
+"""See server.chat.words."""
+
 MESSAGES: Mapping[str, Field] = {field.name: field for field in (*_PROMPT, *_ANSWER)}
 COUNT: Mapping[str, Field] = {field.name: field for field in _PROMPT}
 """Of /v1/messages/count_tokens."""

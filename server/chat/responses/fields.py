@@ -159,4 +159,15 @@ _FIELDS = (
     refused("access_programs", "there are none here"),
 )
 
+WORDS = {
+    "messages": "input",
+    "max_tokens": "max_output_tokens",
+    "reasoning_effort": "reasoning.effort",
+    "response_format.json_schema.schema": "text.format.schema",
+    "response_format": "text.format",
+    "logprobs": "include",
+    ".function": "",
+}
+"""See server.chat.words."""
+
 RESPONSES: Mapping[str, Field] = {field.name: field for field in _FIELDS}

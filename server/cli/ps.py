@@ -18,7 +18,8 @@ _HEADING = (
 
 
 def ps(json: Json = False, home: Home = None, config: Config = None) -> None:
-    """Show what runs: each engine, where, its state, slots, queue, memory, speed and last error.
+    """Show what runs: each engine, where, its state, slots, queue, memory, speed and last error;
+    below that the clouds that are left alone just now, and what is wrong with the ledger.
 
     PREDICTED and ACTUAL are bytes of memory on all its devices together; TOK/S is what one request
     has got on average since the engine was started. Asks the server of the same home over its admin
@@ -36,7 +37,7 @@ def ps(json: Json = False, home: Home = None, config: Config = None) -> None:
         typer.echo(body)
         return
     told = orjson.loads(body)
-    for line in table(told["engines"]):
+    for line in (*table(told["engines"]), *map(_cloud, told["clouds"])):
         typer.echo(line)
     if alarm := told["ledger"]["alarm"]:
         typer.echo(f"ledger: {alarm}")
@@ -76,6 +77,11 @@ def _row(engine: dict[str, Any]) -> tuple[str, ...]:
         format_duration(engine["seconds"]),
         str(engine["restarts"]),
     )
+
+
+def _cloud(told: dict[str, str]) -> str:
+    reason = f" ({told['last_error']})" if told["last_error"] else ""
+    return f"{told['name']}: {told['down']}{reason}"
 
 
 def _remarks(engine: dict[str, Any]) -> list[str]:

@@ -85,10 +85,16 @@ class Admin:
         await exchange.answer(200, self._metrics(), kind=kind)
 
     async def ps(self, exchange: Exchange) -> None:
-        """GET /admin/ps, on the admin socket: every engine, what it holds and does, and how
-        the ledger is."""
+        """GET /admin/ps, on the admin socket: every engine, what it holds and does, the clouds that
+        are left alone just now, and how the ledger is."""
         engines = await asyncio.gather(*map(_told, self._fleet.members.values()))
-        told = {"engines": engines, "ledger": asdict(self._router.book.health)}
+        router = self._router
+        clouds = [
+            {"name": model.id, "down": down, "last_error": router.breakers[model.id].reason}
+            for model in router.clouds()
+            if (down := router.breakers.down(model.id))
+        ]
+        told = {"engines": engines, "clouds": clouds, "ledger": asdict(router.book.health)}
         await exchange.answer(200, orjson.dumps(told, default=str))
 
     async def load(self, exchange: Exchange) -> None:

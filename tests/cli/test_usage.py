@@ -157,6 +157,7 @@ async def test_a_time_in_which_nothing_was_asked(
     [
         (["--by", "colour"], 2, "Choose one of day, key, model, route, team, provider"),
         (["--since", "2026-11-02", "--until", "2026-11-01"], 2, "is later than --until 2026-11-01"),
+        (["--csv", "--json"], 2, "one too many"),
         (["--since", "yesterday"], 2, "'%Y-%m-%d'"),
     ],
 )

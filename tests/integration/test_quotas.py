@@ -1,4 +1,5 @@
-"""What clouds say is left of our share, in good answers: they are left alone before they refuse."""
+"""What clouds say is left of our share, in good answers: they are left alone before they refuse.
+And one that is broken, which is left alone after."""
 
 from __future__ import annotations
 
@@ -10,13 +11,16 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from tests.integration.clouds import Clouds, clouds, gateway
+from tests.integration.clouds import MODELS, Clouds, clouds, gateway
 from tests.integration.running import Holdfast, run
 
 pytestmark = pytest.mark.integration
 
-OPENAI, ANTHROPIC = "openai/gpt-5", "anthropic/claude-sonnet-4-5"
+OPENAI, ANTHROPIC, GEMINI = MODELS
 ALIAS = f"""
+[router]
+breaker_pause = "1h"
+
 [[alias]]
 name = "either"
 candidates = ["{OPENAI}", "{ANTHROPIC}"]
@@ -77,3 +81,17 @@ def test_who_is_out_of_tokens_is_not_asked(node: Holdfast, played: Clouds) -> No
 def test_who_has_enough_left_is_asked_again(node: Holdfast, played: Clouds) -> None:
     played.openai.headers(x_ratelimit_remaining_requests="5", x_ratelimit_reset_requests="59m0s")
     assert [ask(node, OPENAI).status_code for _ in range(3)] == [200] * 3
+
+
+def test_who_is_broken_is_left_alone_and_operators_are_told(node: Holdfast, played: Clouds) -> None:
+    played.gemini.faults("500 times=9")
+    answers = [ask(node, GEMINI) for _ in range(6)]
+    assert {answer.status_code for answer in answers} == {502, 503}
+    assert answers[-1].status_code == 503, "we ask no more than we may"
+    assert answers[-1].json()["error"]["code"] == "provider_busy"
+    assert len(played.gemini.requests()) == 5
+    told = run("ps", home=node.home).stdout
+    assert f"{GEMINI}: it failed 5 times in a row, and is left alone for another" in told
+    log = node.log.read_text()
+    assert log.count(f"{GEMINI} failed: ") == 4
+    assert log.count(f"{GEMINI} failed 5 times in a row, and is left alone for 1h 00m: ") == 1

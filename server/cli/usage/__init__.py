@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from server.cli.usage.egress import egress
 from server.cli.usage.renew import renew
 from server.cli.usage.verify_egress import verify_egress
 from server.errors import ConfigError
+
+if TYPE_CHECKING:
+    from server.ledger.statement import Grouping
 
 usage = typer.Typer(
     help="Show what was asked, spent and saved against the cloud, and what left this machine.",
@@ -58,13 +61,11 @@ def show(
         return
     from server.cli.usage import report
     from server.ledger.keys import KeyBook
-    from server.ledger.statement import GROUPINGS, statement
+    from server.ledger.statement import statement
 
-    grouping = next((one for one in GROUPINGS if one == by), None)
-    if grouping is None:
-        raise ConfigError(
-            f"--by {by!r} is not known", next_step=f"Choose one of {', '.join(GROUPINGS)}"
-        )
+    if csv and json:
+        raise ConfigError("--csv and --json are one too many", next_step="Leave one out")
+    grouping = _grouping(by)
     settings = load_settings(home, config)
     today = datetime.datetime.now(datetime.UTC).date()
     first = since.date() if since else today.replace(day=1)
@@ -82,6 +83,17 @@ def show(
     else:
         for line in report.table(found, first, last, names):
             typer.echo(line)
+
+
+def _grouping(by: str) -> Grouping:
+    from server.ledger.statement import GROUPINGS
+
+    found = next((one for one in GROUPINGS if one == by), None)
+    if found is None:
+        raise ConfigError(
+            f"--by {by!r} is not known", next_step=f"Choose one of {', '.join(GROUPINGS)}"
+        )
+    return found
 
 
 usage.command("verify-egress")(verify_egress)

@@ -1,4 +1,5 @@
-"""What all tests share: how hypothesis chooses examples, and when it may complain.
+"""What all tests share: how hypothesis chooses examples, when it may complain, and that ^C ends
+what they start.
 
 A run says something about the code, never about chance or the machine: examples are the same every
 time, and however long one takes is not held against it. `--hypothesis-profile=search` looks for
@@ -6,6 +7,8 @@ new ones.
 """
 
 from __future__ import annotations
+
+import signal
 
 from hypothesis import HealthCheck, settings
 
@@ -17,3 +20,7 @@ _CALM = settings(
 settings.register_profile("same", _CALM, derandomize=True)
 settings.register_profile("search", _CALM, max_examples=500)
 settings.load_profile("same")
+
+# What a shell runs in the background ignores ^C, and so would all that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -10,20 +10,19 @@ from server.chat.images import MAX_IMAGES, MAX_PIXELS_TOGETHER, read_picture
 
 
 class Attachments:
-    def __init__(self) -> None:
-        self.pages = 0
-        """Of the documents; 0: there are none."""
-        self._documents = 0
-        self._kinds: list[str] = []
-        self._pixels = 0
+    """Laid out for the many requests that have none: of those nothing is kept."""
 
-    @property
-    def image_types(self) -> frozenset[str]:
-        return frozenset(self._kinds)
+    pages = 0
+    """Of the documents; 0: there are none."""
+    image_types: frozenset[str] = frozenset()
+    """Kinds of the pictures."""
+    _documents = 0
+    _pictures = 0
+    _pixels = 0
 
     def add_picture(self, url: Any, name: str) -> None:
         """Raises RequestError for one that read_picture refuses, and for one too many."""
-        if len(self._kinds) == MAX_IMAGES:
+        if self._pictures == MAX_IMAGES:
             raise invalid(name, f"a request may hold at most {MAX_IMAGES} images")
         picture = read_picture(url, name)
         self._pixels += picture.pixels
@@ -31,7 +30,8 @@ class Attachments:
             million = MAX_PIXELS_TOGETHER // 10**6
             why = f"with it, the request's images have more than {million} million pixels together"
             raise invalid(name, why)
-        self._kinds.append(picture.kind)
+        self._pictures += 1
+        self.image_types |= {picture.kind}
 
     def add_document(self, url: Any, title: Any, name: str, titled: str) -> dict[str, Any]:
         """Its content part. Raises RequestError for one that document_part refuses, and for one

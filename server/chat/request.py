@@ -6,7 +6,6 @@ body bytes --parse_json--> dict --parse_chat--> ChatRequest --engine_body--> the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from server.chat.checks import invalid, missing
@@ -15,6 +14,7 @@ from server.chat.messages import Message
 from server.chat.prompt import Prompt
 from server.chat.tools import ToolUse, custom_names, parse_tool_choice
 from server.errors import RequestError
+from server.record import record
 
 SAMPLING = (
     "temperature",
@@ -29,11 +29,13 @@ SAMPLING = (
 SHORT_ANSWER = 64
 """Tokens up to which a whole answer is not worth a stream of its own inside."""
 
+_NONE: frozenset[str] = frozenset()
+
 _chat = Reader(CHAT)
 _completions = Reader(COMPLETIONS)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Generation:
     """What both endpoints have in common."""
 
@@ -71,7 +73,7 @@ class Generation:
         return True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ChatRequest(Generation):
     endpoint = "chat"
     path = "/v1/chat/completions"
@@ -106,7 +108,7 @@ class ChatRequest(Generation):
         return self.top_logprobs is None or not self.tool_use.tools
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class CompletionRequest(Generation):
     endpoint = "completions"
     path = "/v1/completions"
@@ -134,7 +136,7 @@ def parse_chat(body: Mapping[str, Any]) -> ChatRequest:
         thinking=thinking,
         effort=effort,
         tool_use=tool_use,
-        custom_tools=custom_names(body["tools"]) if "tools" in given else frozenset(),
+        custom_tools=custom_names(body["tools"]) if "tools" in given else _NONE,
         parallel_tool_calls=given.get("parallel_tool_calls"),
         response_format=response_format,
         top_logprobs=top_logprobs,

@@ -34,11 +34,6 @@ def test_the_least_that_can_be_asked() -> None:
     assert not request.has_images
 
 
-def test_it_is_frozen() -> None:
-    with pytest.raises(AttributeError):
-        chat().model = "x"  # type: ignore[misc]
-
-
 def test_given_sampling_is_kept_apart() -> None:
     request = chat(temperature=0.5, top_k=3, repetition_penalty=1.1, seed=7, stop="x")
     assert request.sampling == {"temperature": 0.5, "top_k": 3, "repetition_penalty": 1.1}

@@ -8,22 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from server.catalogue import Catalogue
 from server.catalogue.cloud import CloudModel
 from server.catalogue.router import Alias
-from server.chat import ChatRequest
 from server.chat.embeddings import EmbeddingRequest
-from server.errors import (
-    BudgetExceeded,
-    ContextExceeded,
-    HoldfastError,
-    Overloaded,
-    ProviderBusy,
-)
 from server.ledger.account import Account, account_of, shadow_account
 from server.ledger.admission import Admission, Pass
 from server.ledger.book import Book
@@ -35,9 +26,7 @@ from server.providers.secrets import Keyring
 from server.record import record
 from server.routing.attempt import Patience
 from server.routing.breaker import Breakers, Rule
-from server.routing.candidate import Candidate
 from server.routing.candidates import Candidates
-from server.routing.counting import UNSURE, Counter
 from server.routing.decision import Decision
 from server.routing.dispatch import Delivery, Dispatch
 from server.routing.explain import Question, explanation, limited
@@ -48,6 +37,7 @@ from server.routing.needs import Caller, Endpoint, Needs, embedding_needs, needs
 from server.routing.observe import Expected
 from server.routing.outbox import Outbox, Receiver
 from server.routing.policy import decide
+from server.routing.precounts import Precounts
 from server.routing.request_log import RequestLogger
 from server.routing.retry import RetryBudget
 from server.routing.rivals import Rivals
@@ -98,7 +88,11 @@ class Router:
         self.admission = Admission()
         self.breakers = Breakers(Rule())
         self.candidates = Candidates(self.breakers)
-        self._counter = Counter(self.candidates)
+        self.precounts = Precounts(
+            self.candidates,
+            lambda: self._catalogue.router,
+            lambda needs, account: self.decide(needs, account, "").decision,
+        )
         self._keyring = keyring
         self._tell = tell
         self._egress = Egress(keyring.key_of, on_sent=left)
@@ -166,58 +160,6 @@ class Router:
         if isinstance(request, EmbeddingRequest):
             return embedding_needs(request, headers, _caller(asker), router, now)
         return needs_of(request, endpoint, headers, _caller(asker), router, now)
-
-    def counting(
-        self, request: Request, needs: Needs, account: Account
-    ) -> Coroutine[None, None, None] | None:
-        """What is to be awaited before `decide`, for it to go by a count in place of an estimate;
-        it does not fail. None, as for most requests: nothing, since a count could change nothing,
-        or there is nobody who counts."""
-        if isinstance(request, EmbeddingRequest) or not self._counter.may_matter(needs):
-            return None
-        patterns = choice_of(needs, self._catalogue.router).patterns
-        asked = self._counter.due(request, needs, patterns)
-        if not asked:
-            return None
-        off = int(UNSURE * max(counts.unknown(needs) for counts in asked))
-        fewer, more = (
-            replace(needs, prompt_tokens=max(1, needs.prompt_tokens + by)) for by in (-off, off)
-        )
-        if all(counts.any for counts in asked) and (
-            self._first(fewer, account) == self._first(more, account)
-        ):
-            return None
-        return self._counter.count(request, needs, asked)
-
-    def _first(self, needs: Needs, account: Account) -> str | type[HoldfastError]:
-        """Who would be asked first, or why nobody is."""
-        try:
-            return self.decide(needs, account, "").decision.attempts[0].name
-        except HoldfastError as error:
-            return type(error)
-
-    def whose(self, needs: Needs, account: Account) -> Candidate:
-        """By whose tokenizer a prompt is to be counted: of who would answer it, else, where only
-        its length or the moment forbids that, of the first who was asked for. Raises what
-        `policy.decide` does."""
-        try:
-            return self.decide(needs, account, "").decision.attempts[0]
-        except (BudgetExceeded, ContextExceeded, Overloaded, ProviderBusy):
-            patterns = choice_of(needs, self._catalogue.router).patterns
-            places = ((rank(patterns, c.name, c.side), c) for c in self.candidates.of(needs))
-            return min((one for one in places if one[0] >= 0), key=lambda one: one[0])[1]
-
-    async def counted(
-        self, request: ChatRequest, needs: Needs, candidate: Candidate
-    ) -> tuple[int, str]:
-        """The tokens of a prompt as `candidate` would count it, and what says so: its own `engine`,
-        its `tokenizer` in another engine, or an `estimate`."""
-        target = candidate.target
-        if isinstance(target, Target):
-            told = await self._counter.exactly(request, needs, target)
-            if told is not None:
-                return told[0], "engine" if told[1] is target else "tokenizer"
-        return candidate.prompt_tokens or needs.prompt_tokens, "estimate"
 
     def decide(
         self, needs: Needs, account: Account, request_id: str, trace: Trace | None = None

@@ -30,8 +30,8 @@ class Anthropic:
         """
         request = parse_count(parse_json(await exchange.body(self._inference.bounds.body)))
         needs = self._router.needs(request, "messages", exchange.headers, client)
-        candidate = self._router.whose(needs, self._router.account(client))
-        tokens, source = await self._router.counted(request, needs, candidate)
+        candidate = self._router.precounts.whose(needs, self._router.account(client))
+        tokens, source = await self._router.precounts.counted(request, needs, candidate)
         headers = (
             (b"x-holdfast-model", candidate.name.encode()),
             (b"x-holdfast-count", source.encode()),

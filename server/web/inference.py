@@ -92,7 +92,7 @@ class Inference:
         place = router.admit(account, needs.prompt_tokens + needs.n * (needs.max_tokens or 0))
         try:
             exchange.answer_headers += place.rates.headers()
-            if counting := router.counting(said.request, needs, account):
+            if counting := router.precounts.due(said.request, needs, account):
                 await counting
             course = router.decide(needs, account, request_id, exchange.trace)
             said.prompt_tokens = course.decision.attempts[0].prompt_tokens or needs.prompt_tokens

@@ -149,7 +149,7 @@ async def test_nothing_is_counted_where_nothing_depends_on_it(router: Router) ->
     def counting(text: str) -> Any:
         request = ask(text)
         needs = router.needs(request, "chat", {}, Somebody())
-        return router.counting(request, needs, router.account(Somebody()))
+        return router.precounts.due(request, needs, router.account(Somebody()))
 
     first = counting(STORY)
     assert first is not None

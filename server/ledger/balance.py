@@ -80,7 +80,7 @@ class Balance:
 
     def room(self, account: Account) -> Room:
         """What all parties of the account still allow."""
-        tokens = [tokens_left(party, self.spent(party)) for party in account]
+        tokens = [tokens_left(party, self.spent(party)) for party in account.parties]
         return Room(
             self.left(account), min((one for one in tokens if one is not None), default=None)
         )
@@ -89,7 +89,7 @@ class Balance:
         self, account: Account, cost: int, tokens: int, time: float
     ) -> BudgetExceeded | None:
         """Why the account may not take so much more, if it may not."""
-        for party in account:
+        for party in account.parties:
             if not party.limits.budget:
                 continue
             error = refusal(party, self.spent(party), cost, tokens, self.day, time)
@@ -99,7 +99,7 @@ class Balance:
 
     def hold(self, account: Account, cost: int, tokens: int) -> None:
         """Reserve; a negative amount gives back."""
-        for party in account:
+        for party in account.parties:
             sums = self._of((party.kind, party.id))
             sums.held += cost
             sums.tokens_held += tokens

@@ -17,7 +17,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from server.catalogue import Catalogue
-from server.catalogue.changes import Change, changes
+from server.catalogue.changes import Change, changes, key_changes
 from server.engines.berth import Berth
 from server.engines.fleet import Fleet
 from server.engines.lifecycle import State
@@ -130,7 +130,7 @@ class Node:
         async with self._reloading:
             rig, running = await self._fleet.look(), self._fleet.running()
             outfit = await asyncio.to_thread(self._outfitter.prepare, rig, running)
-            former = self._catalogue, self._look
+            former, without = (self._catalogue, self._look), self._router.keyless
             with self._outfitter.adopting(outfit):
                 self._catalogue, self._look = outfit.catalogue, outfit.look
                 try:
@@ -144,7 +144,8 @@ class Node:
             self._endpoint.drain_timeout = serve.drain_timeout
             for member in self._fleet.members.values():
                 member.queue.limit = serve.queue
-            found = changes(former[0], outfit.catalogue)
+            both = former[0], outfit.catalogue
+            found = (*changes(*both), *key_changes(*both, without, self._router.keyless))
         for change in found:
             log.info("%s", change.sentence)
         log.info("the configuration was read again; changes: %d", len(found))

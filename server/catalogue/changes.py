@@ -8,7 +8,7 @@ restart   it holds from the next start on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Literal
 
@@ -65,6 +65,18 @@ class Change:
         """`"serve.port changed: takes a restart, the address is opened once, at the start"`"""
         start = "takes a restart, " if self.applies == "restart" else ""
         return f"{self.key} {self.how}: {start}{self.why}"
+
+
+def key_changes(
+    old: Catalogue, new: Catalogue, without: Collection[str], now: Collection[str]
+) -> tuple[Change, ...]:
+    """The providers of both whose key was found, or is gone: those that were `without` one, and
+    those that are `now`. No file of the configuration need have changed for that."""
+    return tuple(
+        Change(f"provider[{name}].key", "removed" if name in now else "added", "now")
+        for name in new.providers
+        if name in old.providers and (name in without) != (name in now)
+    )
 
 
 def changes(old: Catalogue, new: Catalogue) -> tuple[Change, ...]:

@@ -98,6 +98,8 @@ class Router:
         self._egress = Egress(keyring.key_of, on_sent=left)
         self._catalogue = catalogue
         self._targets: Sequence[Target] = ()
+        self.keyless: Mapping[str, str] = {}
+        """Providers that are not asked for want of a key, and why."""
         self._rivals = Rivals(catalogue)
         self._retries = RetryBudget(catalogue.router.retry_budget)
         self._dispatch = Dispatch(self._means())
@@ -120,11 +122,12 @@ class Router:
     def serve(self, targets: Sequence[Target]) -> None:
         """Choose among `targets` and the clouds from now on."""
         self._targets = targets
+        self.keyless = self._keyring.keyless(self._catalogue.providers.values())
         self.candidates.serve(
             self._catalogue,
             targets,
             expected={one.build.name: _expected(one) for one in targets},
-            keyless=self._keyring.keyless(self._catalogue.providers.values()),
+            keyless=self.keyless,
         )
 
     def clouds(self) -> list[CloudModel]:

@@ -116,6 +116,29 @@ def test_sighup_does_the_same(served: Holdfast, config: Path) -> None:
     assert httpx2.post(f"{served.url}/chat/completions", json=body, timeout=60).status_code == 413
 
 
+def test_a_key_that_was_found_or_is_gone_is_said(
+    served: Holdfast, config: Path, tmp_path: Path
+) -> None:
+    key = tmp_path / "acme.key"
+    provider = f'''
+[[provider]]
+id = "acme"
+kind = "openai"
+url = "http://127.0.0.1:9/v1"
+key = {{ file = "{key}" }}
+'''
+    config.write_text(SECOND + ONE + provider)
+    assert "provider[acme] added" in reload(served)
+    key.write_text("sk-acme\n")
+    key.chmod(0o600)
+    assert reload(served).splitlines() == [
+        "provider[acme].key added: requests that come from now on go by it"
+    ]
+    assert reload(served) == "Nothing has changed.\n"
+    key.unlink()
+    assert "provider[acme].key removed" in reload(served)
+
+
 def test_what_needs_a_restart_is_said(served: Holdfast, config: Path) -> None:
     config.write_text(SECOND + ONE + 'host = "127.0.0.2"\n')
     (change,) = json.loads(reload(served, "--json"))["changes"]

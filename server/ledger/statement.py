@@ -73,8 +73,8 @@ def statement(path: Path, by: Grouping, since: datetime.date, until: datetime.da
     order = "1" if by == "day" else "SUM(cost) DESC, COUNT(*) DESC, 1"
     query = f"""
         SELECT {group}, SUM(final), SUM(final AND outcome IN ('failed', 'interrupted')),
-               SUM(final AND route = 'local'), SUM(prompt_tokens), SUM(cached_tokens),
-               SUM(completion_tokens), SUM(cost), SUM(saved)
+               SUM(final AND route = 'local' AND model != ''), SUM(prompt_tokens),
+               SUM(cached_tokens), SUM(completion_tokens), SUM(cost), SUM(saved)
         FROM entry WHERE day BETWEEN ? AND ? GROUP BY 1 ORDER BY {order}
     """  # noqa: S608
     with reading(path) as book:

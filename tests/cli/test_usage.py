@@ -116,6 +116,19 @@ async def test_keys_and_what_has_no_name_are_shown_in_words(
     assert [row.split("  ")[0] for row in out.splitlines()[1:3]] == ["lab", "(no team)"]
 
 
+async def test_what_nobody_answered_was_not_answered_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    book = Book(tmp_path / "ledger" / "book.db", lambda: NOON)
+    await book.start()
+    book.record(asked("qwen3.5-9b:q4_k_m", 0, 0))
+    book.record(asked("", 0, 0, route="local", outcome="failed", usage=Usage(0, 0)))
+    await book.close()
+    out, _ = await holdfast(tmp_path, "usage", "--json", *MONTH, capsys=capsys)
+    total = orjson.loads(out)["total"]
+    assert (total["requests"], total["errors"], total["local"]) == (2, 1, 1)
+
+
 async def test_a_part_of_the_time(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out, _ = await holdfast(
         home, "usage", "--since", "2026-11-21", "--until", "2026-11-21", "--json", capsys=capsys

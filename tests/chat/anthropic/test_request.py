@@ -1,13 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 import pytest
+from anthropic.types import message_count_tokens_params, message_create_params
+from anthropic.types.beta import message_create_params as beta_create_params
 
 from server.chat.anthropic import count_answer, parse_count, parse_message
 from server.chat.anthropic.fields import COUNT, MESSAGES
-from server.chat.fields import fields_table
+from server.chat.fields import Field, fields_table
 from server.chat.request import ChatRequest
 from server.errors import RequestError
 
@@ -33,6 +36,21 @@ def test_the_least_that_can_be_asked() -> None:
     assert (request.sampling, request.stop, request.seed) == ({}, (), None)
     assert request.tool_use.names == ()
     assert (request.parallel_tool_calls, request.response_format) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("types", "fields"),
+    [
+        (message_create_params.MessageCreateParamsBase, MESSAGES),
+        (beta_create_params.MessageCreateParamsBase, MESSAGES),
+        (message_count_tokens_params.MessageCountTokensParams, COUNT),
+    ],
+)
+def test_every_field_of_anthropics_client_has_a_row(
+    types: type, fields: Mapping[str, Field]
+) -> None:
+    as_headers = {"betas", "workspace_id", "user_profile_id"}
+    assert set(types.__annotations__) - set(fields) <= as_headers
 
 
 def test_what_an_answer_is_to_be_like() -> None:

@@ -164,6 +164,16 @@ def test_limits_refuse_it_whoever_could_answer() -> None:
     assert len(found["candidates"]) == len(WORLD)
 
 
+@pytest.mark.parametrize("asked", ["acme/large", "frontier"])
+def test_why_a_cloud_is_not_there_is_told_without_paths(asked: str) -> None:
+    absent = {"acme/large": "acme has no key: ACME is not set; /home/op/acme.key is absent"}
+    row = parse(f"{asked} |")
+    found = explanation(row.needs, [], row.router, absent=absent)
+    assert "acme has no key." in found["error"]["message"]
+    assert "/home" not in found["error"]["message"]
+    assert "/home/op/acme.key" in found["absent"]["acme/large"], "explain's own reader is told"
+
+
 def test_words_are_found_only_when_somebody_looks() -> None:
     from server.routing.policy import decide
 

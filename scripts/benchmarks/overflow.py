@@ -1,8 +1,8 @@
 """Overflow by predicted time to first token, against spillover by a count of requests.
 
 Two traces with bursts (trace.py) are replayed through one Holdfast: a real llama-server with random
-weights in the shape of a small Qwen3.5, so that thousands of tokens are read in seconds on two
-cores, and a fake cloud beside it. Once Holdfast chooses, with the SLO in a header; then the same
+weights in the shape of a small Qwen3.5, so that a thousand tokens are read in a second on one core,
+and a fake cloud beside it. Once Holdfast chooses, with the SLO in a header; then the same
 trace for one threshold N after the other: the client asks for the local model as long as fewer than
 N of its requests are there, else for the cloud's, as such routers do. Thresholds are tried until
 some have attained less than Holdfast has and one as much, if any does: at most five for a trace, so
@@ -94,7 +94,7 @@ def measure(effort: Effort, work: Path, cache: Path) -> Report:
     own = settings.load(os.environ, home=work / "home", configs=())
     program = find_llama_server(own)
     whole = catalogue.load(own).models[MODEL].architecture
-    shape = replace(whole, layers=8, hidden=512, ffn=1536, vocab=32_768)
+    shape = replace(whole, layers=4, hidden=512, ffn=1536, vocab=32_768)
     weights = random_model.cached(cache, shape, program.path.resolve().with_name("llama-quantize"))
     home = work / "overflow"
     overlay = holdfast.configuration(

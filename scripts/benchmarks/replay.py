@@ -94,18 +94,26 @@ class Player:
         Raises BenchError for an answer that is none.
         """
         self._run, self._slo = run, slo
-        said: dict[int, list[Ask]] = {}
+        sessions: dict[int, list[tuple[Ask, asyncio.Task[Served]]]] = {}
         began = time.monotonic()
         async with asyncio.TaskGroup() as group:
             tasks = []
             for ask in asks:
                 await asyncio.sleep(max(0.0, began + ask.at - time.monotonic()))
-                before = said.setdefault(ask.session, [])
-                sent = self._send(ask, self._model(threshold), tuple(before))
-                tasks.append(group.create_task(sent))
-                before.append(ask)
+                session = sessions.setdefault(ask.session, [])
+                task = group.create_task(self._go_on(ask, tuple(session), threshold))
+                session.append((ask, task))
+                tasks.append(task)
                 await asyncio.sleep(0)  # it counts from here
         return [task.result() for task in tasks]
+
+    async def _go_on(
+        self, ask: Ask, session: Sequence[tuple[Ask, asyncio.Task[Served]]], threshold: int | None
+    ) -> Served:
+        """A turn follows upon the answer to the one before it."""
+        if session:
+            await asyncio.wait([session[-1][1]])
+        return await self._send(ask, self._model(threshold), [before for before, _ in session])
 
     def _model(self, threshold: int | None) -> str:
         if threshold is None:

@@ -14,7 +14,8 @@ Two, by their name in `MIXES`:
 
 Gaps between sessions are gamma with a coefficient of variation of 1.6, at a rate that changes
 between eight tenths over and seven under the mean, which makes it 2.1 in all: in the stretches
-above it is about 1 for chat, and 13 for code.
+above it is about 1 for chat, and 13 for code. A session's next turn does not come before the answer
+to the last one (replay.py).
 """
 
 from __future__ import annotations

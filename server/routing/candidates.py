@@ -29,7 +29,7 @@ from server.routing.match import rank
 from server.routing.needs import Needs
 from server.routing.observe import Expected
 from server.routing.targets import Target
-from server.routing.watched import Watched, WatchedHere
+from server.routing.watched import Watched, WatchedHere, WatchedInSlot
 
 
 class Downs(Protocol):
@@ -165,9 +165,10 @@ class Candidates:
         name = candidate.name
         if (local := self._local.get(name)) is not None:
             flight = local.begin(candidate, needs, self._clock())
-            return WatchedHere(
-                flight, self._sessions, needs, name, local.prefixes, local.counts, local.order
-            )
+            seen = flight, self._sessions, needs, name, local.prefixes, local.counts
+            if local.order is None:
+                return WatchedHere(*seen)
+            return WatchedInSlot(*seen, local.order)
         if (cloud := self._clouds.get(name)) is not None:
             return Watched(cloud.begin(needs), self._sessions, needs, name, cloud.prefixes)
         return None

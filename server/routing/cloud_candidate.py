@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -105,6 +104,6 @@ def unseen(model: CloudModel, capability: Mapping[str, float]) -> CloudCandidate
         cloud_candidate(model, capability),
         model,
         CloudObserver(model.ttft, model.speed),
-        Prefixes(_PROMPTS, math.inf, _KEPT),
+        Prefixes(_PROMPTS, 0.0, _KEPT),
         Allowance(),
     )

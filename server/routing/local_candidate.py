@@ -8,11 +8,13 @@ from typing import get_args
 
 from server.catalogue.cloud import Feature
 from server.engines.member import Member
+from server.planning.footprint.cache import saved_bytes
 from server.routing.affinity import NOTHING, Cached, Prefixes
 from server.routing.candidate import Candidate, Forecast
 from server.routing.counts import Counts
 from server.routing.needs import Needs
 from server.routing.observe import Expected, Flight, Observer
+from server.routing.prefix import Prefix
 from server.routing.reading import ReadingOrder
 from server.routing.targets import Target
 
@@ -24,7 +26,6 @@ _LOADING = 0.05
 """Part of a load that is taken to be left when it takes longer than it did."""
 _KEPT = 3600.0
 """Seconds for which an engine's cache is taken to hold a prompt that nothing has pushed out."""
-_VLLM_PROMPTS = 4096
 
 
 @dataclass(slots=True)
@@ -112,15 +113,22 @@ def unseen(
     observer = Observer(slots, expected)
     # vLLM reads so many tokens in a step, in the order in which prompts come.
     one_by_one = target.build.engine == "llama-server" and not what.embeddings
-    prompts = 2 * slots if target.build.engine == "llama-server" else _VLLM_PROMPTS
-    return LocalCandidate(
-        what,
-        target,
-        observer,
-        Prefixes(prompts, slots * target.context, _KEPT),
-        counts,
-        ReadingOrder(observer, clock) if one_by_one else None,
-    )
+    order = ReadingOrder(observer, clock) if one_by_one else None
+    return LocalCandidate(what, target, observer, _prefixes(target), counts, order)
+
+
+def _prefixes(target: Target) -> Prefixes:
+    d, architecture = target.member.berth.deployment, target.model.architecture
+    slots = target.member.queue.slots
+    if target.build.engine != "llama-server":
+        return Prefixes(1, slots * target.context, _KEPT)
+
+    def size(prefix: Prefix) -> float:
+        # Each turn leaves a checkpoint before its end, and all but the first one at its beginning.
+        checkpoints = min(d.checkpoints, len(prefix))
+        return saved_bytes(architecture, prefix[-1][1], checkpoints, d.kv_type)
+
+    return Prefixes(slots, d.prompt_cache, _KEPT, size)
 
 
 def load_left(member: Member, now: float) -> float:

@@ -44,17 +44,19 @@ class Watched:
         """The prompt has been read: it is in the target's cache."""
         needs = self._needs
         self._flight.first(now)
-        self._prefixes.remember(needs.prefix, now)
+        self._cached(now)
         if needs.session is not None:
             self._sessions.went(needs.key, needs.session, self._name, now)
 
     def end(self, now: float, usage: Usage | None = None, /) -> None:
         self._flight.end(now, usage)
 
+    def _cached(self, now: float) -> None:
+        self._prefixes.remember(self._needs.prefix, now)
+
 
 class WatchedHere(Watched):
-    """At an engine of this machine: its tokenizer is learnt from, too. `order`: in which it gets
-    prompts; None: as they come."""
+    """At an engine of this machine: its tokenizer is learnt from, too."""
 
     def __init__(
         self,
@@ -64,27 +66,51 @@ class WatchedHere(Watched):
         name: str,
         prefixes: Prefixes,
         counts: Counts,
-        order: ReadingOrder | None,
     ) -> None:
         super().__init__(flight, sessions, needs, name, prefixes)
-        self._here = flight
         self._counts = counts
-        self._order = order
-
-    async def turn(self) -> None:
-        if self._order is None:
-            await super().turn()
-        else:
-            await self._order.turn(self._here)
-
-    def first(self, now: float, /) -> None:
-        super().first(now)
-        if self._order is not None:
-            self._order.passed()
 
     def end(self, now: float, usage: Usage | None = None, /) -> None:
         super().end(now, usage)
-        if self._order is not None:
-            self._order.passed()
         if usage is not None:
             self._counts.learn(self._needs, usage.prompt_tokens)
+
+
+class WatchedInSlot(WatchedHere):
+    """At a llama-server: it gets prompts by turns, in `order`, and what it has of one is in its
+    slot until it has been answered, where no other request finds it."""
+
+    def __init__(
+        self,
+        flight: Flight,
+        sessions: Sessions,
+        needs: Needs,
+        name: str,
+        prefixes: Prefixes,
+        counts: Counts,
+        order: ReadingOrder,
+    ) -> None:
+        super().__init__(flight, sessions, needs, name, prefixes, counts)
+        self._here = flight
+        self._order = order
+        self._leaves = prefixes.take(needs.prefix)
+        """What will be in the cache when this is over."""
+        self._over = False
+
+    async def turn(self) -> None:
+        await self._order.turn(self._here)
+
+    def first(self, now: float, /) -> None:
+        super().first(now)
+        self._order.passed()
+
+    def end(self, now: float, usage: Usage | None = None, /) -> None:
+        if not self._over:
+            self._over = True
+            read = usage is not None or self._here.first_at is not None
+            self._prefixes.remember(self._needs.prefix if read else self._leaves, now)
+        super().end(now, usage)
+        self._order.passed()
+
+    def _cached(self, now: float) -> None:
+        pass

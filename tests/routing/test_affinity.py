@@ -28,7 +28,7 @@ def test_a_conversation_that_goes_on_is_in_the_cache() -> None:
 
 
 def test_what_goes_on_takes_the_place_of_what_it_goes_on_from() -> None:
-    held = Prefixes(2, 10_000, 60)
+    held = Prefixes(2, 0, 60)
     held.remember(prefix("other"), 0)
     for length in range(1, 20):
         held.remember(prefix(*"abcdefghijklmnopqrst"[:length]), length)
@@ -36,7 +36,7 @@ def test_what_goes_on_takes_the_place_of_what_it_goes_on_from() -> None:
 
 
 def test_the_one_that_was_not_used_for_longest_goes_first() -> None:
-    held = Prefixes(2, 10_000, 60)
+    held = Prefixes(2, 0, 60)
     for who in ("one", "two", "one", "three"):
         held.remember(prefix("system", who), 0)
     assert held.cached(prefix("system", "two"), 0) == Cached(100, continues=False)
@@ -44,14 +44,35 @@ def test_the_one_that_was_not_used_for_longest_goes_first() -> None:
     assert held.cached(prefix("system", "three"), 0).tokens == 200
 
 
-def test_tokens_are_bounded_and_one_prompt_is_always_held() -> None:
-    held = Prefixes(100, 250, 60)
+def test_room_is_bounded_and_its_own_prompts_are_always_held() -> None:
+    held = Prefixes(1, 250, 60)
     for who in "abcde":
         held.remember(prefix(who), 0)
-    assert [held.cached(prefix(who), 0).tokens for who in "abcde"] == [0, 0, 0, 100, 100]
+    assert [held.cached(prefix(who), 0).tokens for who in "abcde"] == [0, 0, 100, 100, 100]
     held.remember(prefix("long", each=1000), 0)
     assert held.cached(prefix("long", each=1000), 0).tokens == 1000
     assert held.cached(prefix("e"), 0) == NOTHING
+
+
+def test_what_a_prompt_takes_is_what_its_target_says() -> None:
+    held = Prefixes(1, 10, 60, size=lambda found: 4 + len(found))
+    for who in "abcde":
+        held.remember(prefix(who), 0)
+    assert [held.cached(prefix(who), 0).tokens for who in "abcde"] == [0, 0, 100, 100, 100]
+    held.remember(prefix("long", "and", "longer"), 0)
+    assert [held.cached(prefix(who), 0).tokens for who in "cde"] == [0, 0, 100]
+
+
+def test_what_is_taken_is_there_for_nobody_else() -> None:
+    held = Prefixes(4, 0, 60)
+    held.remember(prefix("a"), 0)
+    held.remember(prefix("b"), 0)
+    assert held.take(prefix("a", "x", "y")) == prefix("a")
+    assert held.cached(prefix("a", "x", "y"), 0) == NOTHING
+    assert held.take(prefix("a", "x", "y")) == ()
+    held.remember(prefix("a", "x", "y"), 1)
+    assert held.cached(prefix("a", "x", "y", "z"), 1).tokens == 300
+    assert held.cached(prefix("b"), 1).tokens == 100
 
 
 def test_what_is_old_is_gone_and_so_is_all_with_the_engine() -> None:

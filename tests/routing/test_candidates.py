@@ -255,6 +255,7 @@ async def test_what_was_read_is_in_the_cache_of_that_engine_alone(world: World) 
     hears.started(1000.0)
     assert world.now(prefix=PREFIX)[BUILDS[0]].cached_tokens == 0
     hears.first(1001.0)
+    assert world.now(prefix=PREFIX)[BUILDS[0]].cached_tokens == 0, "its slot is busy"
     hears.end(1002.0, Usage(833, 10))
     found = world.now(prefix=PREFIX)
     assert found[BUILDS[0]].cached_tokens == pytest.approx(400, abs=100)
@@ -263,9 +264,33 @@ async def test_what_was_read_is_in_the_cache_of_that_engine_alone(world: World) 
     assert found[BUILDS[0]].forecast.prefill < cold
 
 
+async def test_a_conversation_is_in_the_slot_of_the_request_that_goes_on_with_it(
+    world: World,
+) -> None:
+    def cached() -> int:
+        return world.now(prefix=PREFIX)[BUILDS[0]].cached_tokens
+
+    world.ready()
+    hears = world.begin(BUILDS[0], needs_for("auto", prefix=PREFIX[:1]))
+    hears.started(1000.0)
+    hears.first(1001.0)
+    hears.end(1002.0, Usage(833, 10))
+    short = cached()
+    assert short > 0
+    for read in (False, True):
+        hears = world.begin(BUILDS[0], needs_for("auto", prefix=PREFIX[:2]))
+        assert cached() == 0
+        if read:
+            hears.started(1003.0)
+            hears.first(1004.0)
+        hears.end(1005.0)
+        assert cached() == short if not read else cached() > short
+        hears.end(1006.0)
+
+
 async def test_a_new_engine_of_a_build_has_an_empty_cache(world: World, tmp_path: Path) -> None:
     hears = world.begin(BUILDS[0], needs_for("auto", prefix=PREFIX))
-    hears.first(1000.0)
+    hears.end(1000.0, Usage(833, 10))
     assert world.now(prefix=PREFIX)[BUILDS[0]].cached_tokens > 0
     member = world.targets[0].member
     launch = member.engine.launch

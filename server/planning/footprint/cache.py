@@ -33,6 +33,18 @@ def kv_bytes(architecture: Architecture, tokens: int, kv_type: KvType = "f16") -
     return 2 * (a.kv_heads * a.head_dim // elements) * size * tokens
 
 
+def saved_bytes(
+    architecture: Architecture, tokens: int, checkpoints: int, kv_type: KvType = "f16"
+) -> int:
+    """Bytes of RAM in which llama-server keeps a conversation of `tokens` whose slot another one
+    needs (tools/server: `server_prompt`): keys and values, the state, and as much for each of the
+    `checkpoints` that it has. Measured: 6.85 MiB for 217 tokens with one, 20.57 for 662 with five,
+    in 4 layers of 0.8B's shape, 512 wide."""
+    a = architecture
+    state = layer_state_bytes(a) * a.linear_layers
+    return kv_bytes(a, tokens, kv_type) * a.full_layers + state * (1 + checkpoints)
+
+
 def layer_state_bytes(architecture: Architecture) -> int:
     """Bytes of one gated-delta-net layer's state for one sequence, in f32.
 

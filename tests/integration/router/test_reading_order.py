@@ -18,7 +18,7 @@ from server.routing.counts import Counts
 from server.routing.needs import Needs
 from server.routing.observe import Expected, Flight, Observer
 from server.routing.reading import ReadingOrder
-from server.routing.watched import WatchedHere
+from server.routing.watched import WatchedInSlot
 from tests.integration.fleets import Harbour, berth
 from tests.integration.router.world import Asking, at_engine, world
 from tests.waiting import until
@@ -44,11 +44,11 @@ class Told:
             flight.first(began + 30)
             flight.end(began + 30, Usage(600, 1))
 
-    def begin(self, candidate: Candidate, needs: Needs) -> WatchedHere:
+    def begin(self, candidate: Candidate, needs: Needs) -> WatchedInSlot:
         flight = self._observer.begin(needs.prompt_tokens, max_tokens=needs.max_tokens)
         self.flights.append(flight)
         sessions, prefixes, counts = self._rest
-        return WatchedHere(flight, sessions, needs, candidate.name, prefixes, counts, self._order)
+        return WatchedInSlot(flight, sessions, needs, candidate.name, prefixes, counts, self._order)
 
 
 async def test_each_has_its_first_token_before_the_next_is_handed_over(tmp_path: Path) -> None:

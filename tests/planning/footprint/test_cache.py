@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from server.catalogue import load
-from server.planning.footprint.cache import kv_bytes, layer_state_bytes, padded_context
+from server.planning.footprint.cache import (
+    kv_bytes,
+    layer_state_bytes,
+    padded_context,
+    saved_bytes,
+)
 from server.settings import Settings
 from server.units import GIB, MIB
 
@@ -41,6 +47,15 @@ def test_quantized_caches_keep_a_scale_for_each_block() -> None:
     a = MODELS["qwen3.5-9b"].architecture
     assert kv_bytes(a, 4096, "q8_0") * 64 == kv_bytes(a, 4096) * 34
     assert kv_bytes(a, 4096, "q4_0") * 64 == kv_bytes(a, 4096) * 18
+
+
+@pytest.mark.parametrize(("tokens", "checkpoints", "mib"), [(217, 1, 6.853), (662, 5, 20.574)])
+def test_a_conversation_takes_what_llama_server_says(
+    tokens: int, checkpoints: int, mib: float
+) -> None:
+    """As it logs ("cache state"), for a model of these shapes with random weights."""
+    a = replace(MODELS["qwen3.5-0.8b"].architecture, layers=4, hidden=512)
+    assert saved_bytes(a, tokens, checkpoints) / MIB == pytest.approx(mib, abs=0.02)
 
 
 @pytest.mark.parametrize(("asked", "kept"), [(1, 256), (256, 256), (333, 512), (4096, 4096)])

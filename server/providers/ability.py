@@ -6,7 +6,7 @@ model does anyhow.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Set
+from collections.abc import Collection, Iterator, Mapping, Sequence, Set
 
 from server.catalogue.cloud import CloudModel, Feature
 from server.chat.checks import invalid
@@ -66,6 +66,12 @@ def check_ability(
 
 def cannot(model: CloudModel, param: str, what: str) -> RequestError:
     return invalid(param, f"'{model.id}' {what}", "Leave it out, or ask for another model")
+
+
+def check_said(turns: Sequence[object], model: CloudModel) -> None:
+    """Of a protocol that takes no empty text: raises RequestError where nothing is left to say."""
+    if not turns:
+        raise invalid("messages", f"'{model.id}' takes no empty message", "Write something")
 
 
 def output_limit(request: ChatRequest, model: CloudModel) -> int:

@@ -29,7 +29,7 @@ from server.chat.checks import invalid
 from server.chat.messages import Message
 from server.chat.request import ChatRequest
 from server.chat.tools import Tool
-from server.providers.ability import check_ability, output_limit
+from server.providers.ability import check_ability, check_said, output_limit
 from server.providers.anthropic_turns import signed, system_and_turns
 from server.providers.effort import asked_budget, asked_effort, nearest_effort
 from server.providers.schemas import Schema, bound, subschemas
@@ -50,6 +50,7 @@ def anthropic_body(request: ChatRequest, model: CloudModel) -> dict[str, Any]:
     sampling = check_ability(request, model, _FEATURES)
     max_tokens = output_limit(request, model)
     system, turns = system_and_turns(request.messages, model.name)
+    check_said(turns, model)
     body: dict[str, Any] = {"model": model.name, "max_tokens": max_tokens, "stream": True}
     if system:
         body["system"] = system

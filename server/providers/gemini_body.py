@@ -20,7 +20,7 @@ from server.catalogue.cloud import CloudModel, Feature
 from server.chat.checks import invalid
 from server.chat.request import ChatRequest
 from server.chat.tools import Tool
-from server.providers.ability import cannot, check_ability, output_limit
+from server.providers.ability import cannot, check_ability, check_said, output_limit
 from server.providers.effort import asked_budget, asked_effort, nearest_effort
 from server.providers.gemini_schema import binding, describing
 from server.providers.gemini_turns import system_and_contents
@@ -58,6 +58,7 @@ def gemini_body(request: ChatRequest, model: CloudModel) -> dict[str, Any]:
     sampling = check_ability(request, model, _FEATURES)
     degrees = any(one != "none" for one in model.efforts)
     system, contents = system_and_contents(request.messages, model.name, signed=degrees)
+    check_said(contents, model)
     body: dict[str, Any] = {"contents": contents}
     if system:
         body["systemInstruction"] = {"parts": [{"text": system}]}

@@ -37,6 +37,13 @@ def test_the_least_that_can_be_asked() -> None:
     assert PROTOCOL.authentication("k") == {"x-api-key": "k"}
 
 
+def test_a_conversation_of_empty_messages_is_refused() -> None:
+    with pytest.raises(RequestError, match="takes no empty message") as told:
+        body(MODEL, user(""), user(""))
+    assert told.value.param == "messages"
+    assert body(MODEL, user(""), user("x"))
+
+
 def test_the_system_prompt_is_apart() -> None:
     assert (
         body(MODEL, {"role": "system", "content": "be brief"}, user("hi"))["system"] == "be brief"

@@ -58,6 +58,13 @@ def test_the_models_name_cannot_leave_its_place_in_the_path() -> None:
     assert made.path == "/v1/models/..%2Fa%3Fb%23c:streamGenerateContent?alt=sse"
 
 
+def test_a_conversation_of_empty_messages_is_refused() -> None:
+    with pytest.raises(RequestError, match="takes no empty message") as told:
+        body(BUDGETS, user(""), user(""))
+    assert told.value.param == "messages"
+    assert body(BUDGETS, user(""), user("x"))
+
+
 def test_the_system_prompt_is_apart() -> None:
     made = body(BUDGETS, {"role": "system", "content": "be brief"}, user("hi"))
     assert made["systemInstruction"] == {"parts": [{"text": "be brief"}]}

@@ -41,6 +41,7 @@ HELD = 512 * KIB
 """More than the 64 KiB after which a stream waits, and what was being written then."""
 MOST = 3000
 """Tokens."""
+CROWD = 200
 ENDLESS = dict.fromkeys(PATHS, "Tick forever.")
 ENDLESS[COMPLETIONS] = (
     "<|im_start|>user\nTick forever.<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
@@ -165,6 +166,26 @@ async def test_an_engine_is_let_go_of_where_nobody_reads(there: Gateway, path: s
     await idle(there)
     await there.settled()
     assert there.booked(name)[0] == "left"
+
+
+async def test_two_hundred_streams_at_once_are_each_whole(there: Gateway, clouds: Clouds) -> None:
+    """In every dialect, of every cloud, each a little slow, so that all are open together."""
+    ways = [(path, model) for path in DIALECTS for model in CLOUDS]
+    text = "#fake long 20\n#fake pace 0.02"
+
+    async def one(number: int) -> None:
+        path, model = ways[number % len(ways)]
+        body = asked(path, model, text, True, MOST)
+        reader, writer = await there.send(path, body, name=f"crowd{number}")
+        heard = await whole(reader)
+        writer.close()
+        assert LAST[path] in heard
+
+    await asyncio.gather(*(one(number) for number in range(CROWD)))
+    assert sum(len(cloud.requests()) for cloud in {*clouds.values()}) == CROWD
+    await there.settled()
+    for number in range(CROWD):
+        assert there.booked(f"crowd{number}")[:2] == ("answered", 20)
 
 
 async def held(there: Gateway) -> Connection:

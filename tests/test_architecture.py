@@ -7,6 +7,7 @@ that a failure names the file and line.
 from __future__ import annotations
 
 import ast
+import functools
 import json
 import re
 import subprocess
@@ -89,6 +90,7 @@ def imports_in(source: str, file: Path) -> Iterator[Import]:
                 yield Import(file, node.lineno, name)
 
 
+@functools.cache
 def all_imports() -> list[Import]:
     found = [
         one

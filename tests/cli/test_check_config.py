@@ -26,6 +26,7 @@ def _run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.integration
 def test_plain_text(tmp_path: Path) -> None:
     done = _run(tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
@@ -42,6 +43,7 @@ def test_plain_text(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
+@pytest.mark.integration
 def test_json(tmp_path: Path) -> None:
     overlay = tmp_path / "mine.toml"
     overlay.write_text(
@@ -60,6 +62,7 @@ def test_json(tmp_path: Path) -> None:
     assert catalogue["models"]["qwen3.5-9b"]["sampling"]["thinking"]["top_k"] == 20
 
 
+@pytest.mark.integration
 def test_routing_clouds_and_what_they_cost(tmp_path: Path) -> None:
     overlay = tmp_path / "mine.toml"
     overlay.write_text(
@@ -93,6 +96,7 @@ def test_routing_clouds_and_what_they_cost(tmp_path: Path) -> None:
     assert catalogue["router"]["routes"][0]["when"]["hours"] == ["22:00:00", "06:00:00"]
 
 
+@pytest.mark.integration
 def test_problems_stand_one_a_line_and_it_exits_2(tmp_path: Path) -> None:
     overlay = tmp_path / "mine.toml"
     overlay.write_text('[serve]\nprot = 1\nmodels = ["qwen3.5-9c"]\n')
@@ -109,6 +113,7 @@ def test_problems_stand_one_a_line_and_it_exits_2(tmp_path: Path) -> None:
     assert json.loads(answer.stdout)["problems"] == done.stdout.splitlines()
 
 
+@pytest.mark.integration
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     done = _run(tmp_path, "--config", str(tmp_path / "none.toml"))
     assert done.returncode == 2
@@ -116,6 +121,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.integration
 def test_a_terminal_gets_tables(tmp_path: Path) -> None:
     leader, follower = pty.openpty()
     environment = {

@@ -16,6 +16,8 @@ import pytest
 from server.hardware import Machine
 from server.ledger.schema import sqlite_warning
 
+pytestmark = pytest.mark.integration
+
 FAKE_NVML = Path(__file__).parents[1] / "hardware" / "fake_nvml.c"
 RTX_4090 = """\
 driver = 580.95.05

@@ -135,6 +135,7 @@ def _create(path: Path, name: str) -> None:
     KeyBook(path).create(name)
 
 
+@pytest.mark.integration
 def test_keys_created_at_once_are_all_kept(tmp_path: Path) -> None:
     path = tmp_path / "keys.json"
     with multiprocessing.get_context("spawn").Pool(4) as pool:

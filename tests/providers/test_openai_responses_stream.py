@@ -32,7 +32,7 @@ SCRIPTS = {
     "thinking": "#fake think Let me see.\n#fake text It is.\n#fake cached 3",
     "calls": '#fake think Hm.\n#fake call f {"a": 1}\n#fake call g {}\n#fake text I ask.',
     "refusal": "#fake refuse I will not.",
-    "length": "#fake long 40\n#fake end length",
+    "length": "#fake long 8\n#fake end length",
 }  # fmt: skip
 every_script = pytest.mark.parametrize("prompt", SCRIPTS.values(), ids=list(SCRIPTS))
 

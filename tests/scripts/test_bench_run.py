@@ -82,6 +82,7 @@ def test_interrupted_it_leaves_no_process_and_no_file(
     assert not list(tmp_path.glob("holdfast-bench-*"))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("arguments", "status", "told"),
     [

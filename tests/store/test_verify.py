@@ -213,6 +213,7 @@ def test_it_only_reads(volume: Volume, tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
 
 
+@pytest.mark.integration
 def test_a_thousand_flipped_bits_are_all_found(tmp_path: Path) -> None:
     """One flip in each of a thousand files, at any place in it: exactly these are found."""
     chance = random.Random(20261121)

@@ -95,6 +95,7 @@ apply(HERE, Path(sys.argv[1]), yes=False, json=False)
 """
 
 
+@pytest.mark.integration
 def test_without_anybody_to_ask_nothing_is_ended(tmp_path: Path) -> None:
     running = Running(STOP, START)
     with unix_server(tmp_path / "s", running.answer):
@@ -111,6 +112,7 @@ def test_without_anybody_to_ask_nothing_is_ended(tmp_path: Path) -> None:
     assert running.routes == ["POST /admin/plan/apply?dry_run=1"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("answer", "goes_on"), [(b"y\n", True), (b"n\n", False), (b"\n", False)])
 def test_a_person_is_asked(tmp_path: Path, answer: bytes, goes_on: bool) -> None:
     running = Running(STOP, START)

@@ -15,6 +15,8 @@ from server.store.lock import store_lock
 from server.store.shelf import Shelf
 from tests.store.shelves import FILES, OTHER, REPOSITORY, REVISION, published
 
+pytestmark = pytest.mark.integration
+
 HOLDFAST = [sys.executable, "-c", "from server.cli import main; main()"]
 
 

@@ -16,6 +16,8 @@ import pytest
 from tests.engines.build.workshop import Workshop
 from tests.waiting import alive, wait_for
 
+pytestmark = pytest.mark.integration
+
 TOOLS = ("sh", "cp", "mkdir", "cat", "sleep", "echo", "seq", "env")
 SUCCEED = r"""
 for step in $(seq 1 40); do echo "  [$step/40] /usr/bin/g++ -c x.cpp"; done

@@ -34,6 +34,7 @@ mkdir -p "$into/PACKAGES/torch-2.13.0+cpu.dist-info" "$into/PACKAGES/torchvision
 """.replace("PACKAGES", PACKAGES)
 
 pytestmark = [
+    pytest.mark.integration,
     pytest.mark.skipif(host.has_nvidia_gpu(), reason="checks what a machine without a GPU gets"),
     pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="vLLM's wheels are for glibc"),
 ]

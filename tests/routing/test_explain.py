@@ -166,12 +166,12 @@ def test_limits_refuse_it_whoever_could_answer() -> None:
 
 @pytest.mark.parametrize("asked", ["acme/large", "frontier"])
 def test_why_a_cloud_is_not_there_is_told_without_paths(asked: str) -> None:
-    absent = {"acme/large": "acme has no key: ACME is not set; /home/op/acme.key is absent"}
+    absent = {"acme/large": "acme has no key: ACME is not set; /etc/keys/acme.key is absent"}
     row = parse(f"{asked} |")
     found = explanation(row.needs, [], row.router, absent=absent)
     assert "acme has no key." in found["error"]["message"]
-    assert "/home" not in found["error"]["message"]
-    assert "/home/op/acme.key" in found["absent"]["acme/large"], "explain's own reader is told"
+    assert "/etc" not in found["error"]["message"]
+    assert "/etc/keys/acme.key" in found["absent"]["acme/large"], "explain's own reader is told"
 
 
 def test_words_are_found_only_when_somebody_looks() -> None:

@@ -40,6 +40,7 @@ from scripts.benchmarks.spillover import Outcome, cheapest, next_threshold, spen
 from scripts.benchmarks.throughput import MODEL
 from scripts.benchmarks.trace import MIXES, Ask, Mix, trace
 from server import catalogue, settings
+from server.catalogue import Architecture
 from server.engines.binary import find_llama_server
 from server.settings import Settings
 from tests.fakes.cloud_running import running_cloud
@@ -104,7 +105,7 @@ def measure(effort: Effort, work: Path, cache: Path) -> Report:
     ends = random_model.ends(shape.vocab)
     with running_cloud("openai_api") as cloud:
         with overlay.open("a", encoding="utf-8") as file:
-            file.write(_configuration(cloud.url))
+            file.write(_configuration(cloud.url, shape))
         arguments = ("--config", str(overlay))
         with holdfast.serving(home, arguments, environment=environment) as served:
             found = asyncio.run(_replayed(served.address, ends, effort))
@@ -113,8 +114,15 @@ def measure(effort: Effort, work: Path, cache: Path) -> Report:
     return Report({}, tuple(results), tuple(_told(one) for one in found))
 
 
-def _configuration(url: str) -> str:
+def _configuration(url: str, shape: Architecture) -> str:
     return f"""
+[[model]]
+id = "{MODEL}"
+architecture.layers = {shape.layers}
+architecture.hidden = {shape.hidden}
+architecture.ffn = {shape.ffn}
+architecture.vocab = {shape.vocab}
+
 [[alias]]
 name = "{_NAMES.either}"
 candidates = ["local", "{_NAMES.cloud}"]

@@ -1,19 +1,32 @@
 """What the README says of the code is what the code says of itself."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from server.chat.anthropic.fields import MESSAGES
+from server.chat.embeddings import EMBEDDINGS
 from server.chat.fields import CHAT, COMPLETIONS, Field, fields_table
+from server.chat.responses.fields import RESPONSES
 from server.errors import HoldfastError
 from server.settings import VARIABLES
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
 
-@pytest.mark.parametrize(("name", "fields"), [("chat", CHAT), ("completions", COMPLETIONS)])
-def test_the_tables_of_request_fields_are_the_codes(name: str, fields: dict[str, Field]) -> None:
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("chat", CHAT),
+        ("completions", COMPLETIONS),
+        ("responses", RESPONSES),
+        ("messages", MESSAGES),
+        ("embeddings", EMBEDDINGS),
+    ],
+)
+def test_the_tables_of_request_fields_are_the_codes(name: str, fields: Mapping[str, Field]) -> None:
     found = re.search(rf"<!-- fields: {name} -->\n(.*?)\n<!-- end -->", README, re.DOTALL)
     assert found is not None
     assert found[1].strip() == fields_table(fields).strip()

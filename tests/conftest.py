@@ -8,6 +8,7 @@ new ones.
 
 from __future__ import annotations
 
+import gc
 import signal
 
 from hypothesis import HealthCheck, settings
@@ -24,3 +25,13 @@ settings.load_profile("same")
 # What a shell runs in the background ignores ^C, and so would all that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# What is collected stays to the end: to look for garbage in it again and again takes a quarter of
+# the time of the unit tests.
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()

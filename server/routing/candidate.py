@@ -10,6 +10,12 @@ from server.catalogue.cloud import Feature, Price
 from server.record import record
 
 Side = Literal["local", "cloud"]
+MARGIN = 1.1
+"""Times its forecast that reading may take, where nothing is known. What would keep the SLO only if
+all goes as expected breaks it half of the time: the forecasts that are believed are rather those
+that are too early."""
+QUEUE_MARGIN = 1.5
+"""The same of waiting for a slot: how long the answers before it get nobody knows."""
 
 
 @record()
@@ -28,10 +34,20 @@ class Forecast:
     """Whether it rests on answers of this target; else it is the planner's or a first guess."""
     queue_late: float = 0.0
     """`queue` where the answers before it get long: of 20 such waits, 19 end within this."""
+    margin: float = MARGIN
+    """Times `prefill` within which reading should end if things go rather badly."""
+    queue_margin: float = QUEUE_MARGIN
+    """The same of `queue`."""
 
     @property
     def ttft(self) -> float:
         return self.load + self.queue + self.prefill
+
+    @property
+    def latest(self) -> float:
+        """Within which the first token should come if things go rather badly."""
+        queue = max(self.queue * self.queue_margin, self.queue_late)
+        return self.load + queue + self.prefill * self.margin
 
 
 @record()

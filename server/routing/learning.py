@@ -3,6 +3,7 @@ bounded amount of memory, and forgets what is long past."""
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left, insort
 from collections import deque
 
@@ -93,6 +94,22 @@ class Line:
 
     def _expected(self, x: float) -> float:
         return self._low + self._slope * x
+
+
+class Upper:
+    """What all but `part` of the latest values are not above; `first` until so many are known."""
+
+    def __init__(self, first: float, part: float, kept: int = 40) -> None:
+        self.value = first
+        self._latest = deque([first] * kept)
+        self._sorted = [first] * kept
+        self._at = math.ceil(kept * (1 - part)) - 1
+
+    def add(self, value: float) -> None:
+        del self._sorted[bisect_left(self._sorted, self._latest.popleft())]
+        self._latest.append(value)
+        insort(self._sorted, value)
+        self.value = self._sorted[self._at]
 
 
 class Recent:

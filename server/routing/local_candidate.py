@@ -12,8 +12,9 @@ from server.planning.footprint.cache import saved_bytes
 from server.routing.affinity import NOTHING, Cached, Prefixes
 from server.routing.candidate import Candidate, Forecast
 from server.routing.counts import Counts
+from server.routing.flight import Flight
 from server.routing.needs import Needs
-from server.routing.observe import Expected, Flight, Observer
+from server.routing.observe import Expected, Observer
 from server.routing.prefix import Prefix
 from server.routing.reading import ReadingOrder
 from server.routing.targets import Target
@@ -69,7 +70,9 @@ class LocalCandidate:
         guess = needs.prompt_tokens
         tokens = candidate.prompt_tokens or self.counts.of(needs)[0]
         thought = self.thought(needs, now)
-        return self.observer.begin(guess, thought, needs.max_tokens, needs.n, tokens / guess)
+        flight = self.observer.begin(guess, thought, needs.max_tokens, needs.n, tokens / guess)
+        flight.asked_at, flight.foretold = now, candidate.forecast
+        return flight
 
     def thought(self, needs: Needs, now: float) -> Cached:
         """What of the prompt should be in the cache of the engine that serves it now."""

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 from server.chat.usage import Usage
 from server.routing.affinity import NOTHING, Cached
-from server.routing.candidate import Forecast
-from server.routing.learning import Line, Recent
+from server.routing.candidate import MARGIN, Forecast
+from server.routing.flight import Flight
+from server.routing.learning import Line, Recent, Upper
 from server.routing.lengths import Lengths
 from server.routing.predict import Rates, Standing, Work, at_once, forecast
 from server.routing.tokens import ABOVE
@@ -26,6 +27,12 @@ _LATE = 0.05
 """How often a wait may be longer than its forecast's `queue_late`."""
 _OVERDUE = 0.1
 """Of a prompt, what is taken to be unread still when its first token is overdue."""
+_FIRST_MARGIN, _MOST_MARGIN = 1.25, 3.0
+"""Times its forecast that reading may take: until it was seen, and at the most. The least is that
+of candidate.py."""
+_NO_MATTER = 0.05
+"""Seconds by which a forecast may be wrong: a small one that is too early by half tells nothing of
+what a long one may take."""
 _READ_BY = 1.25
 """Times what reading a prompt should take, after which it counts as read."""
 
@@ -42,69 +49,6 @@ class Expected:
     """Seconds of a first token beside the reading."""
 
 
-class Flight:
-    """One request at one target. Made by `begin` of an observer."""
-
-    __slots__ = ("_of", "ahead", "busy", "due", "first_at", "guess", "last", "limit", "prompt",
-                 "read", "scale", "seated_at", "slots", "started_at", "thought")  # fmt: skip
-
-    def __init__(
-        self,
-        of: Observer,
-        guess: int,
-        thought: Cached,
-        prompt: float,
-        limit: int | None,
-        slots: int,
-        scale: float,
-    ) -> None:
-        self._of = of
-        self.thought = thought
-        """What should be in a cache."""
-        self.guess = guess
-        """Tokens of the whole prompt as estimated from above."""
-        self.prompt = prompt
-        """Tokens that are expected to be in no cache."""
-        self.scale = scale
-        """Tokens that it should have for each of that estimate."""
-        self.limit = limit
-        self.slots = slots
-        self.seated_at: float | None = None
-        self.started_at: float | None = None
-        self.first_at: float | None = None
-        self.due = 0.0
-        """When its prompt should have been read, once it was started."""
-        self.ahead = 0.0
-        self.busy = 0.0
-        self.read = 0.0
-        self.last = False
-        """Whether no prompt came after it into the batches in which it was read."""
-
-    def reading(self) -> float:
-        """Seconds that all prompts which the engine has in hand should take it in all."""
-        return self._of.reading()
-
-    def seated(self, now: float) -> None:
-        """It has got its slot."""
-        if self.seated_at is None:
-            self._of.seat(self, now)
-
-    def started(self, now: float) -> None:
-        """The engine has got its prompt: at the earliest with its slot."""
-        self.seated(now)
-        if self.started_at is None:
-            self._of.start(self, now)
-
-    def first(self, now: float) -> None:
-        """Its first token has come."""
-        if self.started_at is not None and self.first_at is None:
-            self._of.hear(self, now)
-
-    def end(self, now: float, usage: Usage | None = None) -> None:
-        """It is over; `usage` where it was answered to its end. May be called again."""
-        self._of.finish(self, now, usage)
-
-
 class Observer:
     """A local target: an engine with slots, which reads prompts one after the other."""
 
@@ -115,6 +59,7 @@ class Observer:
         self._reading = Line(expected.fixed, 1 / expected.prefill, _TYPICAL_PROMPT)
         self._token = Line(step, max(0.0, more), slots / 2)
         self._lengths = Lengths()
+        self._margin = Upper(_FIRST_MARGIN, _LATE)
         self._counted = Recent(1 / ABOVE)
         self._kept = {True: Recent(1.0), False: Recent(0.5)}
         """Of what its cache should have had, the part that it did: by whether the prompt went on
@@ -169,6 +114,7 @@ class Observer:
         assert flight.started_at is not None
         flight.first_at = now
         self._unheard.pop(flight, None)
+        self._compare(flight, now)
         self._read += max(0.0, now - flight.started_at - flight.ahead)
         flight.busy, flight.read = self._busy, self._read
         flight.last = self._due <= flight.due
@@ -194,6 +140,8 @@ class Observer:
         until those that it has should have been read. 0: now, as it reads none, as reading this one
         takes no longer than a batch does in any case, or as nobody knows how long they take."""
         rates = self.rates
+        if len(self._unheard) < 2:  # itself
+            return 0.0
         if not rates.measured or flight.prompt <= rates.fixed * rates.prefill:
             return 0.0
         read_by = (
@@ -216,6 +164,7 @@ class Observer:
             step=max(self._token.a, 1e-6),
             step_more=self._token.b,
             measured=self._reading.measured,
+            margin=self._margin.value,
         )
 
     @property
@@ -310,6 +259,17 @@ class Observer:
         if self._as_of:
             self._busy += self._taken * (now - self._as_of)
         self._as_of = now
+
+    def _compare(self, flight: Flight, now: float) -> None:
+        """How far off forecasts are of which all is reading."""
+        told = flight.foretold
+        if told is None or told.load or told.queue_margin != told.margin or not told.measured:
+            return
+        took, foretold = now - flight.asked_at, told.queue + told.prefill
+        ratio = (took + _NO_MATTER) / (foretold + _NO_MATTER)
+        self._margin.add(min(max(ratio, MARGIN), _MOST_MARGIN))
+        if self._margin.value != self.rates.margin:
+            self.rates = self._rates()
 
     def _learn(self, flight: Flight, now: float, usage: Usage) -> None:
         if usage.prompt_tokens > 0:

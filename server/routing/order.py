@@ -21,17 +21,12 @@ from collections.abc import Callable, Sequence
 from server.catalogue.router import PolicyName
 from server.chat.usage import Usage
 from server.ledger.cost import cost
-from server.routing.candidate import Candidate, Forecast
+from server.routing.candidate import Candidate
 from server.routing.fit import Case
 from server.routing.match import is_name, rank
 
 HABIT = 0.2
 """Part of the expected time by which another target must be better for a session to move."""
-QUEUE = 1.5
-"""Times the forecast that waiting may take: how long the answers before it get nobody knows."""
-PREFILL = 1.1
-"""Times the forecast that reading may take. What would keep the SLO only if all goes as expected
-breaks it half of the time: the forecasts that are believed are rather those that are too early."""
 ANSWER = 400
 """Tokens of an answer whose length nobody knows, for comparing costs and times."""
 
@@ -87,7 +82,7 @@ class Order:
     def late(self, c: Candidate) -> bool:
         """Whether its first token may come after the SLO."""
         forecast = c.forecast
-        return latest(forecast) - (0.0 if self._bridge else forecast.load) > self.slo
+        return forecast.latest - (0.0 if self._bridge else forecast.load) > self.slo
 
     def cost(self, c: Candidate) -> int:
         """Nano-USD that it should cost there."""
@@ -104,7 +99,8 @@ class Order:
         forecast, load = c.forecast, c.forecast.load
         queue, prefill = forecast.queue, forecast.prefill
         seconds = ttft = load + queue + prefill
-        worst = load + max(queue * QUEUE, forecast.queue_late) + prefill * PREFILL
+        late = max(queue * forecast.queue_margin, forecast.queue_late)
+        worst = load + late + prefill * forecast.margin
         if forecast.speed:
             seconds += self._answer / forecast.speed
         short = (c.prompt_tokens or self._prompt) + self._room > c.context
@@ -161,9 +157,3 @@ class Order:
     def _short(self, c: Candidate) -> bool:
         """Whether there may be too little room for the whole answer."""
         return (c.prompt_tokens or self._prompt) + self._room > c.context
-
-
-def latest(forecast: Forecast) -> float:
-    """Seconds within which the first token should come if things go rather badly."""
-    queue = max(forecast.queue * QUEUE, forecast.queue_late)
-    return forecast.load + queue + forecast.prefill * PREFILL

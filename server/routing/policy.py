@@ -17,7 +17,7 @@ from server.routing.decision import Decision
 from server.routing.fit import Case, Constraints, Stage, length
 from server.routing.match import choice_of, rank
 from server.routing.needs import Needs
-from server.routing.order import Order, latest
+from server.routing.order import Order
 from server.routing.refusal import empty, refusal, unknown
 from server.routing.vectors import one_model
 from server.routing.verdicts import Verdicts
@@ -221,4 +221,4 @@ def _would_take(c: Candidate, order: Order) -> str:
     """Until its first token, which may come too late."""
     if c.forecast.ttft > order.slo:
         return f"would take {format_duration(c.forecast.ttft)}"
-    return f"may take {format_duration(latest(c.forecast))}"
+    return f"may take {format_duration(c.forecast.latest)}"

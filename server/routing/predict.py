@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.record import record
-from server.routing.candidate import Forecast
+from server.routing.candidate import MARGIN, Forecast
 
 
 @record()
@@ -32,6 +32,8 @@ class Rates:
     step_more: float
     """Seconds that each further busy slot adds to that."""
     measured: bool = False
+    margin: float = MARGIN
+    """Times its forecast that reading may take."""
 
     def token(self, busy: int) -> float:
         """Seconds for a token of each of `busy` requests."""
@@ -81,18 +83,21 @@ def forecast(standing: Standing, rates: Rates, prompt: float) -> Forecast:
         prefill=rates.reading(prompt),
         speed=1 / rates.token(standing.slots),
         measured=rates.measured,
+        margin=rates.margin,
     )
 
 
 def at_once(load: float, busy: int, reading: float, rates: Rates, prompt: float) -> Forecast:
     """The same where a slot is free and nobody waits. `busy`: slots in use; `reading`: tokens of
-    the prompts that are being read."""
+    the prompts that are being read. No answer has to end: all that it waits for is reading."""
     return Forecast(
         load=load,
         queue=reading / rates.prefill,
         prefill=rates.reading(prompt),
         speed=1 / rates.token(busy + 1),
         measured=rates.measured,
+        margin=rates.margin,
+        queue_margin=rates.margin,
     )
 
 

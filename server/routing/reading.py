@@ -17,7 +17,8 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 
-from server.routing.observe import Flight, Observer
+from server.routing.flight import Flight
+from server.routing.observe import Observer
 
 
 class ReadingOrder:

@@ -7,8 +7,8 @@ import time
 from server.chat.usage import Usage
 from server.routing.affinity import Prefixes, Sessions
 from server.routing.counts import Counts
+from server.routing.flight import Flight
 from server.routing.needs import Needs
-from server.routing.observe import Flight
 from server.routing.observe_cloud import CloudFlight
 from server.routing.reading import ReadingOrder
 

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from server.routing.learning import Line, Recent
+from server.routing.learning import Line, Recent, Upper
 
 
 @pytest.mark.parametrize("expected", [(0.02, 0.001), (1.0, 0.1), (0.0, 0.00001)])
@@ -77,3 +77,20 @@ def test_the_median_of_the_latest() -> None:
     for _ in range(2):
         recent.add(100.0)
     assert recent.value == 100.0
+
+
+def test_what_all_but_a_part_of_the_latest_are_not_above() -> None:
+    upper = Upper(1.25, part=0.05, kept=40)
+    for _ in range(37):
+        upper.add(1.1)
+        assert upper.value == 1.25, "as long as it may be chance"
+    upper.add(1.1)
+    assert upper.value == 1.1
+    for value in (9.0, 8.0):
+        upper.add(value)
+        assert upper.value == 1.1
+    upper.add(7.0)
+    assert upper.value == 7.0
+    for _ in range(38):
+        upper.add(1.1)
+    assert upper.value == 1.1

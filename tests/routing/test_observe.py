@@ -9,7 +9,9 @@ import pytest
 
 from server.chat.usage import Usage
 from server.routing.affinity import Cached
-from server.routing.observe import Expected, Flight, Observer
+from server.routing.candidate import MARGIN, QUEUE_MARGIN
+from server.routing.flight import Flight
+from server.routing.observe import Expected, Observer
 from server.routing.observe_cloud import CAREFUL, STALE, CloudObserver
 from server.routing.tokens import ABOVE
 
@@ -105,6 +107,56 @@ def test_only_those_before_the_newcomer_count() -> None:
     waits = [observer.forecast(0.0, 120, 0, ahead=ahead).queue for ahead in (0, 1, 3, None)]
     assert waits == sorted(waits)
     assert waits[0] < waits[1] < waits[2] == waits[3]
+
+
+def margin(observer: Observer, took: list[float], *, load: float = 0.0) -> float:
+    """After requests one after the other, which took so many times what was foretold."""
+    now = 1000.0
+    for times in took:
+        told = observer.forecast(now, round(1000 * ABOVE), 0, load)
+        flight = observer.begin(round(1000 * ABOVE))
+        flight.asked_at, flight.foretold = now, told
+        flight.started(now)
+        now += told.ttft * times
+        flight.first(now)
+        flight.end(now)
+    return observer.forecast(now, 1000, 0).margin
+
+
+def taught() -> Observer:
+    observer = Observer(2, KNOWN)
+    for at in (0.0, 100.0, 200.0):
+        answer(observer, at, reads=100)
+    return observer
+
+
+@pytest.mark.parametrize(
+    ("took", "expected"),
+    [
+        ([], 1.25),
+        ([1.0] * 20, 1.25),
+        ([1.0] * 40, MARGIN),
+        ([0.3] * 40, MARGIN),
+        ([1.5] * 40, 1.5),
+        ([1.0, 1.0, 1.0, 1.6] * 10, 1.6),
+        ([50.0] * 40, 3.0),
+        ([50.0] * 2 + [1.0] * 38, MARGIN),
+    ],
+)
+def test_forecasts_that_hold_need_less_room(took: list[float], expected: float) -> None:
+    assert margin(taught(), took) == pytest.approx(expected, rel=0.01)
+
+
+def test_room_is_for_waiting_to_be_read_too_and_not_for_slots_and_loads() -> None:
+    observer = taught()
+    assert margin(observer, [1.0] * 40) == MARGIN
+    observer.begin(1200).started(5000.0)
+    reading = observer.forecast(5000.0, 1200, 0)
+    assert reading.queue_margin == reading.margin == MARGIN
+    observer.begin(1200).started(5000.0)
+    full = observer.forecast(5000.0, 1200, 0)
+    assert (full.margin, full.queue_margin) == (MARGIN, QUEUE_MARGIN)
+    assert margin(taught(), [2.0] * 40, load=1.0) == 1.25
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ from scripts.benchmarks.spillover import Outcome, spent_at
 from scripts.benchmarks.trace import Ask, Mix, trace
 from server.chat.usage import Usage
 from server.routing.affinity import Cached
-from server.routing.observe import Expected, Flight, Observer
+from server.routing.candidate import Forecast
+from server.routing.flight import Flight
+from server.routing.observe import Expected, Observer
 from server.routing.policy import decide
 from server.routing.tokens import ABOVE
 from tests.routing.cases import ROUTER, WORLD, needs_for
@@ -72,11 +74,12 @@ class Box:
         held = min(ask.seen, self._kept.get(ask.session, 0))
         return Cached(held, held > 0)
 
-    def take(self, ask: Ask, limit: int | None, predicted: float) -> None:
+    def take(self, ask: Ask, limit: int | None, predicted: Forecast) -> None:
         thought = self.cached(ask)
         flight = self.observer.begin(int(ask.prompt * ABOVE), thought, limit)
+        flight.asked_at, flight.foretold = ask.at, predicted
         request = Request(ask.at, ask.prompt, ask.answer, thought.tokens)
-        self._flights[request] = (flight, ask, predicted)
+        self._flights[request] = (flight, ask, predicted.ttft)
         self.busy += 1
         self.engine.ask(request)
 
@@ -123,7 +126,7 @@ def replayed(
     for ask in asks:
         box.engine.run_until(ask.at)
         guess = int(ask.prompt * ABOVE)
-        predicted = box.observer.forecast(ask.at, guess, box.observer.cached(box.cached(ask))).ttft
+        predicted = box.observer.forecast(ask.at, guess, box.observer.cached(box.cached(ask)))
         if here(box, ask, slo):
             box.take(ask, ask.answer if traffic.limits else None, predicted)
         else:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pytest
 
 from server.chat.usage import Usage
-from server.routing.observe import Expected, Flight, Observer
+from server.routing.flight import Flight
+from server.routing.observe import Expected, Observer
 from server.routing.predict import Rates, Standing, Work, forecast
 from tests.routing.simulated import Engine, Request
 

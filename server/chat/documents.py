@@ -9,14 +9,16 @@ Pages that an incremental update has replaced count again, so that the count is 
 from __future__ import annotations
 
 import binascii
+import contextlib
 import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from server.chat.checks import invalid, string, wrong_type
 from server.errors import RequestError
-from server.units import MIB, format_bytes
+from server.units import KIB, MIB, format_bytes
 
 MAX_DOCUMENTS = 64
 MAX_DOCUMENT_BYTES = 32 * MIB
@@ -24,10 +26,18 @@ MAX_DOCUMENT_BYTES = 32 * MIB
 
 _HEAD = re.compile(r"data:application/pdf;base64,", re.IGNORECASE)
 _MAGIC = b"%PDF-"
-_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])")
-_OBJECTS = re.compile(rb"/Type\s*/ObjStm\b.{0,512}?stream\r?\n", re.DOTALL)
-_UNPACKED = 8 * MIB
+_PAGE = re.compile(rb"/Type\s*/Page(?![A-Za-z])()")
+"""Its group has nothing: of a file that consists of them, none is copied for the count."""
+_OBJECTS = re.compile(rb"/Type\s*/ObjStm\b")
+_STREAM = re.compile(rb"(?<!end)stream\r?\n")
+_NEAR = 512
+"""Bytes within which a stream begins after the type in its dictionary."""
+_UNPACKED = 16 * MIB
 """Bytes of object streams that are looked at. They hold dictionaries, some 100 bytes a page."""
+_EACH = 2 * KIB
+"""Bytes that each counts for beside its own, be it empty or broken."""
+_PIECE = 16 * KIB
+"""Bytes that are unpacked at a time."""
 _LEAST_PAGE = 2048
 """Bytes of a page, where none can be seen: few have less."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -97,17 +107,44 @@ def count_pages(data: bytes) -> int:
     as its size allows for."""
     pages, room = len(_PAGE.findall(data)), _UNPACKED
     most = 1 + len(data) // _LEAST_PAGE
-    for packed in _OBJECTS.finditer(data):
-        end = data.find(b"endstream", packed.end())
-        try:
-            objects = zlib.decompressobj().decompress(data[packed.end() : end], room)
-        except zlib.error:
-            continue
-        room -= len(objects)
+    for packed in _object_streams(data):
+        objects = _unpacked(packed, room)
+        room -= len(objects) + _EACH
         pages += len(_PAGE.findall(objects))
         if room <= 0:
             return max(pages, most)
     return pages or most
+
+
+def _object_streams(data: bytes) -> Iterator[memoryview]:
+    """What each has packed. Every byte is passed over but once or twice, whatever they are."""
+    view, at = memoryview(data), 0
+    while (marked := _OBJECTS.search(data, at)) is not None:
+        begins = _STREAM.search(data, marked.end())
+        if begins is None:
+            return
+        if begins.start() - marked.end() > _NEAR:  # whoever it belongs to, it is not this one
+            at = max(marked.end(), begins.start() - _NEAR)
+            continue
+        end = data.find(b"endstream", begins.end())
+        if end < 0:
+            return
+        yield view[begins.end() : end]
+        at = end
+
+
+def _unpacked(packed: memoryview, room: int) -> bytearray:
+    """What zlib makes of it, up to where it is broken or some more than `room` bytes have come."""
+    unpacking, objects = zlib.decompressobj(), bytearray()
+    with contextlib.suppress(zlib.error):
+        for at in range(0, len(packed), _PIECE):
+            piece: bytes | memoryview = packed[at : at + _PIECE]
+            while piece:
+                objects += unpacking.decompress(piece, _PIECE)
+                if unpacking.eof or len(objects) >= room:
+                    return objects
+                piece = unpacking.unconsumed_tail
+    return objects
 
 
 def _named(title: Any, name: str) -> str:

@@ -72,6 +72,12 @@ class Flight:
         if self.started_at is None:
             self._of.start(self, now)
 
+    def anew(self) -> None:
+        """What it was begun with, if it was, has gone: its engine died. Its prompt is to be read
+        again, and nothing was foretold of that."""
+        if self.started_at is not None:
+            self.started_at = self.foretold = None
+
     def first(self, now: float) -> None:
         """Its first token has come."""
         if self.started_at is not None and self.first_at is None:

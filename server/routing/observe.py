@@ -266,9 +266,10 @@ class Observer:
         self._as_of = now
 
     def _compare(self, flight: Flight, now: float) -> None:
-        """How far off forecasts are of which all is reading."""
+        """How far off forecasts are of which all is reading: none waits for a slot, which may come
+        late."""
         told = flight.foretold
-        if told is None or told.load or told.queue_margin != told.margin or not told.measured:
+        if told is None or told.load or told.queue_late or not told.measured:
             return
         took, foretold = now - flight.asked_at, told.queue + told.prefill
         ratio = (took + _NO_MATTER) / (foretold + _NO_MATTER)

@@ -15,8 +15,14 @@ from typing import TypeVar
 
 import aiohttp
 
+from server.units import KIB
+
 _LOOKS = 4
 """Within the shortest limit. A look costs nothing per chunk: it is a timer that compares marks."""
+
+_PIECE = 64 * KIB
+"""Bytes of a body that are read at once. Several hundred KiB may have come, which would all be held
+for a client that reads nothing."""
 
 T = TypeVar("T")
 
@@ -146,7 +152,7 @@ class WebAnswer(Answer):
 
     async def _next(self) -> bytes:
         assert self.response is not None
-        return await self.response.content.readany()
+        return await self.response.content.read(_PIECE)
 
     def _interrupt(self) -> None:
         if self.response is None:

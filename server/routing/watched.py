@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, field
 
 from server.chat.usage import Usage
 from server.routing.affinity import Prefixes, Sessions
@@ -10,107 +11,91 @@ from server.routing.counts import Counts
 from server.routing.flight import Flight
 from server.routing.needs import Needs
 from server.routing.observe_cloud import CloudFlight
+from server.routing.prefix import Prefix
 from server.routing.reading import ReadingOrder
 
 
+@dataclass(slots=True)
 class Watched:
     """Hears how a request fares at its target (means.Flight): its observer learns from that, and
     so do caches and sessions."""
 
-    def __init__(
-        self,
-        flight: Flight | CloudFlight,
-        sessions: Sessions,
-        needs: Needs,
-        name: str,
-        prefixes: Prefixes,
-    ) -> None:
-        self._flight = flight
-        self._sessions = sessions
-        self._needs = needs
-        self._name = name
-        self._prefixes = prefixes
+    flight: Flight | CloudFlight
+    sessions: Sessions
+    needs: Needs
+    name: str
+    prefixes: Prefixes
 
     def reading(self) -> float:
-        return self._flight.reading()
+        return self.flight.reading()
 
     async def turn(self) -> None:
         self.started(time.monotonic())
 
     def started(self, now: float, /) -> None:
-        self._flight.started(now)
+        self.flight.started(now)
 
     def first(self, now: float, /) -> None:
         """The prompt has been read: it is in the target's cache."""
-        needs = self._needs
-        self._flight.first(now)
+        needs = self.needs
+        self.flight.first(now)
         self._cached(now)
         if needs.session is not None:
-            self._sessions.went(needs.key, needs.session, self._name, now)
+            self.sessions.went(needs.key, needs.session, self.name, now)
 
     def end(self, now: float, usage: Usage | None = None, /) -> None:
-        self._flight.end(now, usage)
+        self.flight.end(now, usage)
 
     def _cached(self, now: float) -> None:
-        self._prefixes.remember(self._needs.prefix, now)
+        self.prefixes.remember(self.needs.prefix, now)
 
 
+@dataclass(slots=True)
 class WatchedHere(Watched):
     """At an engine of this machine: its tokenizer is learnt from, too."""
 
-    def __init__(
-        self,
-        flight: Flight,
-        sessions: Sessions,
-        needs: Needs,
-        name: str,
-        prefixes: Prefixes,
-        counts: Counts,
-    ) -> None:
-        super().__init__(flight, sessions, needs, name, prefixes)
-        self._counts = counts
+    flight: Flight
+    counts: Counts
+
+    async def turn(self) -> None:
+        """May be called again: by one whose engine died and came back."""
+        self.flight.anew()
+        self.started(time.monotonic())
 
     def end(self, now: float, usage: Usage | None = None, /) -> None:
-        super().end(now, usage)
+        Watched.end(self, now, usage)
         if usage is not None:
-            self._counts.learn(self._needs, usage.prompt_tokens)
+            self.counts.learn(self.needs, usage.prompt_tokens)
 
 
+@dataclass(slots=True)
 class WatchedInSlot(WatchedHere):
     """At a llama-server: it gets prompts by turns, in `order`, and what it has of one is in its
     slot until it has been answered, where no other request finds it."""
 
-    def __init__(
-        self,
-        flight: Flight,
-        sessions: Sessions,
-        needs: Needs,
-        name: str,
-        prefixes: Prefixes,
-        counts: Counts,
-        order: ReadingOrder,
-    ) -> None:
-        super().__init__(flight, sessions, needs, name, prefixes, counts)
-        self._here = flight
-        self._order = order
-        self._leaves = prefixes.take(needs.prefix)
-        """What will be in the cache when this is over."""
-        self._over = False
+    order: ReadingOrder
+    _leaves: Prefix = field(init=False)
+    """What will be in the cache when this is over."""
+    _over: bool = field(init=False, default=False)
+
+    def __post_init__(self) -> None:
+        self._leaves = self.prefixes.take(self.needs.prefix)
 
     async def turn(self) -> None:
-        await self._order.turn(self._here)
+        self.flight.anew()
+        await self.order.turn(self.flight)
 
     def first(self, now: float, /) -> None:
-        super().first(now)
-        self._order.passed()
+        WatchedHere.first(self, now)
+        self.order.passed()
 
     def end(self, now: float, usage: Usage | None = None, /) -> None:
         if not self._over:
             self._over = True
-            read = usage is not None or self._here.first_at is not None
-            self._prefixes.remember(self._needs.prefix if read else self._leaves, now)
-        super().end(now, usage)
-        self._order.passed()
+            read = usage is not None or self.flight.first_at is not None
+            self.prefixes.remember(self.needs.prefix if read else self._leaves, now)
+        WatchedHere.end(self, now, usage)
+        self.order.passed()
 
     def _cached(self, now: float) -> None:
         pass

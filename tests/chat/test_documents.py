@@ -23,6 +23,26 @@ from tests.chat.papers import pdf, url
 from tests.effort import cpu_seconds
 
 HEAD = "data:application/pdf;base64,"
+TYPED = b"/Type /ObjStm >> "
+PAGES = zlib.compress(b"/Type /Page /Type /Page")
+
+
+TEDIOUS = {
+    "no end": b"/Type/ObjStm stream\n",
+    "no stream": b"/Type/ObjStm ",
+    "empty": b"/Type/ObjStm stream\nendstream\n",
+    "broken": b"/Type/ObjStm stream\n" + zlib.compress(bytes(2**20))[:-4] + b"nopeendstream\n",
+    "more behind": b"/Type/ObjStm stream\n" + zlib.compress(b"") + bytes(2**22) + b"endstream\n",
+    "pages": b"/Type/Page ",
+    "blanks": b"/Type" + b" " * 100,
+    "streams": b"stream\n",
+}
+"""What a file may consist of so that looking at it takes long, done carelessly."""
+
+
+def packed(head: bytes) -> bytes:
+    """Two pages, after a head as an object stream's or another's."""
+    return head + b"stream\n" + PAGES + b"\nendstream\n"
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -41,6 +61,12 @@ def test_pages_are_counted_in_the_open_and_packed(pages: int, packed: bool) -> N
         (b"%PDF-1.4" + bytes(10 * 2048), 11),
         (b"%PDF-1.4 /Type /ObjStm >> stream\nnot packed at all endstream", 1),
         (b"%PDF-1.4 /Type /ObjStm >> stream\n", 1),
+        (b"%PDF-1.4 /Type /ObjStm >> stream\n" + PAGES, 1),  # without an end
+        (b"%PDF-1.4" + packed(b"/Type /ObjStm" + bytes(600)) + packed(TYPED), 2),
+        (b"%PDF-1.4" + packed(TYPED + bytes(500)), 2),
+        (b"%PDF-1.4" + packed(TYPED + bytes(512)), 1),  # it may be anybody's
+        (b"%PDF-1.4 /Type /ObjStm endstream\n" + packed(TYPED) + b"/Type /Page", 3),
+        (b"%PDF-1.4" + packed(TYPED).replace(b"\nendstream", bytes(99_999) + b"endstream"), 2),
         (b"%PDF-1.4 /Type /ObjStm /Type /Page", 1),
         (pdf(3) + pdf(3), 6),  # as after an update that wrote every page anew
     ],
@@ -54,6 +80,13 @@ def test_what_unpacks_without_end_is_counted_by_its_size() -> None:
     data = b"%PDF-1.5 /Type /ObjStm >> stream\n" + bomb + b"\nendstream"
     assert count_pages(data) == 1 + len(data) // 2048
     assert cpu_seconds(lambda: count_pages(data)) < 1
+
+
+@pytest.mark.parametrize("what", TEDIOUS)
+def test_no_file_is_looked_at_for_long(what: str) -> None:
+    unit = TEDIOUS[what]
+    data = b"%PDF-1.5 " + unit * (16 * 2**20 // len(unit)) + b"/Type/Page"
+    assert cpu_seconds(lambda: count_pages(data)) < 5
 
 
 @given(st.binary(max_size=400))

@@ -159,6 +159,37 @@ def test_room_is_for_waiting_to_be_read_too_and_not_for_slots_and_loads() -> Non
     assert margin(taught(), [2.0] * 40, load=1.0) == 1.25
 
 
+def test_a_wait_for_a_slot_teaches_no_room() -> None:
+    observer = taught()
+    known = margin(observer, [1.3] * 40)
+    for _ in range(observer.slots):
+        observer.begin(1200).started(9000.0)
+    told = observer.forecast(9000.0, 1200, 0)
+    for _ in range(40):
+        flight = observer.begin(1200)
+        flight.asked_at, flight.foretold = 9000.0, told
+        flight.started(9001.0)
+        flight.first(9000.0 + 5 * told.ttft)
+        flight.end(9900.0)
+    assert observer.rates.margin == known
+
+
+def test_a_prompt_that_is_read_anew_is_timed_from_then_on() -> None:
+    """As where an engine died with it, and came back after half a minute."""
+    observer = taught()
+    told = observer.forecast(1000.0, round(1000 * ABOVE), 0)
+    flight = observer.begin(round(1000 * ABOVE))
+    flight.asked_at, flight.foretold = 1000.0, told
+    flight.started(1000.0)
+    flight.anew()
+    assert next(iter(observer.standing(1001.0).running)).prompt == pytest.approx(1000)
+    flight.started(1030.0)
+    flight.first(1030.0 + told.prefill)
+    flight.end(1050.0, Usage(1000, 1))
+    again = observer.forecast(1050.0, round(1000 * ABOVE), 0)
+    assert (again.prefill, again.margin) == pytest.approx((told.prefill, told.margin), rel=0.01)
+
+
 @pytest.mark.parametrize(
     "story",
     [
@@ -168,6 +199,7 @@ def test_room_is_for_waiting_to_be_read_too_and_not_for_slots_and_loads() -> Non
         ["started", "end"],
         ["started", "started", "first", "first", "end", "end"],
         ["end", "started", "first"],
+        ["anew", "started", "anew", "started", "first", "anew", "end"],
     ],
 )
 def test_nothing_that_is_told_does_harm(story: list[str]) -> None:
@@ -178,6 +210,8 @@ def test_nothing_that_is_told_does_harm(story: list[str]) -> None:
             flight.end(now, Usage(0, 0))
         elif step == "first":
             flight.first(now)
+        elif step == "anew":
+            flight.anew()
         else:
             flight.started(now)
     found = observer.forecast(20.0, 1200, 0)
@@ -292,6 +326,8 @@ def test_whatever_comes_to_pass_there_is_a_forecast(seed: int) -> None:
             flights.append(observer.begin(rnd.choice([1, 50, 90_000]), thought, limit))
         elif step < 0.6:
             rnd.choice(flights).started(now)
+        elif step < 0.63:
+            rnd.choice(flights).anew()
         elif step < 0.8:
             rnd.choice(flights).first(now)
         else:

@@ -74,6 +74,20 @@ async def test_prompts_are_read_one_after_the_other_in_the_order_in_which_they_c
         engine.read(flight, after=0.6)
 
 
+async def test_one_whose_engine_died_does_not_wait_for_itself() -> None:
+    engine = Engine()
+    first, second = engine.flight(500), engine.flight(500)
+    await engine.order.turn(first)
+    engine.clock.now += 0.1
+    first.anew()
+    await engine.order.turn(first)
+    assert first.started_at == engine.clock.now
+    task = await soon(engine.order.turn(second))
+    assert not task.done()
+    engine.read(first, after=0.6)
+    await task
+
+
 async def test_who_waits_has_the_slot_and_is_forecast_with_its_whole_prompt() -> None:
     engine = Engine()
     first, second = engine.flight(500), engine.flight(500)

@@ -37,8 +37,9 @@ SLOW = "#fake long 300\n#fake pace 1"
 LARGE = "#fake long 600\n#fake wide 20000"
 """More than what lies between a cloud and a client holds: a stream of some 12 MB."""
 LITTLE = 4 * KIB
-HELD = 512 * KIB
-"""More than the 64 KiB after which a stream waits, and what was being written then."""
+HELD = 256 * KIB
+"""More than the 64 KiB after which a stream waits, and what was being written then: 64 KiB, and the
+rest of an event before them."""
 MOST = 3000
 """Tokens."""
 CROWD = 200

@@ -44,7 +44,7 @@ _CALM = 0.05
 """The share of the processors' time that other programs may take."""
 _EPILOG = """\
 examples:
-  scripts/bench all                          every measurement, about an hour
+  scripts/bench all                          every measurement, about an hour and a half
   scripts/bench overhead --quick             a first look, seconds
   scripts/bench throughput streams           some of them
   scripts/bench all --record BENCHMARKS.jsonl

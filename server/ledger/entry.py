@@ -11,7 +11,8 @@ from server.record import record
 NOTHING = Usage(0, 0)
 Side = Literal["local", "cloud"]
 Outcome = Literal["answered", "failed", "left", "interrupted"]
-"""`left`: the client went away. `interrupted`: Holdfast died; charged at the reserved maximum."""
+"""`failed`: the client was told an error. `left`: it went away. `interrupted`: Holdfast died;
+charged at the reserved maximum."""
 
 
 @record(kw_only=True)

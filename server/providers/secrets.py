@@ -41,14 +41,14 @@ class Keyring:
     def key_of(self, provider: Provider) -> str | None:
         """The provider's key, or None where it needs none.
 
-        Raises ProviderRefused, with what to set, where there is none to be found.
+        Raises ProviderRefused where there is none to be found: a client hears of that, so it does
+        not say where one was looked for.
         """
         found = self._look(provider)
         if isinstance(found, Absence):
             raise ProviderRefused(
                 f"there is no key for the provider {provider.id}",
-                why=found.why,
-                next_step=found.next_step,
+                next_step="Whoever runs this server learns from `holdfast doctor` where to put one",
             )
         return found
 

@@ -100,6 +100,8 @@ class Delivery:
         self._first = b""
         self._error: HoldfastError | None = None
         self._whole = False
+        self._cut: Outcome = "left"
+        """How it has ended if it does so before its time."""
 
     @property
     def candidate(self) -> Candidate:
@@ -130,6 +132,10 @@ class Delivery:
         """What the request is waiting for, in words for people."""
         return "waiting" if self._asked is None else self._asked.describe()
 
+    def abort(self) -> None:
+        """It is about to be cancelled, and its client, which has not left, to be told why."""
+        self._cut = "failed"
+
     async def __aenter__(self) -> Delivery:
         self._means.budget.deposit()
         try:
@@ -138,7 +144,7 @@ class Delivery:
             self._record("failed", refused=isinstance(error, BudgetExceeded))
             raise
         except BaseException:
-            self._record("left")
+            self._record(self._cut)
             raise
         return self
 
@@ -149,7 +155,7 @@ class Delivery:
         traceback: TracebackType | None,
     ) -> None:
         assert self._leg is not None
-        outcome: Outcome = "answered" if self._whole else "left"
+        outcome: Outcome = "answered" if self._whole else self._cut
         broke, self._error = self._error, None  # whose traceback knows this delivery
         if broke is not None:
             outcome = "failed"
@@ -214,7 +220,7 @@ class Delivery:
                 if not means.budget.withdraw():
                     raise
             except BaseException:
-                await self._end(leg, "left", None, final=False)
+                await self._end(leg, self._cut, None, final=False)
                 raise
             await asyncio.sleep(wait)
         raise AssertionError

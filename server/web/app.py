@@ -160,7 +160,7 @@ class App:
     def abort_all(self, reason: HoldfastError) -> None:
         """Cancel every request under way; each client is told `reason`."""
         for exchange, task in self._active.items():
-            exchange.abort_reason = reason
+            exchange.abort(reason)
             task.cancel()
 
     async def watch_for_stalls(self) -> None:

@@ -62,6 +62,8 @@ class Exchange:
         """How it is told after that."""
         self.abort_reason: HoldfastError | None = None
         """Why the server itself cancelled this exchange, if it did."""
+        self.aborting: Callable[[], None] = _nobody
+        """Who is to hear of that before it happens."""
         self.trace: Trace | None = None
         """Who hears how it goes, where traces are on."""
         self._watching: asyncio.Task[Any] | None = None
@@ -121,6 +123,11 @@ class Exchange:
     def unwatch_client(self) -> None:
         self._watching = None
         self.scope["extensions"][departures.EXTENSION].discard(self._on_departure)
+
+    def abort(self, reason: HoldfastError) -> None:
+        """Its task is about to be cancelled, for that reason."""
+        self.abort_reason = reason
+        self.aborting()
 
     def _on_departure(self) -> None:
         self.disconnected = True
@@ -240,6 +247,10 @@ class Exchange:
         if given and _REQUEST_ID.fullmatch(given):
             return given
         return b"req_%024x" % random.getrandbits(96)
+
+
+def _nobody() -> None:
+    """Who hears of an end that nobody asked to hear of."""
 
 
 def _too_large(limit: int) -> BodyTooLarge:

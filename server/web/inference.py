@@ -107,6 +107,7 @@ class Inference:
             place.release()
             raise
         exchange.broken = lambda error: said.broken(error, delivery.relay)
+        exchange.aborting = delivery.abort
         return _UnderWay(said, place, course, delivery)
 
     def _keep_text(

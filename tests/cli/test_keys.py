@@ -79,6 +79,20 @@ def test_a_team_or_a_model_that_there_is_not_is_told_at_once(
     assert "may ask for gtp-*, and nothing has such a name." in capsys.readouterr().err
 
 
+def test_what_became_of_a_key_as_json(
+    tmp_path: Path, holdfast: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    holdfast("create", "laptop", "--rpm", "60")
+    capsys.readouterr()
+    for verb, live in ((("set", "laptop", "--rpm", "9"), True), (("revoke", "laptop"), False)):
+        assert not holdfast(*verb, "--json")
+        told = capsys.readouterr()
+        assert not told.err
+        key = orjson.loads(told.out)
+        assert (key["id"], key["limits"]["rpm"]) == (only_key(tmp_path).id, 9)
+        assert (key["revoked"] is None) is live
+
+
 def test_what_is_changed_and_what_is_not(tmp_path: Path, holdfast: Any) -> None:
     assert not holdfast("create", "laptop", "--day", "5 USD", "--rpm", "60", "--local-only")
     before = only_key(tmp_path)

@@ -4,6 +4,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import anthropic
+import openai
 import pytest
 
 from server import settings
@@ -35,6 +37,18 @@ def played() -> Iterator[Clouds]:
     """Three clouds, played, shared by a module's tests."""
     with clouds() as found:
         yield found
+
+
+@pytest.fixture
+def client(node: Holdfast) -> openai.OpenAI:
+    """OpenAI's SDK, for the `node` of a module."""
+    return node.client(timeout=60)
+
+
+@pytest.fixture
+def claude(node: Holdfast) -> anthropic.Anthropic:
+    """Anthropic's SDK, for the same."""
+    return anthropic.Anthropic(base_url=node.root, api_key="none", max_retries=0)
 
 
 @pytest.fixture

@@ -28,11 +28,6 @@ def node(tmp_path_factory: pytest.TempPathFactory, played: Clouds) -> Iterator[H
         yield running
 
 
-@pytest.fixture
-def claude(node: Holdfast) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=node.root, api_key="none", max_retries=0)
-
-
 def story(word: str, times: int) -> Any:
     content = f"{word} upon a time there was a router that knew each of its engines. " * times
     return [{"role": "user", "content": content}]

@@ -29,16 +29,6 @@ def node(tmp_path_factory: pytest.TempPathFactory, played: Clouds) -> Iterator[H
         yield running
 
 
-@pytest.fixture
-def client(node: Holdfast) -> openai.OpenAI:
-    return node.client(timeout=60)
-
-
-@pytest.fixture
-def claude(node: Holdfast) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=node.root, api_key="none", max_retries=0)
-
-
 def at(played: Clouds, model: str) -> FakeCloud:
     found = getattr(played, model.partition("/")[0])
     assert isinstance(found, FakeCloud)

@@ -68,11 +68,6 @@ def node(
         yield running
 
 
-@pytest.fixture
-def client(node: Holdfast) -> openai.OpenAI:
-    return node.client(timeout=60)
-
-
 @pytest.fixture(autouse=True)
 def _mended(played: Clouds, second: FakeCloud) -> None:
     played.mend()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -143,6 +145,9 @@ def test_what_outlasts_the_drain_gets_an_error_and_no_done(tmp_path: Path) -> No
             rest = list(received)
         assert rest[-1]["error"]["message"].startswith("Holdfast is shutting down")
         assert running.process.wait(60) == 0
+        with contextlib.closing(sqlite3.connect(running.home / "ledger" / "book.db")) as ledger:
+            told = ledger.execute("SELECT outcome, completion_tokens > 0 FROM entry").fetchall()
+        assert told == [("failed", 1)], "the client has not left"
 
 
 def test_requests_beyond_slots_and_queue_get_429_with_retry_after(tmp_path: Path) -> None:

@@ -39,16 +39,6 @@ def node(tmp_path_factory: pytest.TempPathFactory, played: Clouds) -> Iterator[H
         yield running
 
 
-@pytest.fixture
-def client(node: Holdfast) -> openai.OpenAI:
-    return node.client(timeout=60)
-
-
-@pytest.fixture
-def claude(node: Holdfast) -> anthropic.Anthropic:
-    return anthropic.Anthropic(base_url=node.root, api_key="none", max_retries=0)
-
-
 def words(model: str) -> str:
     return WHAT.content if model == "demo" else f"Hello from {model.partition('/')[2]}."
 

@@ -92,6 +92,7 @@ def set_key(
     model: Models = None,
     local_only: LocalOnly = None,
     keep_text: KeepText = None,
+    json: Json = False,
     home: Home = None,
     config: Config = None,
 ) -> None:
@@ -99,7 +100,7 @@ def set_key(
     limit. Holds from the next request on."""
     settings = load_settings(home, config)
     held = KeyBook(settings.keys_file).change(key, lambda terms: changed(terms, context.params))
-    typer.echo(f"Changed key {held.id} ({held.name}): {rules(held) or 'no limits'}.", err=True)
+    _tell(held, f"Changed key {held.id} ({held.name}): {rules(held) or 'no limits'}.", json)
     _tell_unknown(settings, held)
 
 
@@ -135,12 +136,23 @@ def list_keys(json: Json = False, home: Home = None, config: Config = None) -> N
 @keys.command(epilog="Example: holdfast keys revoke laptop")
 def revoke(
     key: Annotated[str, typer.Argument(help="The key's name or id.")],
+    json: Json = False,
     home: Home = None,
     config: Config = None,
 ) -> None:
     """Revoke a key: from the next request on it is refused."""
     revoked = _book(home, config).revoke(key)
-    typer.echo(f"Revoked key {revoked.id} ({revoked.name}).", err=True)
+    _tell(revoked, f"Revoked key {revoked.id} ({revoked.name}).", json)
+
+
+def _tell(key: Key, words: str, json: bool) -> None:
+    """What became of it."""
+    if json:
+        import orjson
+
+        typer.echo(orjson.dumps(as_json(key)))
+    else:
+        typer.echo(words, err=True)
 
 
 def _tell_unknown(settings: Settings, key: Key) -> None:

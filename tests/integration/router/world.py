@@ -30,6 +30,7 @@ from server.providers.egress import Egress
 from server.routing.attempt import Patience
 from server.routing.breaker import Breakers, Rule
 from server.routing.candidate import Candidate, Forecast
+from server.routing.cloud_candidate import cloud_candidate
 from server.routing.decision import Decision
 from server.routing.dispatch import Dispatch
 from server.routing.leg import Job
@@ -69,20 +70,7 @@ def cloud_model(provider: str, name: str = "large", **fields: Any) -> CloudModel
 
 
 def at_cloud(model: CloudModel) -> Candidate:
-    return Candidate(
-        name=model.id,
-        model=model.name,
-        side="cloud",
-        provider=model.provider,
-        context=model.context,
-        max_output=model.max_output,
-        image=model.image,
-        features=model.features,
-        capability={},
-        forecast=Forecast(prefill=1.0),
-        price=model.price,
-        target=model,
-    )
+    return cloud_candidate(model, {})
 
 
 def at_engine(member: Member) -> Candidate:

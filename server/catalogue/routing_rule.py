@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, get_args
 
 from server.catalogue.cloud import Effort
-from server.catalogue.rule import Implies, Rule
+from server.catalogue.rule import Implies, Rule, Values
 from server.units import format_duration, format_money, format_price
 
 _EFFORTS: tuple[str, ...] = get_args(Effort)
@@ -57,6 +57,23 @@ ROUTE: tuple[Rule | Implies, ...] = (
     _once("fallbacks"),
     Implies("policy", "weighted", demands=("candidates", "weights")),
 )
+
+
+def _in_every_tier(key: str) -> Rule:
+    """Without it a tier would charge the whole of `input` for what the base price has reduced."""
+    return Rule(
+        ("tiers", key),
+        lambda v: all(getattr(tier.rate, key) is not None for tier in v["tiers"]),
+        f"has a tier without {key}, which the prices below it have",
+        format_price,
+    )
+
+
+def _rising(values: Values, key: str) -> bool:
+    amounts = [values[key], *(getattr(tier.rate, key) for tier in values["tiers"])]
+    return all(low <= high for low, high in pairwise(amounts))
+
+
 RATE: tuple[Rule | Implies, ...] = (
     Rule(
         ("cached_input", "input"),
@@ -76,6 +93,15 @@ PRICE: tuple[Rule | Implies, ...] = (
         ("tiers",),
         lambda v: all((tier.rate.cached_input or 0) <= tier.rate.input for tier in v["tiers"]),
         "has a tier whose cached_input is more than its input",
+    ),
+    _in_every_tier("cached_input"),
+    _in_every_tier("cache_write"),
+    Rule(
+        ("tiers", "input", "output"),
+        lambda v: _rising(v, "input") and _rising(v, "output"),
+        "has a tier that is cheaper than the prices below it; a later file's price keeps the "
+        "earlier file's tiers: give tiers too, or tiers = []",
+        format_price,
     ),
 )
 CLOUD: tuple[Rule | Implies, ...] = (

@@ -50,7 +50,8 @@ class Usage:
 
 def usage_of(value: Any) -> Usage | None:
     """The `usage` of an answer in OpenAI's shape, or None where it is absent or not to be
-    believed. A detail that is not to be believed counts as 0."""
+    believed. A detail that is not to be believed counts as 0; thinking that is counted beside the
+    completion becomes part of it."""
     if not isinstance(value, dict):
         return None
     prompt, completion = value.get("prompt_tokens"), value.get("completion_tokens")
@@ -58,6 +59,7 @@ def usage_of(value: Any) -> Usage | None:
         return None
     read = value.get("prompt_tokens_details")
     written = value.get("completion_tokens_details")
+    completion += _beside(value, prompt + completion)
     return Usage(
         prompt,
         completion,
@@ -65,6 +67,23 @@ def usage_of(value: Any) -> Usage | None:
         count_in(read, "cache_write_tokens"),
         count_in(written, "reasoning_tokens"),
     )
+
+
+def _beside(usage: dict[str, Any], counted: int) -> int:
+    """Tokens of thinking that the total of `usage` has and the `counted`, prompt and completion,
+    have not: xAI's, told in the details, and those of Google's endpoint, which gives none.
+
+    A total can be larger for other reasons as well (what was read from a cache, or written to it,
+    counted beside the prompt), so that beside details it is believed only where they agree.
+    """
+    total = usage.get("total_tokens")
+    beyond = total - counted if _is_count(total) else 0
+    if beyond <= 0:
+        return 0
+    details = usage.get("completion_tokens_details")
+    if details is None and usage.get("prompt_tokens_details") is None:
+        return beyond
+    return beyond if beyond == count_in(details, "reasoning_tokens") else 0
 
 
 def count_in(details: Any, key: str) -> int:

@@ -41,6 +41,7 @@ _REFUSED = {
     "not_found_error": "it does not know the model",
 }
 _TOO_LONG = ("prompt is too long", "exceed context limit", "context window")
+_ON_HOLD = "organization_on_hold"
 _NO_CREDIT = ("credit balance", "spend limit", "usage limit", "spend_limit", "billing")
 
 
@@ -61,15 +62,18 @@ def error_of(
     message = str(error.get("message") or "")
     details = error.get("details")
     code = str(details.get("error_code")) if isinstance(details, dict) else ""
+    if code == _ON_HOLD:
+        return _refused("the account is on hold")
+    if kind in _REFUSED or _tells(_NO_CREDIT, code):  # spend limits come as rate limits, too
+        return _refused(_REFUSED.get(kind, _REFUSED["billing_error"]))
     if kind == "rate_limit_error":
         after = whole_seconds(headers) or _until_reset(headers)
         return ProviderBusy("Anthropic limits our requests for now", retry_after=after)
     if kind == "overloaded_error":
         after = whole_seconds(headers)
         return ProviderBusy("Anthropic is overloaded", next_step="Try again", retry_after=after)
-    if kind in _REFUSED or _tells(_NO_CREDIT, code, message):
-        why = _REFUSED.get(kind, _REFUSED["billing_error"])
-        return ProviderRefused("Anthropic refuses to serve us", why=why)
+    if _tells(_NO_CREDIT, message):
+        return _refused(_REFUSED["billing_error"])
     if kind == "request_too_large":
         return BodyTooLarge("The request is larger than Anthropic takes", param="messages")
     if kind == "invalid_request_error":
@@ -79,8 +83,12 @@ def error_of(
     return ProviderError("Anthropic could not answer", why=f"it reports {_known(kind)}")
 
 
-def _tells(words: tuple[str, ...], *texts: str) -> bool:
-    return any(word in text.lower() for text in texts for word in words)
+def _refused(why: str) -> ProviderRefused:
+    return ProviderRefused("Anthropic refuses to serve us", why=why)
+
+
+def _tells(words: tuple[str, ...], text: str) -> bool:
+    return any(word in text.lower() for word in words)
 
 
 def _known(kind: str) -> str:

@@ -2,8 +2,10 @@
 
 What becomes of what it has no like of:
 - Answers of tools are blocks at the beginning of the next user turn; neighbouring messages of one
-  role are one turn; text that is empty, and a turn with nothing else in it, is left out.
-- The ids of calls that the API would not take, or not twice, are replaced, in both places alike.
+  role are one turn; text of nothing but white space, which the API refuses, and a turn with nothing
+  else in it, is left out.
+- A call without an id gets that of its answer (call_ids.py). Ids that the API would not take, or
+  not twice, are replaced, in both places alike.
 - Thinking goes back as it came, where it stood (`reasoning_details` of format "anthropic"), to the
   model whose it is. Thinking without a signature is not sent: only Anthropic can sign it.
 - How closely to look at an image or a document (`detail`) is the model's affair.
@@ -21,6 +23,7 @@ from server.chat.documents import data_of
 from server.chat.images import read_picture
 from server.chat.messages import Message
 from server.chat.reasoning_details import details_of, in_order
+from server.providers.call_ids import identified
 
 FORMAT = "anthropic"
 
@@ -34,10 +37,10 @@ def system_and_turns(messages: Sequence[Message], model: str) -> tuple[str, list
     system = ""
     turns: list[dict[str, Any]] = []
     ids = _Ids()
-    for message in messages:
+    for message in identified(messages):
         role = message["role"]
         if role == "system":
-            system = message["content"]
+            system = message["content"] if message["content"].strip() else ""
         elif role == "assistant":
             _add(turns, "assistant", _assistant(message, ids, model))
         elif role == "tool":
@@ -81,7 +84,7 @@ def _add(turns: list[dict[str, Any]], role: str, blocks: list[Block]) -> None:
 
 
 def _text(text: str) -> list[Block]:
-    return [{"type": "text", "text": text}] if text else []
+    return [{"type": "text", "text": text}] if text.strip() else []
 
 
 def _user(content: str | list[dict[str, Any]]) -> list[Block]:
@@ -114,7 +117,7 @@ def _image(image: Mapping[str, Any]) -> Block:
 
 def _tool_result(message: Message, ids: _Ids) -> Block:
     block = {"type": "tool_result", "tool_use_id": ids.of_result(message["tool_call_id"])}
-    if message["content"]:
+    if message["content"].strip():
         block["content"] = message["content"]
     return block
 
@@ -144,7 +147,7 @@ def _call(call: Mapping[str, Any], ids: _Ids) -> Block:
     function = call["function"]
     return {
         "type": "tool_use",
-        "id": ids.of_call(call.get("id", "")),
+        "id": ids.of_call(call["id"]),
         "name": function["name"],
         "input": orjson.Fragment(function["arguments"]),
     }

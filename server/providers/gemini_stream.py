@@ -34,6 +34,7 @@ from server.providers.gemini_turns import FORMAT
 _REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
+    "CONTINUATION": "length",  # more would come if it was asked to go on
     "SAFETY": "content_filter",
     "RECITATION": "content_filter",
     "LANGUAGE": "content_filter",
@@ -78,13 +79,13 @@ class GeminiDecoder(StreamDecoder):
             self._id = data.get("responseId", "")
             self._model = data.get("modelVersion", "")
             yield Began(self._id, self._model)
+        if "usageMetadata" in data:  # first: an answer that is of no use is paid for as well
+            yield Used(usage_of(data["usageMetadata"]))
         for candidate in data.get("candidates", ()):
             yield from self._candidate(candidate)
         if data.get("promptFeedback", {}).get("blockReason"):
             self._waited = 0
             yield Finished("content_filter")
-        if "usageMetadata" in data:
-            yield Used(usage_of(data["usageMetadata"]))
         if self._waited <= 0:
             self._ended = True
             yield Ended()

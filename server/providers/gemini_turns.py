@@ -1,7 +1,8 @@
 """The conversation as Gemini's API has it: contents of parts, by `user` and `model`.
 
 What becomes of what it has no like of:
-- What tools answered is a content of its own: `{"output": ...}` for each call, by its name and id.
+- What tools answered is a content of its own: `{"output": ...}` for each call, by its name and id;
+  a call without an id gets that of its answer (call_ids.py).
 - Neighbouring messages of one role are one content; text that is empty, and a content with nothing
   else in it, is left out.
 - The name of a document stands before it, as text.
@@ -22,6 +23,7 @@ from server.chat.documents import data_of
 from server.chat.images import read_picture
 from server.chat.messages import Message
 from server.chat.reasoning_details import details_of
+from server.providers.call_ids import identified
 
 FORMAT = "gemini"
 UNSIGNED = "skip_thought_signature_validator"
@@ -39,13 +41,13 @@ def system_and_contents(
     contents: list[dict[str, Any]] = []
     names: dict[str, str] = {}
     before = ""
-    for message in messages:
+    for message in identified(messages):
         role = message["role"]
         if role == "system":
             system = message["content"]
             continue
         if role == "assistant":
-            names |= {call.get("id", ""): call["function"]["name"] for call in _calls(message)}
+            names |= {call["id"]: call["function"]["name"] for call in _calls(message)}
             parts = _model(message, model, signed=signed)
         elif role == "tool":
             parts = [_response(message, names)]
@@ -117,9 +119,7 @@ def _model(message: Message, model: str, *, signed: bool) -> list[Part]:
 def _call(call: Any, signatures: dict[str, str]) -> Part:
     function = call["function"]
     written = {"name": function["name"], "args": orjson.Fragment(function["arguments"])}
-    identifier = call.get("id", "")
-    if not identifier:
-        return {"functionCall": written}
+    identifier = call["id"]
     part: Part = {"functionCall": {"id": identifier, **written}}
     if identifier in signatures:
         part["thoughtSignature"] = signatures[identifier]

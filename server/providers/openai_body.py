@@ -27,6 +27,7 @@ from server.chat.documents import file_name
 from server.chat.messages import Message
 from server.chat.request import ChatRequest
 from server.providers.ability import check_ability, output_limit
+from server.providers.call_ids import identified
 from server.providers.effort import asked_effort, nearest_effort
 
 _FEATURES: frozenset[Feature] = frozenset(get_args(Feature))
@@ -94,7 +95,7 @@ def tool_choice(request: ChatRequest) -> Any:
 def conversation(messages: Sequence[Message], keeps_thinking: bool) -> Iterator[dict[str, Any]]:
     """The messages with the keys that the API knows, and an id for every call."""
     turn = max((at for at, one in enumerate(messages) if one["role"] == "user"), default=0)
-    for at, message in enumerate(messages):
+    for at, message in enumerate(identified(messages)):
         if message["role"] != "assistant":
             yield {**message, "content": _content(message["content"])}
             continue
@@ -103,7 +104,7 @@ def conversation(messages: Sequence[Message], keeps_thinking: bool) -> Iterator[
             said["reasoning_content"] = message["reasoning_content"]
         if "tool_calls" in message:
             said["content"] = message["content"] or None
-            said["tool_calls"] = identified_calls(message, messages[at + 1 :])
+            said["tool_calls"] = message["tool_calls"]
         yield said
 
 
@@ -116,23 +117,6 @@ def _content(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
 def _file(document: dict[str, Any]) -> dict[str, Any]:
     file = {"filename": file_name(document), "file_data": document["url"]}
     return {"type": "file", "file": file}
-
-
-def identified_calls(message: Message, after: Sequence[Message]) -> list[dict[str, Any]]:
-    """The calls of `message`, each with an id: where the client left it out, that of the answers
-    `after` it which belongs to no other call."""
-    calls: list[dict[str, Any]] = [dict(call) for call in message["tool_calls"]]
-    known = {call["id"] for call in calls if "id" in call}
-    answers: list[str] = []
-    for one in after:
-        if one["role"] != "tool":
-            break
-        if one["tool_call_id"] not in known:
-            answers.append(one["tool_call_id"])
-    for number, call in enumerate(calls):
-        if "id" not in call:
-            call["id"] = answers.pop(0) if answers else f"call_{number}"
-    return calls
 
 
 def _response_format(request: ChatRequest) -> dict[str, Any]:

@@ -35,8 +35,11 @@ _STATUSES = {
     "overloaded_error": 503,
     "context_length_exceeded": 400,
     "content_policy_violation": 400,
+    "bio_policy": 400,
+    "misalignment_policy_violation": 400,
     "authentication_error": 401,
     "invalid_api_key": 401,
+    "data_residency_mismatch": 403,
 }
 """`code` or `type` of an error -> the status that it would have had."""
 _OF_REQUESTS = ("invalid_", "image_", "unsupported_", "empty_image", "failed_to_download")

@@ -27,7 +27,8 @@ from server.chat.reasoning_details import in_order
 from server.chat.request import ChatRequest
 from server.chat.tools import Tool
 from server.providers.ability import check_ability, output_limit
-from server.providers.openai_body import identified_calls, wanted_effort
+from server.providers.call_ids import identified
+from server.providers.openai_body import wanted_effort
 from server.providers.openai_schemas import check_strict
 
 FORMAT = "openai-responses"
@@ -128,12 +129,12 @@ def _format(form: Mapping[str, Any]) -> dict[str, Any]:
 def _system_and_items(messages: Sequence[Message], model: str) -> tuple[str, list[dict[str, Any]]]:
     system = ""
     items: list[dict[str, Any]] = []
-    for at, message in enumerate(messages):
+    for message in identified(messages):
         role = message["role"]
         if role == "system":
             system = message["content"]
         elif role == "assistant":
-            items += _assistant(message, messages[at + 1 :], model)
+            items += _assistant(message, model)
         elif role == "tool":
             answer = {"call_id": message["tool_call_id"], "output": message["content"]}
             items.append({"type": "function_call_output", **answer})
@@ -162,9 +163,7 @@ def _content(content: str | list[dict[str, Any]]) -> str | list[dict[str, Any]]:
     return parts
 
 
-def _assistant(message: Message, after: Sequence[Message], model: str) -> Iterator[dict[str, Any]]:
-    if "tool_calls" in message:
-        message = {**message, "tool_calls": identified_calls(message, after)}
+def _assistant(message: Message, model: str) -> Iterator[dict[str, Any]]:
     for kind, piece in in_order(message, FORMAT, model):
         if kind == "text":
             yield {"role": "assistant", "content": piece}

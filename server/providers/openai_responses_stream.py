@@ -1,7 +1,8 @@
 """What OpenAI's Responses API answers -> events.
 
 https://platform.openai.com/docs/api-reference/responses-streaming. Items of the output that are of
-no kind that was asked for (searches, files, ...) say nothing here.
+no kind that was asked for (searches, files, ...) say nothing here. Messages of one answer (what the
+model is about to do, and the answer) are told apart by an empty line.
 """
 
 from __future__ import annotations
@@ -40,6 +41,9 @@ _INCOMPLETE: dict[str, FinishReason] = {
     "content_filter": "content_filter",
 }
 
+_BETWEEN = "\n\n"
+"""Two messages of one answer; `responses/assistant_turn.py` joins those that clients send alike."""
+
 
 class ResponsesDecoder(StreamDecoder):
     """feed(bytes, cut anywhere) -> events; see relay.Decoder."""
@@ -54,6 +58,8 @@ class ResponsesDecoder(StreamDecoder):
         self._model = ""
         self._written = 0
         """Characters of text so far."""
+        self._speaking: int | None = None
+        """The place of the message that the latest text is of."""
 
     def _feed(self, chunk: bytes, events: list[Event]) -> None:
         for _, data in self._reader.feed(chunk):
@@ -136,18 +142,25 @@ class ResponsesDecoder(StreamDecoder):
             yield Refusal(_string(part["refusal"]))
         elif part["type"] == "output_text" and (place, "text") not in self._told:
             if part["text"]:
-                self._written += len(part["text"])
-                yield Text(_string(part["text"]))
+                yield from self._said(_string(part["text"]), place)
             if part.get("logprobs"):
                 yield Logprobs(read_logprobs(part["logprobs"]))
 
     def _text(self, event: dict[str, Any]) -> Iterator[Event]:
-        text = _string(event["delta"])
-        self._told.add((event["output_index"], "text"))
-        self._written += len(text)
-        yield Text(text)
+        place = event["output_index"]
+        self._told.add((place, "text"))
+        yield from self._said(_string(event["delta"]), place)
         if event.get("logprobs"):
             yield Logprobs(read_logprobs(event["logprobs"]))
+
+    def _said(self, text: str, place: int) -> Iterator[Event]:
+        if text and place != self._speaking:
+            if self._speaking is not None:
+                self._written += len(_BETWEEN)
+                yield Text(_BETWEEN)
+            self._speaking = place
+        self._written += len(text)
+        yield Text(text)
 
     def _refusal(self, event: dict[str, Any]) -> Iterator[Event]:
         self._told.add((event["output_index"], "refusal"))

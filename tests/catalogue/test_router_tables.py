@@ -87,8 +87,10 @@ cached_input = "0.04 USD/1M"
 cache_write = "0.50 USD/1M"
 output = "1.60 USD/1M"
 tiers = [
-    { above = 32_000, input = "0.80 USD/1M", output = "3.20 USD/1M" },
-    { above = 64_000, input = "1 USD/1M", cached_input = "0.1 USD/1M", output = "4 USD/1M" },
+    { above = 32_000, input = "0.80 USD/1M", cached_input = "0.08 USD/1M", \
+cache_write = "1 USD/1M", output = "3.20 USD/1M" },
+    { above = 64_000, input = "1 USD/1M", cached_input = "0.1 USD/1M", \
+cache_write = "1.25 USD/1M", output = "4 USD/1M" },
 ]
 
 [[cloud]]
@@ -177,8 +179,8 @@ BIG = CloudModel(
     price=Price(
         Rate(400_000_000, 1_600_000_000, 40_000_000, 500_000_000),
         (
-            Tier(32_000, Rate(800_000_000, 3_200_000_000)),
-            Tier(64_000, Rate(USD, 4 * USD, 100_000_000)),
+            Tier(32_000, Rate(800_000_000, 3_200_000_000, 80_000_000, USD)),
+            Tier(64_000, Rate(USD, 4 * USD, 100_000_000, 1_250_000_000)),
         ),
     ),
     image=True,

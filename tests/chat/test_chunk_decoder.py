@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from server.catalogue.cloud import Price, Rate
 from server.chat.answer import answer_of
 from server.chat.chunk_decoder import ChunkDecoder
 from server.chat.events import (
@@ -26,6 +27,8 @@ from server.chat.logprobs import read_logprobs
 from server.chat.sse import DONE, sse_event
 from server.chat.usage import Usage
 from server.errors import ContextExceeded, EngineError, ProviderBusy, ProviderError
+from server.ledger.cost import cost
+from server.units import USD
 from tests.chat.recorded import NAMES, Recording, recording
 
 CHATS = [name for name in NAMES if "messages" in recording(name).client]
@@ -191,6 +194,16 @@ def test_the_last_usage_of_a_cloud_counts() -> None:
     counts = [{"prompt_tokens": 5, "completion_tokens": n} for n in (1, 2)]
     events = read(*({**chunk({}), "usage": one} for one in counts))
     assert events == [Used(Usage(5, 1)), Used(Usage(5, 2))]
+
+
+def test_thinking_that_is_counted_beside_the_completion_is_paid_for() -> None:
+    """As xAI counts it: only the total has all of it."""
+    told = {"prompt_tokens": 14, "completion_tokens": 1, "total_tokens": 401,
+            "completion_tokens_details": {"reasoning_tokens": 386}}  # fmt: skip
+    (used,) = read({**chunk({}), "usage": told})
+    assert used == Used(Usage(14, 387, reasoning_tokens=386))
+    assert isinstance(used, Used)
+    assert cost(Price(Rate(3 * USD, 15 * USD)), used.usage) == (14 * 3 + 387 * 15) * 1000
 
 
 def test_what_vllm_leaves_between_thinking_and_answer_is_cut() -> None:

@@ -196,8 +196,8 @@ def _check_block(block: Json, role: str, place: str, model: str) -> None:
     if kind not in _ROLES[role]:
         raise RefusedError(f"{place}: `{kind}` blocks are not permitted in a {role} message")
     _extra(block, _BLOCKS[kind] | {"type", "cache_control"}, f"{place}.{kind}")
-    if kind == "text" and not block["text"]:
-        raise RefusedError("messages: text content blocks must be non-empty")
+    if kind == "text":
+        _check_text(block)
     if kind == "image":
         _check_image(block["source"], f"{place}.image.source")
     if kind == "document" and block["source"]["type"] == "base64":
@@ -216,6 +216,13 @@ def _check_block(block: Json, role: str, place: str, model: str) -> None:
             raise RefusedError(f"{place}.{kind}.id: String should match pattern '^[a-zA-Z0-9_-]+$'")
     if kind == "tool_use" and not isinstance(block["input"], dict):
         raise RefusedError(f"{place}.tool_use.input: Input should be a valid dictionary")
+
+
+def _check_text(block: Json) -> None:
+    if not block["text"]:
+        raise RefusedError("messages: text content blocks must be non-empty")
+    if not block["text"].strip():
+        raise RefusedError("messages: text content blocks must contain non-whitespace text")
 
 
 def paper_in(block: Json) -> Paper:

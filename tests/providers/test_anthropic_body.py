@@ -9,6 +9,7 @@ import pytest
 from server.catalogue.cloud import CloudModel, Price, Rate
 from server.errors import RequestError
 from server.providers.anthropic import PROTOCOL
+from tests.fakes.anthropic_rules import NEWEST, RefusedError, check
 from tests.providers.clouds import MODEL, ask, assistant, call, model, result, tool, user, without
 
 BUDGETS = model(efforts=("none",), thinking_budget=(1024, 32_000))
@@ -39,15 +40,28 @@ def test_the_least_that_can_be_asked() -> None:
 
 def test_a_conversation_of_empty_messages_is_refused() -> None:
     with pytest.raises(RequestError, match="takes no empty message") as told:
-        body(MODEL, user(""), user(""))
+        body(MODEL, user(""), user(" \n"))
     assert told.value.param == "messages"
-    assert body(MODEL, user(""), user("x"))
+    assert body(MODEL, user(" "), user("x"))
 
 
 def test_the_system_prompt_is_apart() -> None:
     assert (
         body(MODEL, {"role": "system", "content": "be brief"}, user("hi"))["system"] == "be brief"
     )
+    assert "system" not in body(MODEL, {"role": "system", "content": " \n"}, user("hi"))
+
+
+@pytest.mark.parametrize("text", ["", " \n"])
+def test_the_fake_takes_text_as_the_api_does(text: str) -> None:
+    asked = body(
+        MODEL, user("a"), assistant(text), user([{"type": "text", "text": text}]), user("b")
+    )
+    headers = {"anthropic-version": NEWEST}
+    check(asked, headers)
+    asked["messages"][0]["content"].append({"type": "text", "text": text})
+    with pytest.raises(RefusedError, match="text content blocks must"):
+        check(asked, headers)
 
 
 @pytest.mark.parametrize(

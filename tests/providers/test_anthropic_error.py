@@ -4,6 +4,7 @@ from typing import Any
 
 import orjson
 import pytest
+from anthropic._error_classes import ERROR_CLASSES
 
 from server.errors import (
     BodyTooLarge,
@@ -65,9 +66,45 @@ def test_what_an_error_means(
     assert type(failed(status, kind, message)) is expected
 
 
-def test_an_error_code_counts_where_there_is_one() -> None:
+_CODES = {code: status for status, code in ERROR_CLASSES if code is not None}
+_KINDS = {400: "invalid_request_error", 402: "billing_error", 403: "permission_error",
+          429: "rate_limit_error"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("code", "expected", "why"),
+    [
+        ("organization_on_hold", ProviderRefused, "the account is on hold"),
+        ("contract_spend_limit_reached", ProviderRefused, "the account has no credit"),
+        ("enforced_spend_limit_reached", ProviderRefused, "the account has no credit"),
+        ("linked_organization_billing_unavailable", ProviderRefused, "the account has no credit"),
+        ("linked_organization_spend_limit_reached", ProviderRefused, "the account has no credit"),
+        ("user_profile_not_billable", ProviderRefused, "the key may not use this model"),
+        ("ramp_limit_exceeded", ProviderBusy, None),
+        ("tool_name_conflict", RequestError, "no"),
+    ],
+)
+def test_an_error_code_counts_where_there_is_one(
+    code: str, expected: type[HoldfastError], why: str | None
+) -> None:
+    """With the status that the SDK knows it by; without a kind of the error as well."""
+    status = _CODES[code]
+    for kind in (_KINDS[status], ""):
+        told = failed(status, kind, "no", error_code=code) if kind else untyped(status, code)
+        assert type(told) is expected
+        assert why is None or told.why == why
+
+
+def untyped(status: int, code: str) -> HoldfastError:
+    error = {"message": "no", "details": {"error_code": code}}
+    return PROTOCOL.failure(status, {}, orjson.dumps({"error": error}))
+
+
+def test_a_spend_limit_is_not_waited_for() -> None:
     code = {"error_code": "enforced_spend_limit_reached"}
-    assert type(failed(400, "invalid_request_error", "no", **code)) is ProviderRefused
+    told = failed(429, "rate_limit_error", "no", {"retry-after": "5"}, **code)
+    assert isinstance(told, ProviderRefused)
+    assert (told.retryable, told.retry_after) == (False, None)
 
 
 def test_what_concerns_the_request_is_passed_on_and_nothing_else() -> None:

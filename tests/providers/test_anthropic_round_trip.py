@@ -24,6 +24,8 @@ TOOLS = [{"name": "weather", "description": "Says it.", "input_schema": {"type":
 
 calm = settings(max_examples=100)
 words = st.text(min_size=1, max_size=8)
+spoken = words.filter(str.strip)
+"""White space alone is refused by the API, and left out."""
 thoughts = st.builds(
     lambda said, signature: {"type": "thinking", "thinking": said, "signature": signature},
     st.text(max_size=5),
@@ -35,24 +37,24 @@ thoughts = st.builds(
 def turns(draw: st.DrawFn) -> list[dict[str, Any]]:
     """Conversations as the API has answered and will take them: thinking anywhere, text between,
     calls at the end, each answered in the turn after it."""
-    written: list[dict[str, Any]] = [said("user", [text_block(draw(words))])]
+    written: list[dict[str, Any]] = [said("user", [text_block(draw(spoken))])]
     for number in range(draw(st.integers(0, 3))):
         content: list[dict[str, Any]] = []
         for _ in range(draw(st.integers(0, 2))):
             content += draw(st.lists(thoughts, max_size=2))
             if not content or content[-1]["type"] != "text":
-                content.append(text_block(draw(words)))
+                content.append(text_block(draw(spoken)))
         content += draw(st.lists(thoughts, max_size=1))
         calls = [f"toolu_{number}_{one}" for one in range(draw(st.integers(0, 2)))]
         for one in calls:
             given = {"n": draw(words)}
             content.append({"type": "tool_use", "id": one, "name": "weather", "input": given})
         results = [
-            {"type": "tool_result", "tool_use_id": one, "content": draw(words)} for one in calls
+            {"type": "tool_result", "tool_use_id": one, "content": draw(spoken)} for one in calls
         ]
         if content:
             written.append(said("assistant", content))
-            written.append(said("user", [*results, text_block(draw(words))]))
+            written.append(said("user", [*results, text_block(draw(spoken))]))
     return written
 
 

@@ -66,6 +66,37 @@ CASES: list[tuple[str, list[dict[str, Any]], list[tuple[str, list[dict[str, Any]
         [("user", [text("a"), text("b")])],
     ),
     (
+        "text of white space alone is left out",
+        [
+            user("a"),
+            assistant(" \n", tool_calls=[call("c")]),
+            result("c", "\n"),
+            user([{"type": "text", "text": "\t"}]),
+            assistant("\n\n"),
+            user(" b\n"),
+        ],
+        [
+            ("user", [text("a")]),
+            ("assistant", [use("c")]),
+            ("user", [{"type": "tool_result", "tool_use_id": "c"}, text(" b\n")]),
+        ],
+    ),
+    (
+        "white space between thoughts is left out",
+        [
+            user("a"),
+            assistant(
+                "\n\nb", reasoning_details=[thought(0, "first", at=0), thought(2, "second", at=2)]
+            ),
+            user("c"),
+        ],
+        [
+            ("user", [text("a")]),
+            ("assistant", [thinking("first"), thinking("second"), text("b")]),
+            ("user", [text("c")]),
+        ],
+    ),
+    (
         "answers of parallel calls come first in the user's turn",
         [
             user("a"),
@@ -214,6 +245,8 @@ def test_system_and_developer_messages_are_the_system_prompt() -> None:
     system, written = system_and_turns(ask(*said).messages, "model-1")
     assert system == "a\n\nb"
     assert len(written) == 1
+    blank = [{"role": "system", "content": " \n"}, user("hi")]
+    assert system_and_turns(ask(*blank).messages, "model-1") == ("", written)
 
 
 def test_arguments_are_passed_on_as_they_were_written() -> None:
@@ -227,7 +260,7 @@ def test_arguments_are_passed_on_as_they_were_written() -> None:
 roles = st.lists(st.sampled_from(["user", "assistant", "call", "empty"]), max_size=8)
 
 
-@given(roles=roles, content=st.sampled_from(["", "x"]))
+@given(roles=roles, content=st.sampled_from(["", " \n", "x"]))
 def test_whatever_is_said_turns_alternate_and_say_something(roles: list[str], content: str) -> None:
     messages = [user("a")]
     for number, role in enumerate(roles):
@@ -243,7 +276,7 @@ def test_whatever_is_said_turns_alternate_and_say_something(roles: list[str], co
     ]
     assert all(turn["content"] for turn in written)
     blocks = [block for turn in written for block in turn["content"]]
-    assert all(block["text"] for block in blocks if block["type"] == "text")
+    assert all(block["text"].strip() for block in blocks if block["type"] == "text")
     used = [block["id"] for block in blocks if block["type"] == "tool_use"]
     assert len(set(used)) == len(used)
     assert {one["tool_use_id"] for one in blocks if one["type"] == "tool_result"} == set(used)

@@ -20,8 +20,12 @@ from server.chat.events import (
 )
 from server.chat.usage import Usage
 from server.errors import ProviderBusy, ProviderError
+from server.ledger.cost import cost
 from server.providers.gemini import PROTOCOL
-from tests.providers.clouds import ask
+from server.routing.ledgering import bill
+from server.routing.tally import Tally
+from server.units import USD
+from tests.providers.clouds import MODEL, ask
 
 USAGE = {
     "promptTokenCount": 100,
@@ -99,7 +103,7 @@ def test_a_stream_with_everything() -> None:
     events = decode(wire(*RICH))
     assert said(events) == SAID
     assert [one for one in events if isinstance(one, Used)] == [USED] * 5
-    assert events[-2:] == [USED, Ended()]
+    assert events[-3:] == [USED, Finished("tool_calls"), Ended()]
 
 
 def test_wherever_it_is_cut() -> None:
@@ -132,6 +136,7 @@ def test_several_choices_end_one_by_one() -> None:
     [
         ("STOP", "stop"),
         ("MAX_TOKENS", "length"),
+        ("CONTINUATION", "length"),
         ("SAFETY", "content_filter"),
         ("RECITATION", "content_filter"),
         ("PROHIBITED_CONTENT", "content_filter"),
@@ -153,6 +158,17 @@ def test_an_answer_of_no_use_is_an_error(reason: str) -> None:
         decode(wire(answer(reason=reason)))
 
 
+def test_an_answer_of_no_use_is_paid_for() -> None:
+    """What it used, thinking above all, stands beside the reason why it is of no use."""
+    tally = Tally(PROTOCOL.decoder(ask()))
+    with pytest.raises(ProviderError) as raised:
+        tally.feed(wire(answer({"text": "Let me"}, reason="MALFORMED_FUNCTION_CALL")))
+    assert raised.value.said == [Began("r1", "gemini-x"), USED, Text("Let me")]
+    charged = bill("accepted", tally.usage, tally.ended, tally.counted, 500, MODEL, 10 * USD)
+    assert charged.usage == USED.usage
+    assert charged.cost == cost(MODEL.price, USED.usage)
+
+
 def test_a_reason_that_says_nothing_is_none() -> None:
     events = decode(wire(answer({"text": "a"}, reason="FINISH_REASON_UNSPECIFIED")))
     assert not any(isinstance(one, Finished | Ended) for one in events)
@@ -166,8 +182,8 @@ def test_a_prompt_that_is_blocked() -> None:
     }
     assert decode(wire(blocked)) == [
         Began("", "m"),
-        Finished("content_filter"),
         Used(Usage(7, 0)),
+        Finished("content_filter"),
         Ended(),
     ]
 

@@ -167,20 +167,6 @@ def test_a_conversation_with_tools() -> None:
     assert body(MODEL, *said)["messages"] == said
 
 
-def test_calls_without_an_id_get_that_of_their_answers() -> None:
-    bare = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
-    said = [
-        user("a"),
-        assistant(None, tool_calls=[bare, call("y"), bare, bare]),
-        result("y"),
-        result("x"),
-        result("z"),
-        user("b"),
-    ]
-    (calling,) = [one for one in body(MODEL, *said)["messages"] if "tool_calls" in one]
-    assert [one["id"] for one in calling["tool_calls"]] == ["x", "y", "z", "call_3"]
-
-
 @pytest.mark.parametrize(("of", "kept"), [(MODEL, False), (PLAIN, False), (DEEP, True)])
 def test_thinking_goes_back_where_there_is_a_place_for_it(of: CloudModel, kept: bool) -> None:
     sealed = {"type": "reasoning.encrypted", "format": "openai-responses", "data": "x"}

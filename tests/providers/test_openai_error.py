@@ -1,9 +1,10 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import orjson
 import pytest
+from openai.types.responses.response_error import ResponseError
 
 from server.errors import (
     BodyTooLarge,
@@ -145,3 +146,20 @@ def test_every_body_is_read(body: bytes, why: str) -> None:
 )
 def test_what_an_error_in_a_stream_means(said: Any, kind: type[HoldfastError]) -> None:
     assert type(stream_failure(said)) is kind
+
+
+_PASSING = {
+    "server_error": ProviderError,
+    "vector_store_timeout": ProviderError,
+    "rate_limit_exceeded": ProviderBusy,
+}
+_CODES: tuple[str, ...] = get_args(ResponseError.model_fields["code"].annotation)
+
+
+@pytest.mark.parametrize("code", _CODES)
+def test_only_what_passes_is_tried_again(code: str) -> None:
+    """Of what `response.failed` can say, as the SDK has it: the rest would end alike each time."""
+    refused = ProviderRefused if code == "data_residency_mismatch" else RequestError
+    told = stream_failure({"code": code, "message": "m"})
+    assert type(told) is _PASSING.get(code, refused)
+    assert (isinstance(told, ProviderError) and told.retryable) is (code in _PASSING)

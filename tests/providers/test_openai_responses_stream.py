@@ -144,6 +144,14 @@ def delta(kind: str, text: str, **more: Any) -> dict[str, Any]:
     return {"type": f"response.{kind}.delta", "output_index": 0, "delta": text, **more}
 
 
+def text_at(place: int, text: str) -> dict[str, Any]:
+    return delta("output_text", text, output_index=place)
+
+
+def message(text: str) -> dict[str, Any]:
+    return {"type": "message", "content": [{"type": "output_text", "text": text}]}
+
+
 TOKEN = {"token": "hi", "logprob": -1, "bytes": [104, 105]}
 SAID: list[tuple[str, list[dict[str, Any]], list[Event]]] = [
     ("began", [{"type": "response.created", "response": {"id": "r", "model": "m"}}],
@@ -173,6 +181,18 @@ SAID: list[tuple[str, list[dict[str, Any]], list[Event]]] = [
      [Text("abc"), ThinkingDetail({
          "type": "reasoning.encrypted", "format": "openai-responses", "id": "rs",
          "data": "e", "index": 1, "at": 3})]),
+    ("two messages",
+     [text_at(0, "I look"), text_at(0, "."), text_at(2, ""), text_at(2, "It is"), text_at(2, "."),
+      done({**OPEN, "content": [], "encrypted_content": "e"}, 3)],
+     [Text("I look"), Text("."), Text(""), Text("\n\n"), Text("It is"), Text("."),
+      ThinkingDetail({
+          "type": "reasoning.encrypted", "format": "openai-responses", "id": "rs",
+          "data": "e", "index": 3, "at": 15})]),
+    ("two messages that come whole",
+     [done(message("a"), 0), done(message(""), 1), done(message("b"), 2)],
+     [Text("a"), Text("\n\n"), Text("b")]),
+    ("a message after a call", [done(ITEM, 0), text_at(1, "a"), done(message("a"), 1)],
+     [CallBegan(0, "x", "f"), Arguments(0, '{"a":1}'), Text("a")]),
     ("the end", [{"type": "response.completed", "response": {"usage": {
         "input_tokens": 5, "output_tokens": 2,
         "input_tokens_details": {"cached_tokens": 1, "cache_write_tokens": 2}}}},

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -37,6 +38,7 @@ from server.chat.responses import (
 from server.chat.usage import Usage
 from server.errors import Overloaded, ProviderError
 from server.providers.openai_responses_stream import ResponsesDecoder
+from tests.effort import cpu_seconds
 
 CREATED = 1_790_000_000
 _EVENT: Any = ResponseStreamEvent  # of which no type checker takes a union for a type
@@ -202,6 +204,14 @@ def test_log_probabilities() -> None:
         assert message["content"][0]["logprobs"] == [{**token, "top_logprobs": others}]
 
 
+def test_log_probabilities_of_a_long_answer() -> None:
+    token = {"token": "a", "logprob": -0.5, "bytes": [97], "top_logprobs": []}
+    request = asked(include=["message.output_text.logprobs"])
+    said: list[Event] = [Text("a"), *[Logprobs([token])] * 30_000, *WHOLE]
+    answer = cpu_seconds(lambda: whole_response(said, request, "resp_1", CREATED))
+    assert answer < 0.5, "2 s, if each is added to all before"
+
+
 def test_nothing_is_written_before_something_is_said() -> None:
     assert encode(Used(Usage(3, 0))) == []
     assert kinds(encode(Finished("stop"), Ended())) == ["created", "in_progress", "completed"]
@@ -280,7 +290,21 @@ def test_what_is_encoded_is_decoded(answer: list[Event], summary: bool) -> None:
         else one
         for one in ResponsesDecoder().feed(stream)
     ]
-    assert decoded == [Began("resp_1", "model"), *answer[1:]]
+    assert decoded == [Began("resp_1", "model"), *apart(answer[1:])]
+
+
+def apart(answer: list[Event]) -> Iterator[Event]:
+    """With what the decoder puts between the texts of two messages."""
+    spoke: int | None = None
+    message = 0
+    for event in answer:
+        if isinstance(event, Thinking | ThinkingDetail | CallBegan):
+            message += 1
+        elif isinstance(event, Text):
+            if spoke not in (None, message):
+                yield Text("\n\n")
+            spoke = message
+        yield event
 
 
 @settings(max_examples=25)  # its types take their time

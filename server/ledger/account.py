@@ -31,10 +31,6 @@ class Account:
     """The key, its team where it has one, and all; of a shadow copy, its route and all."""
 
     @property
-    def key(self) -> str:
-        return self._id("key") or ""
-
-    @property
     def team(self) -> str | None:
         return self._id("team")
 

@@ -21,6 +21,7 @@ from server.ledger.entry import Entry, Reservation
 from server.ledger.recovery import Found
 from server.ledger.rows import Text
 from server.ledger.writer import Batch, Writer
+from server.units import MIB, format_bytes
 
 log = logging.getLogger("holdfast.ledger")
 
@@ -33,6 +34,8 @@ _PATIENCE = 10.0
 _RESERVATIONS = 10_000
 _KEPT = 50_000
 """Rows that wait at most, the second also while the disk is full: about 50 MB."""
+_TEXTS = 64 * MIB
+"""Bytes of the texts among them at most."""
 
 
 class Backlog:
@@ -49,6 +52,10 @@ class Backlog:
         self._waiting: list[asyncio.Future[None]] = []
         """One for each reservation of `_batch`."""
         self._in_hand = 0
+        self._texts = 0
+        """Bytes of the texts that are not on the disk yet."""
+        self._holds: set[int] = set()
+        """Those that have a row in the book, as far as is known."""
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._closing = False
@@ -56,8 +63,10 @@ class Backlog:
         """Why it cannot be written, if it cannot."""
         self._told = False
         """Whether the log has that."""
+        self._texts_told = False
+        """Whether the log has that texts are dropped."""
         self.lost = 0
-        """Entries that were dropped."""
+        """Entries and texts that were dropped."""
 
     def __len__(self) -> int:
         """Rows that are not on the disk yet."""
@@ -99,23 +108,35 @@ class Backlog:
         if len(self._waiting) >= _RESERVATIONS:
             raise LedgerUnavailable("too many requests wait for the ledger", retry_after=1)
 
-    def end(self, hold: int) -> None:
-        """A hold is no longer."""
-        self._batch.ended.append(hold)
+    def release(self, hold: int) -> None:
+        """A hold ends without an entry."""
+        self._batch.released.append(hold)
         self._flush_later()
 
-    def add(self, day: int, entry: Entry) -> None:
-        """An entry, booked on `day`."""
+    def add(self, day: int, entry: Entry, hold: int | None) -> None:
+        """An entry, booked on `day`, which ends `hold`, if that is any: both are written at once,
+        so that what cannot be written as an entry counts as held."""
         if len(self._batch) >= _KEPT and entry.route == "local":
             self.lost += 1  # those of clouds are few then: none is reserved any more
             return
-        self._batch.entries.append((day, entry))
+        self._batch.entries.append((day, entry, hold))
         self._flush_later()
 
     def add_text(self, text: Text) -> None:
-        if len(self._batch) < _KEPT:
-            self._batch.texts.append(text)
-            self._flush_later()
+        """What was said; dropped where too much of it waits. One alone is never too much."""
+        size = text.size
+        if len(self._batch) >= _KEPT or (self._texts and self._texts + size > _TEXTS):
+            self.lost += 1
+            if not self._texts_told:
+                self._texts_told = True
+                log.error(
+                    "what keys with keep_text say is not kept: %s of it wait for the ledger's disk",
+                    format_bytes(self._texts),
+                )
+            return
+        self._texts += size
+        self._batch.texts.append(text)
+        self._flush_later()
 
     def _flush_soon(self) -> asyncio.Task[None]:
         if self._task is None:
@@ -144,9 +165,11 @@ class Backlog:
                 waiting, self._waiting = self._waiting, []
                 self._in_hand = len(batch)
                 await self._write(batch, waiting)
+                self._in_hand = 0
                 if not self._waiting:
                     return
         finally:
+            self._in_hand = 0
             self._task = None
             if self.trouble is not None:
                 self._flush_later(_RETRY)
@@ -154,6 +177,9 @@ class Backlog:
                 self._flush_later()
 
     async def _write(self, batch: Batch, waiting: list[asyncio.Future[None]]) -> None:
+        """Write it; in ever smaller parts where a row of it cannot be written, which alone is lost:
+        it would stand in the way of all others for ever."""
+        halves = None
         try:
             await self._in_thread(batch)
         except LedgerUnavailable as error:
@@ -161,31 +187,41 @@ class Backlog:
                 log.error("%s", error.sentence)
             self.trouble, self._told = error, True
             # Reservations have failed; what has happened stays to be written.
-            self._batch.ended[:0] = batch.ended
+            self._batch.released[:0] = batch.released
             self._batch.entries[:0] = batch.entries
             self._batch.texts[:0] = batch.texts
         except Exception:
-            # A row that cannot be written would stand in the way of all others for ever. What the
-            # batch would have ended stays open in the book, and so counts in full.
-            log.exception("%d rows for the ledger are lost", len(batch))
-            self.lost += len(batch.entries)
+            if len(batch) > 1 and self._writer.is_open:  # else it was no row's fault
+                halves = batch.halves()
+            else:
+                # A hold that it would have ended stays open in the book, and so counts in full.
+                log.exception("%d rows for the ledger are lost", len(batch))
+                self.lost += len(batch.entries) + len(batch.texts)
+                self._texts -= sum(text.size for text in batch.texts)
         else:
             if self._told:
                 log.warning("the ledger is written again: clouds may be asked")
-            self.trouble, self._told = None, False
+            self.trouble, self._told, self._texts_told = None, False, False
+            self._texts -= sum(text.size for text in batch.texts)
             _end(waiting, None)
             return
-        finally:
-            self._in_hand = 0
-        _end(waiting, _refused())
+        if halves is None:
+            _end(waiting, _refused())
+            return
+        count = len(halves[0].reservations)
+        await self._write(halves[0], waiting[:count])
+        await self._write(halves[1], waiting[count:])
 
     async def _in_thread(self, batch: Batch) -> None:
         loop = asyncio.get_running_loop()
         now = self._clock()
         if not self._writer.is_open:
-            self._on_open(await loop.run_in_executor(self._thread, self._writer.open, now))
+            live = frozenset(self._holds)
+            self._on_open(await loop.run_in_executor(self._thread, self._writer.open, now, live))
         if batch or self.trouble is not None:  # an empty one shows whether it can be written
+            self._holds.update(hold for hold, *_ in batch.reservations)
             await loop.run_in_executor(self._thread, self._writer.write, batch, now)
+            self._holds.difference_update(batch.ended)
 
 
 def _end(waiting: list[asyncio.Future[None]], error: LedgerUnavailable | None) -> None:

@@ -49,13 +49,16 @@ class Balance:
             if sums == _Sums():
                 del self._sums[key]  # or every address that ever asked would stay here
 
-    def add(self, party: PartyKey, spent: Spent) -> None:
-        """Count what an earlier process has written down of this day and month."""
+    def add(self, party: PartyKey, spent: Spent, day: int) -> None:
+        """Count what an earlier process has written down of `day` and its month, as far as the
+        present ones are those."""
         sums = self._of(party)
-        sums.day += spent.day
-        sums.month += spent.month
-        sums.tokens_day += spent.tokens_day
-        sums.tokens_month += spent.tokens_month
+        if day == self.day:
+            sums.day += spent.day
+            sums.tokens_day += spent.tokens_day
+        if month_of(day) == self._month:
+            sums.month += spent.month
+            sums.tokens_month += spent.tokens_month
 
     def spent(self, party: Party) -> Spent:
         sums = self._sums.get((party.kind, party.id))

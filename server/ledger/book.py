@@ -58,7 +58,7 @@ class Health:
     waiting: int
     """Rows that are not on the disk yet."""
     lost: int
-    """Entries of local requests that had to be dropped."""
+    """Entries, and texts to be kept, that had to be dropped."""
     overruns: int
     """Requests that cost more than was reserved for them."""
     interrupted: int
@@ -147,24 +147,19 @@ class Book:
                     "%s cost %d nano-USD, and %d were reserved",
                     entry.model, entry.cost, hold.cost,
                 )  # fmt: skip
-            self.release(hold)
-            self.record(entry)
+            self._free(hold)
+            self._charge(entry, hold.id if hold.durable else None)
 
     def release(self, hold: Hold) -> None:
         """End a hold for which nothing is charged: the provider refused, or nothing was sent."""
         if hold.open:
-            hold.open = False
-            self._balance.hold(hold.account, -hold.cost, -hold.tokens)
+            self._free(hold)
             if hold.durable:
-                self._backlog.end(hold.id)
+                self._backlog.release(hold.id)
 
     def record(self, entry: Entry) -> None:
         """Count and keep an entry; never waits. It is on the disk a moment later."""
-        self._balance.advance(day_of(self._clock()))
-        self._balance.charge(
-            parties_of(entry.key_id, entry.team, entry.shadow), entry.cost, entry.usage.total_tokens
-        )
-        self._backlog.add(self._balance.day, entry)
+        self._charge(entry, None)
 
     def keep_text(self, text: Text) -> None:
         """Keep what was said, for a key with `keep_text`."""
@@ -201,8 +196,22 @@ class Book:
         self._balance.hold(account, cost, tokens)
         return Hold(self._last_id, account, cost, tokens, durable)
 
+    def _free(self, hold: Hold) -> None:
+        hold.open = False
+        self._balance.hold(hold.account, -hold.cost, -hold.tokens)
+
+    def _charge(self, entry: Entry, hold: int | None) -> None:
+        self._balance.advance(day_of(self._clock()))
+        self._balance.charge(
+            parties_of(entry.key_id, entry.team, entry.shadow), entry.cost, entry.usage.total_tokens
+        )
+        self._backlog.add(self._balance.day, entry, hold)
+
     def _restore(self, found: Found) -> None:
-        """Count what the book says, once: what came since is counted already."""
+        """Count what the book says, once: what came since is counted already.
+
+        It may be a later day by now than the book was opened on.
+        """
         self._balance.advance(found.day)
         if not found.log_is_whole:
             self._log_is_whole = False
@@ -211,4 +220,4 @@ class Book:
             self._restored = True
             self._interrupted = found.interrupted
             for party, spent in found.spent.items():
-                self._balance.add(party, spent)
+                self._balance.add(party, spent, found.day)

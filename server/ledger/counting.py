@@ -45,6 +45,7 @@ class Counting:
             seconds=entry.seconds,
             ttft=entry.ttft,
             predicted_ttft=entry.predicted_ttft,
+            waited=entry.waited,
         )
 
 

@@ -24,6 +24,7 @@ import orjson
 EGRESS_COLUMNS = (
     "seq", "time", "request_id", "key_id", "host", "model", "bytes", "body_hmac", "chain",
 )  # fmt: skip
+_TYPES = dict.fromkeys(EGRESS_COLUMNS, str) | {"seq": int, "time": float, "bytes": int}
 BEGINNING = ""
 """The chain before the first row."""
 
@@ -93,13 +94,20 @@ def verify(secret: bytes, rows: Iterable[Departure], head: str | None) -> Fault 
         if row.seq != seq:
             return Fault(seq, f"row {seq} is missing: {row.seq} follows {seq - 1}")
         said = (seq, row.time, row.request_id, row.key_id, row.host, row.model, row.bytes)
-        expected = _link(secret, chain, (*said, row.body_hmac))
-        if not hmac.compare_digest(expected, row.chain):
+        if not is_sound(row) or not hmac.compare_digest(
+            _link(secret, chain, (*said, row.body_hmac)).encode(), row.chain.encode()
+        ):
             return Fault(seq, f"row {seq} is not the one that was written there")
         chain = row.chain
     if head is None or not Chain(secret, seq, chain).proves(head):
         return Fault(seq + 1, f"the log does not end with row {seq}: what followed is missing")
     return None
+
+
+def is_sound(row: Departure) -> bool:
+    """Whether each field is of its type, as in all that Holdfast writes: SQLite lets any stand in
+    any column."""
+    return all(type(getattr(row, name)) is kind for name, kind in _TYPES.items())
 
 
 def stood_for(secret: bytes, rows: Sequence[Departure], head: str) -> bool:
@@ -110,7 +118,9 @@ def stood_for(secret: bytes, rows: Sequence[Departure], head: str) -> bool:
 
 def is_body(secret: bytes, row: Departure, body: bytes) -> bool:
     """Whether `body` is what the row stands for."""
-    return hmac.compare_digest(_mac(secret, b"body", body), row.body_hmac)
+    return is_sound(row) and hmac.compare_digest(
+        _mac(secret, b"body", body).encode(), row.body_hmac.encode()
+    )
 
 
 def _link(secret: bytes, before: str, said: tuple[Any, ...]) -> str:

@@ -45,10 +45,13 @@ class Entry:
     saved: int = 0
     """Nano-USD that the cheapest capable cloud would have cost more."""
     predicted_ttft: float | None = None
-    """Seconds to the first token, as foreseen and as they were."""
+    """Seconds from the attempt's beginning to the first token, as foreseen and as they were."""
     ttft: float | None = None
     seconds: float = 0.0
-    """Until the end of the answer."""
+    """Until the end of the answer: from when the request came or, where it went on elsewhere, from
+    the beginning of the attempt."""
+    waited: float = 0.0
+    """Of `seconds`, those before the attempt, in which others failed. Not in the book."""
     outcome: Outcome = "answered"
     final: bool = True
     """False: an attempt after which the request went on elsewhere, or a shadow copy; its cost
@@ -66,6 +69,8 @@ class Reservation:
     time: float
     """Seconds since 1970, UTC."""
     request_id: str
+    key_id: str
+    """Whose words leave, also where others pay, as for a shadow copy; empty: no client's."""
     endpoint: str
     asked: str
     model: str

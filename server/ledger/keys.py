@@ -5,7 +5,8 @@ time decides, and the secret has 256 random bits, so that a plain SHA-256 is as 
 password hash and costs the hot path a microsecond.
 
 The file is JSON, readable by its owner alone, and replaced whole; a running server notices a new
-one at the next request. What an older Holdfast did not know of a key has its default.
+one at the next request, and one that goes away opens it to nobody. What an older Holdfast did not
+know of a key has its default.
 """
 
 from __future__ import annotations
@@ -84,6 +85,8 @@ class KeyBook:
         self._file = str(path)  # of which the state is asked for sooner than of a Path
         self._stamp: tuple[int, int, int] | None = None
         self._keys: Mapping[str, Key] = {}
+        self._seen = os.path.exists(self._file)
+        """Whether the file was ever there: what shuts the door stays shut without it."""
 
     def all(self) -> tuple[Key, ...]:
         """Every key, revoked ones too, oldest first. Raises ConfigError for a damaged file."""
@@ -93,10 +96,17 @@ class KeyBook:
     def required(self) -> bool:
         """Whether requests need a key: they do as soon as one was ever created.
 
-        Revoking the last key must not open the door, so revoked ones count.
+        Neither revoking the last key nor losing the file must open the door: revoked ones count,
+        and so does a file that was there.
         """
         self._refresh()
-        return bool(self._keys)
+        return self._seen
+
+    @property
+    def gone(self) -> bool:
+        """Whether the file was there and is no longer, so that nobody has a key."""
+        self._refresh()
+        return self._seen and self._stamp is None
 
     def authenticate(self, presented: str) -> Key | None:
         """The live key that `presented` is, or None. Constant time in the secret."""
@@ -161,6 +171,7 @@ class KeyBook:
         except FileNotFoundError:
             self._stamp, self._keys = None, {}
             return
+        self._seen = True
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         if stamp != self._stamp:
             self._keys = _parse(self._path)
@@ -198,7 +209,8 @@ def _parse(path: Path) -> Mapping[str, Key]:
         raise ConfigError(
             f"the key file {path} cannot be read",
             problems=(f"{type(error).__name__}: {error}",),
-            next_step="Restore it from a backup, or move it away and create keys anew",
+            next_step="Restore it from a backup; or move it away and create keys anew, before a "
+            "server starts that finds none and lets in whoever asks from this machine",
         ) from error
 
 

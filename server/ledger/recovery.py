@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from server.ledger import rows, schema
@@ -31,8 +32,9 @@ class Found:
     """Whether the log of what left ends as it was left."""
 
 
-def recover(connection: sqlite3.Connection, now: float) -> Found:
-    """Settle every open hold at its maximum, and sum up the latest day and month."""
+def recover(connection: sqlite3.Connection, now: float, live: Collection[int]) -> Found:
+    """Settle every open hold at its maximum, but those of this process (`live`), and sum up the
+    latest day and month."""
     days = [
         connection.execute(f"SELECT MAX(day) FROM {table}").fetchone()[0]  # noqa: S608
         for table in ("entry", "hold")
@@ -41,11 +43,12 @@ def recover(connection: sqlite3.Connection, now: float) -> Found:
     columns = ", ".join(rows.HOLD_COLUMNS)
     with schema.transaction(connection):
         held = connection.execute(f"SELECT {columns} FROM hold").fetchall()  # noqa: S608
+        dead = [row for row in held if row[0] not in live]
         connection.executemany(
-            rows.INSERT_ENTRY, [rows.entry_row(day, rows.interrupted(row)) for row in held]
+            rows.INSERT_ENTRY, [rows.entry_row(day, rows.interrupted(row)) for row in dead]
         )
-        connection.execute("DELETE FROM hold")
-    return Found(day, _sums(connection, day), len(held))
+        connection.executemany("DELETE FROM hold WHERE id = ?", [row[:1] for row in dead])
+    return Found(day, _sums(connection, day), len(dead))
 
 
 def _sums(connection: sqlite3.Connection, day: int) -> dict[PartyKey, Spent]:

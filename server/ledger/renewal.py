@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +11,6 @@ from pathlib import Path
 from server.errors import LedgerUnavailable
 from server.ledger import rows, schema
 from server.ledger.companions import read_secret
-from server.ledger.limits import day_of
 from server.ledger.writer import begin_log
 
 _STRETCH = 256
@@ -30,9 +28,10 @@ class Renewal:
     aside: Path
     """The damaged book that was read."""
     entries: int
-    """Taken over from it."""
+    """Taken over from it, and open reservations."""
     holds: int
-    """Open reservations taken over, as spent in full."""
+    """Open reservations among them. Those of a server that runs go on; the others count as spent
+    in full as soon as one opens the new book."""
     complete: bool
     """Whether all of it could be read."""
 
@@ -58,16 +57,12 @@ def renew(path: Path) -> Renewal:
     ):
         held = _read(old, "hold", rows.HOLD_COLUMNS)
         found = _read(old, "entry", rows.ENTRY_COLUMNS)
-    today = day_of(time.time())
+    holds = {row[0]: row for row in held.rows}  # a damaged table may tell of one twice
 
     def fill(book: sqlite3.Connection) -> None:
         book.execute("BEGIN IMMEDIATE")
-        statement = rows.insert("entry", rows.ENTRY_COLUMNS)
-        book.executemany(statement, found.rows)
-        book.executemany(
-            statement,
-            [rows.entry_row(max(today, row[1]), rows.interrupted(row)) for row in held.rows],
-        )
+        book.executemany(rows.INSERT_ENTRY, found.rows)
+        book.executemany(rows.insert("hold", rows.HOLD_COLUMNS), holds.values())
         begin_log(book, read_secret(path, make=True))
         book.execute("COMMIT")
 
@@ -79,8 +74,8 @@ def renew(path: Path) -> Renewal:
             why=str(error),
             next_step="Check its folder's permissions and the free space",
         ) from error
-    count = len(found.rows) + len(held.rows)
-    return Renewal(aside[-1], count, len(held.rows), found.whole and held.whole)
+    count = len(found.rows) + len(holds)
+    return Renewal(aside[-1], count, len(holds), found.whole and held.whole)
 
 
 @dataclass(slots=True)

@@ -35,6 +35,11 @@ class Text:
     """The body as it came."""
     answer: str
 
+    @property
+    def size(self) -> int:
+        """Bytes that it takes at most: a character has up to four."""
+        return len(self.request) + 4 * len(self.answer)
+
 
 def insert(table: str, columns: Sequence[str]) -> str:
     """The statement that inserts a row. Table and columns are constants of the code."""
@@ -58,8 +63,8 @@ def entry_row(day: int, entry: Entry) -> Row:
 
 def hold_row(hold: int, day: int, account: Account, reservation: Reservation) -> Row:
     return (
-        hold, day, reservation.time, reservation.request_id, account.key, account.team,
-        account.shadow, reservation.endpoint, reservation.asked, reservation.model,
+        hold, day, reservation.time, reservation.request_id, reservation.key_id,
+        account.team, account.shadow, reservation.endpoint, reservation.asked, reservation.model,
         reservation.provider, reservation.cost, reservation.prompt_tokens,
         reservation.output_tokens,
     )  # fmt: skip

@@ -9,7 +9,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from server.errors import LedgerUnavailable
@@ -33,14 +34,30 @@ class Batch:
 
     reservations: list[tuple[int, int, Account, Reservation]] = field(default_factory=list)
     """With the id of each one's hold, and the day on which it was made."""
-    ended: list[int] = field(default_factory=list)
-    """Holds that are no longer."""
-    entries: list[tuple[int, Entry]] = field(default_factory=list)
-    """With the day on which each is booked."""
+    released: list[int] = field(default_factory=list)
+    """Holds that end without an entry."""
+    entries: list[tuple[int, Entry, int | None]] = field(default_factory=list)
+    """With the day on which each is booked, and the hold that it ends, if it ends one."""
     texts: list[Text] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return len(self.reservations) + len(self.ended) + len(self.entries) + len(self.texts)
+        return len(self.reservations) + len(self.released) + len(self.entries) + len(self.texts)
+
+    @property
+    def ended(self) -> list[int]:
+        """Holds that are no longer, once it is written."""
+        return self.released + [hold for *_, hold in self.entries if hold is not None]
+
+    def halves(self) -> tuple[Batch, Batch]:
+        """Its rows as two batches, to be written one after the other."""
+        first, second = Batch(), Batch()
+        room = len(self) // 2
+        for kind in fields(self):
+            rows_ = getattr(self, kind.name)
+            setattr(first, kind.name, rows_[:room])
+            setattr(second, kind.name, rows_[room:])
+            room = max(0, room - len(rows_))
+        return first, second
 
 
 class Writer:
@@ -57,12 +74,13 @@ class Writer:
     def is_open(self) -> bool:
         return self._connection is not None
 
-    def open(self, now: float) -> Found:
+    def open(self, now: float, live: Collection[int]) -> Found:
         """Open the book, or make one where there was never any; settle what a dead process held.
 
-        `now`: seconds since 1970. Raises LedgerUnavailable: where a damaged book was set aside, now
-        or earlier, and nobody has had a new one written since; where another process writes it; and
-        where the disk does not let us.
+        `now`: seconds since 1970; `live`: this process's own holds, where it had a book open
+        before. Raises LedgerUnavailable: where a damaged book was set aside, now or earlier, and
+        nobody has had a new one written since; where another process writes it; and where the disk
+        does not let us.
         """
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -73,7 +91,7 @@ class Writer:
                 schema.create(self._path, lambda connection: begin_log(connection, secret))
             connection = schema.open_checked(self._path)
             try:
-                found = recover(connection, now)
+                found = recover(connection, now, live)
                 self._chain, whole = _chain_of(connection, secret)
                 found = replace(found, log_is_whole=whole)
                 self._inode = os.stat(self._path).st_ino
@@ -90,7 +108,8 @@ class Writer:
     def write(self, batch: Batch, now: float) -> None:
         """Commit all of it, or none: when it returns, it is on the disk.
 
-        Raises LedgerUnavailable, upon which the book may be closed.
+        Raises LedgerUnavailable, upon which the book may be closed; anything else where a row is at
+        fault, which no later time will mend.
         """
         connection = self._connection
         assert connection is not None
@@ -100,6 +119,8 @@ class Writer:
                 raise FileNotFoundError(f"{self._path} was replaced by another file")
             with schema.transaction(connection):
                 _insert(connection, batch, chain)
+        except (sqlite3.DataError, sqlite3.IntegrityError):
+            raise
         except sqlite3.Error as error:
             if schema.is_damage(error):
                 self._close_connection()
@@ -146,8 +167,8 @@ def begin_log(connection: sqlite3.Connection, secret: bytes) -> None:
 def _insert(connection: sqlite3.Connection, batch: Batch, chain: Chain) -> None:
     if batch.reservations:
         departures = [
-            chain.add(one.time, one.request_id, account.key, one.host, one.model, one.body)
-            for *_, account, one in batch.reservations
+            chain.add(one.time, one.request_id, one.key_id, one.host, one.model, one.body)
+            for *_, one in batch.reservations
         ]
         connection.executemany(
             _INSERT_HOLD, [rows.hold_row(*reserved) for reserved in batch.reservations]
@@ -158,11 +179,11 @@ def _insert(connection: sqlite3.Connection, batch: Batch, chain: Chain) -> None:
         )
     if batch.reservations or not batch:  # an empty one is to show whether writing works
         connection.execute(_SET_HEAD, (chain.head,))
-    if batch.ended:
-        connection.executemany("DELETE FROM hold WHERE id = ?", [(id_,) for id_ in batch.ended])
+    if ended := batch.ended:
+        connection.executemany("DELETE FROM hold WHERE id = ?", [(hold,) for hold in ended])
     if batch.entries:
         connection.executemany(
-            rows.INSERT_ENTRY, [rows.entry_row(day, entry) for day, entry in batch.entries]
+            rows.INSERT_ENTRY, [rows.entry_row(day, entry) for day, entry, _ in batch.entries]
         )
     if batch.texts:
         connection.executemany(
@@ -184,7 +205,7 @@ def _chain_of(connection: sqlite3.Connection, secret: bytes) -> tuple[Chain, boo
     last = connection.execute("SELECT seq, chain FROM egress ORDER BY seq DESC LIMIT 1").fetchone()
     head = connection.execute("SELECT value FROM meta WHERE name = 'egress_head'").fetchone()
     seq, link = last or (0, BEGINNING)
-    chain = Chain(secret, seq, link)
+    chain = Chain(secret, seq, str(link))  # whoever changed it may have left anything there
     told = "" if head is None else str(head[0])
     if chain.proves(told):
         return chain, True

@@ -52,7 +52,7 @@ class Metrics:
             "holdfast_ledger_waiting_rows", "Rows that are not on the disk yet"
         )
         self.ledger_lost = gauge(
-            "holdfast_ledger_lost_entries", "Entries of local requests that were dropped"
+            "holdfast_ledger_lost_entries", "Entries, and texts to be kept, that were dropped"
         )
         self.overruns = gauge(
             "holdfast_ledger_overruns", "Requests that cost more than was reserved for them"
@@ -73,10 +73,11 @@ class Metrics:
         seconds: float,
         ttft: float | None,
         predicted_ttft: float | None,
+        waited: float = 0.0,
     ) -> None:
         """Count one request at its end. `outcome`: as the ledger has it; `cost` and `saved`:
-        nano-USD; times: seconds."""
-        self.tallies[series].add(outcome, usage, cost, saved, seconds, ttft, predicted_ttft)
+        nano-USD; times: seconds, of which `waited` went by before what answered was asked."""
+        self.tallies[series].add(outcome, usage, cost, saved, seconds, ttft, predicted_ttft, waited)
 
     def charged(self, series: Series, cost: int) -> None:
         """Count nano-USD for what is no request of its own: an attempt that another followed."""

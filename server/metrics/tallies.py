@@ -111,7 +111,9 @@ def _gen_ai(tallies: Mapping[Labels, Tally]) -> Iterator[Metric]:
         labels=_GEN_AI,
     )
     first = _Histogram(
-        "gen_ai_server_time_to_first_token_seconds", "Seconds to the first token", labels=_GEN_AI
+        "gen_ai_server_time_to_first_token_seconds",
+        "Seconds to the first token, from when what answered was asked",
+        labels=_GEN_AI,
     )
     then = _Histogram(
         "gen_ai_server_time_per_output_token_seconds",

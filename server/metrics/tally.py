@@ -89,6 +89,7 @@ class Tally:
         seconds: float,
         ttft: float | None,
         predicted_ttft: float | None,
+        waited: float = 0.0,
     ) -> None:
         """One request, at its end. See Metrics.served."""
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
@@ -104,7 +105,8 @@ class Tally:
             return
         self.first_token.add(ttft)
         if usage.completion_tokens > 1:
-            self.per_token.add((seconds - ttft) / (usage.completion_tokens - 1))
+            writing = seconds - waited - ttft
+            self.per_token.add(writing / (usage.completion_tokens - 1))
         if predicted_ttft is not None:
             self.predicted.add(predicted_ttft)
             if predicted_ttft > 0:

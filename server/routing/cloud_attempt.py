@@ -186,7 +186,7 @@ class CloudAttempt:
             raise self._failed("it sends a compressed answer that was not asked for")
         if response.content_type == "application/json":
             self._answer.whole = True
-            self._answer.tally = Tally(self._reading.whole())
+            self._answer.tally.decoder = self._reading.whole()
 
     async def _failure(self) -> bytes:
         """What it says about a failure; less, where that does not come."""

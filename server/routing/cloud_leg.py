@@ -14,6 +14,7 @@ from server.chat.usage import Usage
 from server.errors import HoldfastError, NoRoute, ProviderBusy, ProviderError, RequestError
 from server.ledger.account import Party
 from server.ledger.admission import Pass
+from server.providers.effort import asked_effort
 from server.providers.permit import check_may_leave, permit
 from server.providers.provider import Call, CloudProtocol
 from server.providers.quota import UNTOLD
@@ -113,28 +114,34 @@ class CloudLeg(Leg):
             rpm=provider.rpm, tpm=provider.tpm, concurrency=provider.concurrency
         )
         needs = self.job.needs
-        tokens = needs.prompt_tokens + (needs.max_tokens or 0)
+        tokens = needs.prompt_tokens + needs.n * (needs.max_tokens or 0)
         self._place = self._means.admission.admit((Party("provider", provider.id, limits),), tokens)
 
     async def _close(self) -> None:
         if self._attempt is not None:
-            if self._attempt.tally.ended:
-                await self._attempt.finish()
-            await self._attempt.__aexit__(None, None, None)
+            try:
+                if self._attempt.tally.ended:
+                    await self._attempt.finish()
+            finally:
+                await self._attempt.__aexit__(None, None, None)
 
     def _bill(self) -> Bill:
         attempt = self._attempt
         if attempt is None or self._hold is None:
             return FREE
         usage, ended = self._usage(attempt)
+        request, needs, tally = self.job.request, self.job.needs, attempt.tally
+        effort = asked_effort(request) if isinstance(request, ChatRequest) else None
         return ledgering.bill(
             attempt.reached,
             usage,
             ended,
-            attempt.tally.counted,
-            self.candidate.prompt_tokens or self.job.needs.prompt_tokens,
+            tally.counted,
+            self.candidate.prompt_tokens or needs.prompt_tokens,
             self._model,
             self._hold.cost,
+            n=needs.n,
+            thought=ledgering.thought(self._model, needs, effort, tally),
         )
 
     def _saw(self, error: HoldfastError | None, *, seen_out: bool, tokens: int) -> None:

@@ -55,8 +55,10 @@ class Job:
     shadow_account: Account | None = None
     trace: Trace | None = None
     """Who hears of each attempt; None: nobody."""
+    began: float = field(default_factory=time.monotonic)
+    """When it came, of a clock that is never set."""
     time: float = field(default_factory=time.time)
-    """When it came: seconds since 1970."""
+    """The same in seconds since 1970."""
 
 
 class Leg(abc.ABC):
@@ -218,14 +220,15 @@ class Leg(abc.ABC):
         if not final and not bill.cost:
             self._means.book.release(self._hold)
             return bill
-        now = time.monotonic()
+        waited = self._began - self.job.began if final else 0.0
         course = Course(
             time=self.job.time,
             request_id=self.job.request_id,
             reason=self.job.decision.reason,
             attempts=attempts,
             ttft=None if self._first_at is None else self._first_at - self._began,
-            seconds=now - self._began,
+            seconds=waited + time.monotonic() - self._began,
+            waited=waited,
             outcome=outcome,
             final=final,
             private=self.job.decision.local_only,

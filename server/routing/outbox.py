@@ -159,9 +159,9 @@ class Outbox(Generic[T]):
         self._batches += 1
         body = await asyncio.to_thread(self._encode, batch)
         wanted = Reservation(
-            time=time.time(), request_id=f"{self._name}-{self._batches}", endpoint=self._name,
-            asked="", model="", provider=self._name, host=host_of(provider), body=body, cost=0,
-            prompt_tokens=0, output_tokens=0,
+            time=time.time(), request_id=f"{self._name}-{self._batches}", key_id="",
+            endpoint=self._name, asked="", model="", provider=self._name, host=host_of(provider),
+            body=body, cost=0, prompt_tokens=0, output_tokens=0,
         )  # fmt: skip
         hold = await means.book.reserve(self._account, wanted)
         try:

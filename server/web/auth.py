@@ -35,7 +35,7 @@ def authenticate(
     token but Hugging Face's own, and can send a key only as `http://any:KEY@host/`. It is for
     reading alone: a browser adds it unasked, to the request of any page.
 
-    Without any key in the book everything is open, but only to programs: a web page that a browser
+    Where there never was a key everything is open, but only to programs: a web page that a browser
     on this machine shows is refused, since it could otherwise use the server behind its user's
     back (by DNS rebinding, as in CVE-2024-28224, or by a plain cross-site POST).
 
@@ -48,6 +48,11 @@ def authenticate(
     if not book.required():
         _refuse_web_pages(headers)
         return Client(peer)
+    if book.gone:
+        raise Unauthorized(
+            "nobody is let in, since the file with this server's API keys is gone",
+            next_step="Restore it from a backup, or create keys anew: holdfast keys create NAME",
+        )
     if presented is None:
         raise Unauthorized(
             "no API key was sent",

@@ -111,6 +111,14 @@ def test_what_is_changed_and_what_is_not(tmp_path: Path, holdfast: Any) -> None:
         ({"model": ["b", "c"]}, Terms(team="lab", models=("b", "c"), limits=Limits(rpm=3))),
         ({"rpm": "none"}, Terms(team="lab", models=("a",))),
         ({"tpm": "1,000"}, Terms(team="lab", models=("a",), limits=Limits(rpm=3, tpm=1000))),
+        (
+            {"month": "1,000,000,000 USD", "tokens_month": "1000000G"},
+            Terms(
+                team="lab",
+                models=("a",),
+                limits=Limits(month=10**9 * USD, tokens_month=10**15, rpm=3),
+            ),
+        ),
         ({"keep_text": False}, Terms(team="lab", models=("a",), limits=Limits(rpm=3))),
     ],
 )
@@ -127,6 +135,10 @@ def test_options(given: dict[str, Any], expected: Terms) -> None:
         ({"rpm": "0"}, "--rpm: '0' is less than 1"),
         ({"tokens_day": "-3"}, "--tokens-day: '-3' is not a number such as 500, 20k or 2M"),
         ({"tpm": "1e9"}, "--tpm"),
+        ({"day": "20000000000 USD"}, "--day: '20000000000 USD' is more than $1,000,000,000.00"),
+        ({"month": "$1,000,000,000.000000001"}, "--month"),
+        ({"tokens_day": "999999999999G"}, "--tokens-day: '999999999999G' is more than"),
+        ({"concurrency": "1000001G"}, "--concurrency: '1000001G' is more than"),
         ({"role": "root"}, "--role 'root' is not known. Choose user or admin"),
         ({"team": "The Lab"}, "is not the name of a team"),
     ],

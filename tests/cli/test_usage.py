@@ -229,6 +229,31 @@ async def test_the_log_of_what_left_is_verified(
     assert orjson.loads(out)["fault"]["seq"] == 1
 
 
+@pytest.mark.parametrize(
+    ("change", "shown"),
+    [
+        ("chain = 'é'", "api.cloud.example"),
+        ("chain = x'00'", "api.cloud.example"),
+        ("host = x'00'", "b'\\x00'"),
+        ("time = 'noon'", "noon"),
+        ("time = 1e300", "1e+300"),
+        ("bytes = 'many'", "many"),
+    ],
+)
+async def test_a_row_of_what_left_may_have_become_anything(
+    home: Path, change: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with sqlite3.connect(home / "ledger" / "book.db") as book:
+        book.execute(f"UPDATE egress SET {change}")
+    book.close()
+    _, err = await holdfast(home, "usage", "verify-egress", code=3, capsys=capsys)
+    assert "row 1 is not the one that was written there" in err
+    out, _ = await holdfast(home, "usage", "egress", capsys=capsys)
+    assert shown in out
+    out, _ = await holdfast(home, "usage", "egress", "--json", capsys=capsys)
+    assert len(orjson.loads(out)) == 1
+
+
 async def test_without_the_secret_nothing_is_proven(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,6 +28,7 @@ def reservation(
     return Reservation(
         time=NOON,
         request_id=name,
+        key_id="k",
         endpoint="chat",
         asked="auto",
         model="cloud/large",

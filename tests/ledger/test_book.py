@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from server.catalogue.router import Limits, Match, Route, Router, Shadow
+from server.chat.usage import Usage
 from server.errors import BudgetExceeded, LedgerUnavailable
 from server.ledger.account import Account, shadow_account
 from server.ledger.book import Book, Hold
@@ -23,6 +24,7 @@ from server.ledger.limits import Spent
 from server.ledger.rows import Text
 from server.ledger.schema import connect
 from server.ledger.statement import departures, head, reading
+from server.units import MIB
 from tests.ledger.money import DAY, NOON, account, entry, reservation
 
 
@@ -215,6 +217,35 @@ async def test_over_midnight_a_request_counts_on_the_day_on_which_it_ends(tmp_pa
         assert book.left(who) == 60
 
 
+@pytest.mark.parametrize(
+    ("days", "expected"),
+    [(0, Spent(70, 70, 7, 7)), (1, Spent(0, 70, 0, 7)), (10, Spent())],
+    ids=["the same day", "a new day", "a new month"],
+)
+async def test_midnight_while_the_book_is_opened(
+    tmp_path: Path, days: int, expected: Spent
+) -> None:
+    who = account(Limits(day=100))
+    async with opened(tmp_path) as book:
+        book.record(entry(70, 7))
+    clock = Clock()
+
+    def strike() -> None:
+        clock.now = NOON + days * DAY
+        book.left(who)  # somebody asks, and it sees the clock
+
+    def look() -> float:
+        """What opens the book has asked, and is not told before `strike`."""
+        asyncio.get_running_loop().call_soon(strike)
+        return NOON
+
+    book = Book(book.path, clock)
+    book._backlog._clock = look
+    await book.start()
+    assert book.spent(who.parties[0]) == expected
+    await book.close()
+
+
 async def test_a_clock_that_steps_back_refills_nothing(tmp_path: Path) -> None:
     clock = Clock()
     who = account(Limits(day=100, month=150))
@@ -270,15 +301,71 @@ async def test_one_process_writes_a_book(tmp_path: Path) -> None:
         await first.reserve(account(), reservation(1))
 
 
-async def test_rows_that_cannot_be_written_do_not_stand_in_the_way(tmp_path: Path) -> None:
+@pytest.mark.parametrize("absurd", [{"usage": Usage(2**70, 0)}, {"reason": None}], ids=str)
+async def test_rows_that_cannot_be_written_do_not_stand_in_the_way(
+    tmp_path: Path, absurd: dict[str, Any]
+) -> None:
     async with opened(tmp_path) as book:
-        book.record(entry(0, 2**70, "absurd", route="local"))
+        book.record(replace(entry(0, 1, "absurd", route="local"), **absurd))
         await written(book)
         book.record(entry(0, 1, "good", route="local"))
         await written(book)
         assert rows(book, "SELECT request_id FROM entry") == [("good",)]
         assert book.health.lost == 1
         await book.reserve(account(), reservation(1))
+
+
+async def test_a_row_that_cannot_be_written_takes_no_other_with_it(tmp_path: Path) -> None:
+    who = account(Limits(day=1000))
+    async with opened(tmp_path) as book:
+        holds = {name: await book.reserve(who, reservation(9, name=name)) for name in "abcde"}
+        for name, hold in holds.items():
+            book.settle(hold, entry(7, 2**70 if name == "c" else 1, name))
+        book.keep_text(Text(NOON, "a", "k", b"said", "told"))
+        absurd, *fine = await asyncio.gather(
+            *(book.reserve(who, reservation(1, 2**70 * (i == 0), f"r{i}")) for i in range(5)),
+            return_exceptions=True,
+        )
+        await written(book)
+        assert isinstance(absurd, LedgerUnavailable)
+        assert all(isinstance(hold, Hold) for hold in fine)
+        assert rows(book, "SELECT request_id FROM entry ORDER BY 1") == [*zip("abde", strict=True)]
+        assert rows(book, "SELECT request_id FROM hold WHERE cost = 9") == [("c",)]
+        assert rows(book, "SELECT request_id FROM text") == [("a",)]
+        assert book.health.lost == 1
+        assert book.is_open
+        assert fault(book) is None
+        assert book.spent(who.parties[0]).day == 5 * 7
+    async with opened(tmp_path) as book:
+        assert book.spent(who.parties[0]).day == 4 * 7 + 9 + 4, "what is lost costs what was held"
+
+
+async def test_texts_that_cannot_be_written_are_bounded(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    obstacle = tmp_path / "ledger"
+    obstacle.write_text("a file where the folder should be")
+    said = b"x" * MIB
+    async with opened(tmp_path) as book:
+        for number in range(200):
+            book.keep_text(Text(NOON, f"r{number}", "k", said, "é"))
+        assert (book.health.waiting, book.health.lost) == (63, 137)
+        book.record(entry(0, 1, route="local"))
+        obstacle.unlink()
+        await written(book)
+        assert rows(book, "SELECT COUNT(*), SUM(LENGTH(request)) FROM text") == [(63, 63 * MIB)]
+        book.keep_text(Text(NOON, "long", "k", b"", "x" * 17 * MIB))  # more than all that may wait
+        book.keep_text(Text(NOON, "one too many", "k", said, ""))
+        await written(book)
+        book.keep_text(Text(NOON, "again", "k", said, ""))
+        await written(book)
+        assert book.health.lost == 138
+        assert rows(book, "SELECT request_id FROM text ORDER BY rowid DESC LIMIT 2") == [
+            ("again",), ("long",)
+        ]  # fmt: skip
+    dropped = [one for one in caplog.messages if "keep_text" in one]
+    assert len(dropped) == 2, "once for each time that its disk did not keep up"
+    assert "63.0 MiB of it wait" in dropped[0]
 
 
 async def test_what_cannot_be_written_is_bounded(tmp_path: Path) -> None:
@@ -298,6 +385,7 @@ async def test_what_cannot_be_written_is_bounded(tmp_path: Path) -> None:
         pytest.param("DELETE FROM egress", 1, id="all are gone"),
         pytest.param("DELETE FROM meta", 4, id="the head is gone"),
         pytest.param("UPDATE egress SET chain = 'x' WHERE seq = 3", 3, id="the end is changed"),
+        pytest.param("UPDATE egress SET chain = x'00' WHERE seq = 3", 3, id="the end is no text"),
     ],
 )
 async def test_a_log_that_was_cut_while_nobody_served_never_looks_whole_again(

@@ -33,6 +33,15 @@ def test_an_entry_is_counted_where_it_belongs(metrics: Metrics) -> None:
         assert label in tokens
 
 
+def test_the_attempts_before_are_no_time_of_writing(metrics: Metrics) -> None:
+    whole = replace(entry(), usage=Usage(7, 3), seconds=9.0, waited=6.0, ttft=1.0)
+    Counting(metrics, {"auto"}.__contains__)(whole)
+    (told,) = lines(metrics, "gen_ai_server_time_per_output_token_seconds_sum")
+    assert told.endswith(" 1.0")
+    (told,) = lines(metrics, "ai_latency_seconds_sum")
+    assert told.endswith(" 9.0")
+
+
 def test_what_a_client_wrote_is_no_label(metrics: Metrics) -> None:
     count = Counting(metrics, {"auto"}.__contains__)
     for number in range(50):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 import pytest
 
@@ -67,6 +68,15 @@ def test_a_changed_field(field: str, place: int) -> None:
     assert verify(SECRET, rows, head) == Fault(
         place + 1, f"row {place + 1} is not the one that was written there"
     )
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(Departure)][1:])
+@pytest.mark.parametrize("value", ["é", b"\0", None, 7, 7.0], ids=repr)
+def test_a_field_that_is_nothing_it_could_be(field: str, value: Any) -> None:
+    rows, head = log()
+    rows[2] = replace(rows[2], **{field: value})
+    assert verify(SECRET, rows, head) == Fault(3, "row 3 is not the one that was written there")
+    is_body(SECRET, rows[2], b"body 2")
 
 
 def test_a_head_that_is_gone_or_older() -> None:

@@ -131,6 +131,30 @@ def test_a_damaged_file_is_an_error_and_no_open_door(tmp_path: Path) -> None:
         KeyBook(path).required()
 
 
+@pytest.mark.parametrize("content", ['{"keys": []}', '{"keys": [{"id": 1}]}', ""])
+def test_a_file_that_goes_away_opens_no_door(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "keys.json"
+    path.write_text(content)
+    serving = KeyBook(path)
+    path.unlink()
+    assert serving.required()
+    assert serving.gone
+    assert not KeyBook(path).required(), "what starts anew knows nothing of it"
+
+
+def test_a_file_that_comes_back_counts_again(tmp_path: Path) -> None:
+    path, aside = tmp_path / "keys.json", tmp_path / "aside.json"
+    book = KeyBook(path)
+    assert not book.gone
+    _, text = book.create("laptop")
+    assert book.authenticate(text) is not None
+    path.rename(aside)
+    assert book.authenticate(text) is None
+    assert (book.required(), book.gone, book.all()) == (True, True, ())
+    aside.rename(path)
+    assert (book.gone, book.authenticate(text)) == (False, *book.all())
+
+
 def _create(path: Path, name: str) -> None:
     KeyBook(path).create(name)
 

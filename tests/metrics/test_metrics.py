@@ -73,6 +73,13 @@ def test_what_two_requests_count(
     assert value(metrics, name, labels) == pytest.approx(expected)
 
 
+def test_what_failed_before_takes_time_and_writes_no_tokens(metrics: Metrics) -> None:
+    serve(metrics, seconds=4.5, waited=2.0)
+    assert value(metrics, "ai_latency_seconds_sum", BY_MODEL) == 4.5
+    name = "gen_ai_server_time_per_output_token_seconds_sum"
+    assert value(metrics, name, GEN_AI) == pytest.approx(0.02)
+
+
 def test_cost_and_outcomes_by_model(metrics: Metrics) -> None:
     labels = {"model": "cloud/large", "route": "cloud", "provider": "cloud"}
     serve(metrics, CLOUD, cost=1_500_000_000)

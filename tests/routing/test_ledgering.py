@@ -2,21 +2,25 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.catalogue.cloud import Price, Provider, Rate
+from server.catalogue.cloud import CloudModel, Effort, Price, Provider, Rate
+from server.chat.events import Text
 from server.chat.usage import Usage
 from server.ledger.entry import NOTHING
 from server.ledger.limits import Room
 from server.providers.provider import Call
 from server.routing.cloud_attempt import Reached
-from server.routing.ledgering import FREE, Bill, bill, bound, local_bound, reservation
+from server.routing.ledgering import FREE, Bill, bill, bound, local_bound, reservation, thought
 from server.routing.needs import Needs
+from server.routing.tally import Tally
 from tests.providers.clouds import model
 from tests.routing.cases import WORLD
+from tests.routing.test_tally import Scripted
 
 MODEL = model(
     context=1000, max_output=100, price=Price(Rate(1_000_000, 10_000_000))
@@ -40,12 +44,59 @@ TOLD = Usage(200, 40)
         ("accepted", TOLD, False, 7, Bill(TOLD, 600)),
         ("accepted", None, False, 10_000, Bill(Usage(300, 10_000), HELD)),
         ("accepted", Usage(200, 600), True, 7, Bill(Usage(200, 600), 6200)),
+        # What cannot be is as if it was not told.
+        ("accepted", Usage(200, 2**64 - 1), True, 7, Bill(Usage(300, 7), 370)),
+        ("accepted", Usage(200, 4001), False, 7, Bill(Usage(300, 7), 370)),
+        ("accepted", Usage(200, 4000), True, 7, Bill(Usage(200, 4000), 40_200)),
+        ("accepted", Usage(4001, 40), True, 7, Bill(Usage(300, 7), 370)),
+        ("accepted", Usage(4000, 40), True, 7, Bill(Usage(4000, 40), 4400)),
+        ("accepted", Usage(200, 40, cached_tokens=2**70), True, 7, Bill(Usage(300, 7), 370)),
+        ("accepted", Usage(200, 40, cache_write_tokens=-1), True, 7, Bill(Usage(300, 7), 370)),
+        ("accepted", Usage(200, 40, reasoning_tokens=2**70), True, 7, Bill(Usage(300, 7), 370)),
+        ("accepted", Usage(-200, 40), True, 7, Bill(Usage(300, 7), 370)),
+        ("accepted", Usage(200, -40), True, 7, Bill(Usage(300, 7), 370)),
+        ("accepted", Usage(200, cast(int, 4.5)), True, 7, Bill(Usage(300, 7), 370)),
+        ("accepted", Usage(200, cast(int, "40")), True, 7, Bill(Usage(300, 7), 370)),
+        ("sent", Usage(200, 2**64 - 1), False, 0, Bill(Usage(300, 0), 300)),
     ],
+    ids=repr,
 )
 def test_what_an_attempt_is_charged_with(
     reached: Reached, told: Usage | None, ended: bool, counted: int, expected: Bill
 ) -> None:
     assert bill(reached, told, ended, counted, 300, MODEL, HELD) == expected
+
+
+@pytest.mark.parametrize(
+    ("reached", "told", "ended", "expected"),
+    [
+        ("nothing", None, False, FREE),
+        ("refused", None, False, FREE),
+        ("sent", None, False, Bill(Usage(300, 50), 800)),
+        ("accepted", None, False, Bill(Usage(300, 57), 870)),
+        ("accepted", Usage(200, 1), False, Bill(Usage(200, 57), 770)),
+        ("accepted", Usage(200, 90), False, Bill(Usage(200, 90), 1100)),
+        ("accepted", None, True, Bill(Usage(300, 57), 870)),
+        ("accepted", TOLD, True, Bill(TOLD, 600)),
+    ],
+)
+def test_what_it_may_have_thought_is_charged_where_the_end_does_not_tell(
+    reached: Reached, told: Usage | None, ended: bool, expected: Bill
+) -> None:
+    assert bill(reached, told, ended, 7, 300, MODEL, HELD, thought=50) == expected
+
+
+def test_each_of_many_answers_and_inputs_may_be_as_long_as_the_context() -> None:
+    many = Usage(200, 4001)
+    assert bill("accepted", many, True, 7, 300, MODEL, HELD, n=2).usage == many
+    inputs = Usage(8000, 0)
+    assert bill("accepted", inputs, True, 0, 2000, MODEL, HELD).usage == inputs
+
+
+def test_a_usage_that_cannot_be_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    bill("accepted", Usage(200, 2**64 - 1), True, 7, 300, MODEL, HELD)
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith(f"{MODEL.id} tells a usage that cannot be: ")
 
 
 @given(
@@ -54,11 +105,12 @@ def test_what_an_attempt_is_charged_with(
     st.integers(0, 10**6),
     st.integers(0, 10**6),
     st.integers(0, 10**9),
+    st.integers(0, 10**6),
 )
 def test_an_estimate_is_never_above_what_is_held(
-    reached: Reached, ended: bool, counted: int, prompt: int, held: int
+    reached: Reached, ended: bool, counted: int, prompt: int, held: int, thought: int
 ) -> None:
-    found = bill(reached, None, ended, counted, prompt, MODEL, held)
+    found = bill(reached, None, ended, counted, prompt, MODEL, held, thought=thought)
     assert 0 <= found.cost <= held
     assert found.cost == 0 or found.usage != NOTHING
 
@@ -74,6 +126,37 @@ NEEDS = Needs(
     time=datetime.time(12),
 )
 PROVIDER = Provider("cloud", "openai", "https://api.example.com/v1")
+
+THINKER = replace(
+    MODEL, max_output=100_000, features=frozenset({"thinking"}), efforts=("none", "low")
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "needs", "effort", "said", "expected"),
+    [
+        (replace(THINKER, features=frozenset()), {}, None, "", 0),
+        (THINKER, {}, "none", "", 0),
+        (THINKER, {}, "low", "", 4000),
+        (THINKER, {}, None, "", 4000),
+        (replace(THINKER, efforts=("low",)), {}, "none", "", 4000),
+        (replace(THINKER, speed=2000.0), {}, None, "", 20_000),
+        (THINKER, {"n": 3}, None, "", 12_000),
+        (THINKER, {"max_tokens": 1500}, None, "", 1500),
+        (THINKER, {"max_tokens": 1500}, None, "x" * 3000, 500),
+        (THINKER, {"max_tokens": 1500}, None, "x" * 6000, 0),
+        (replace(THINKER, max_output=900), {}, None, "", 900),
+    ],
+)
+def test_what_a_model_may_have_thought_in_ten_seconds(
+    model: CloudModel, needs: dict[str, Any], effort: Effort | None, said: str, expected: int
+) -> None:
+    now = [0.0]
+    tally = Tally(Scripted([Text(said)]), lambda: now[0])
+    now[0] = 10.0
+    tally.feed(b"")
+    needed = replace(NEEDS, **({"max_tokens": None} | needs))
+    assert thought(model, needed, effort, tally) == expected
 
 
 @pytest.mark.parametrize(
@@ -94,6 +177,7 @@ def test_the_worst_case_is_reserved(
     assert (found.prompt_tokens, found.output_tokens) == (prompt, output)
     assert found.cost == prompt * 1 + output * 10
     assert (found.host, found.body, found.model) == ("api.example.com", call.body, MODEL.id)
+    assert found.key_id == needs.key
 
 
 def test_many_inputs_are_reserved_for_beyond_the_context_of_each() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from server.errors import Forbidden, Unauthorized
+from server.errors import ConfigError, Forbidden, Unauthorized
 from server.ledger.keys import KeyBook
 from server.web.auth import authenticate, may_read
 
@@ -80,6 +80,32 @@ def test_without_a_live_key_nobody_passes(book: KeyBook, headers: dict[bytes, by
     book.create("laptop")
     with pytest.raises(Unauthorized):
         authenticate(book, headers, "127.0.0.1")
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+@pytest.mark.parametrize("sends", [False, True])
+def test_nobody_passes_once_the_keys_are_gone(
+    book: KeyBook, tmp_path: Path, damaged: bool, sends: bool
+) -> None:
+    path = tmp_path / "keys.json"
+    headers = {b"host": b"localhost"}
+    assert authenticate(book, headers, "127.0.0.1").key is None
+    _, text = KeyBook(path).create("laptop")
+    if sends:
+        headers[b"x-api-key"] = text.encode()
+        assert authenticate(book, headers, "10.0.0.9").key is not None
+    if damaged:
+        path.write_text("{")
+        with pytest.raises(ConfigError, match="move it away and create keys anew, before a server"):
+            authenticate(book, headers, "10.0.0.9")
+    path.unlink(missing_ok=True)
+    if damaged or sends:  # else the file was never seen
+        with pytest.raises(Unauthorized, match="the file with this server's API keys is gone"):
+            authenticate(book, headers, "10.0.0.9")
+    _, text = KeyBook(path).create("anew")
+    key = authenticate(book, {b"x-api-key": text.encode()}, "10.0.0.9").key
+    assert key is not None
+    assert key.name == "anew"
 
 
 def test_a_scheme_for_a_proxy_on_the_way_hides_no_key(book: KeyBook) -> None:

@@ -12,11 +12,14 @@ import typer
 from server.catalogue.router import Limits
 from server.errors import ConfigError
 from server.ledger.keys import Role, Terms
-from server.units import parse_money
+from server.units import USD, format_money, parse_money
 
 _NONE = "none"
 _COUNT = re.compile(r"(\d{1,15})(?:\.(\d{1,9}))?\s*([kKMG]?)")
 _THOUSANDS = {"": 1, "k": 1000, "K": 1000, "M": 1000**2, "G": 1000**3}
+_MOST_MONEY = 10**9 * USD
+"""As in a configuration, and so are tokens: the file of keys cannot hold any number."""
+_MOST = 10**15
 
 
 def _option(name: str, metavar: str, about: str) -> Any:
@@ -109,7 +112,16 @@ def _count(text: str) -> int:
     size: int = int(whole + fraction) * _THOUSANDS[unit] // 10 ** len(fraction)
     if size < 1:
         raise ValueError(f"{text!r} is less than 1")
+    if size > _MOST:
+        raise ValueError(f"{text!r} is more than {_MOST:,}")
     return size
+
+
+def _money(text: str) -> int:
+    nano = parse_money(text)
+    if nano > _MOST_MONEY:
+        raise ValueError(f"{text!r} is more than {format_money(_MOST_MONEY)}")
+    return nano
 
 
 def _role(text: str) -> Role:
@@ -129,8 +141,8 @@ def _team(text: str) -> str:
 
 
 _LIMITS: Mapping[str, Callable[[str], int]] = {
-    "day": parse_money,
-    "month": parse_money,
+    "day": _money,
+    "month": _money,
     "tokens_day": _count,
     "tokens_month": _count,
     "rpm": _count,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +44,7 @@ def egress(
     with statement.reading(load_settings(home, config).ledger) as book:
         rows = deque(statement.departures(book), maxlen=last)
     if json:
-        typer.echo(orjson.dumps([asdict(row) for row in rows]))
+        typer.echo(orjson.dumps([asdict(row) for row in rows], default=str))
         return
     if not rows:
         typer.echo("Nothing has left this machine.", err=True)
@@ -54,20 +55,20 @@ def egress(
 
 def listing(rows: Sequence[Departure]) -> list[str]:
     from server.cli.columns import columns
-    from server.units import format_bytes
 
     lines = [("ROW", "TIME (UTC)", "KEY", "HOST", "MODEL", "SIZE", "REQUEST", "BODY HMAC")]
-    lines += [
-        (
-            str(row.seq),
-            datetime.datetime.fromtimestamp(row.time, datetime.UTC).strftime("%Y-%m-%d %H:%M:%S"),
-            row.key_id or "-",
-            row.host,
-            row.model,
-            format_bytes(row.bytes),
-            row.request_id,
-            row.body_hmac[:16],
-        )
-        for row in rows
-    ]
-    return columns(lines, right=frozenset({0, 5}))
+    return columns(lines + [_cells(row) for row in rows], right=frozenset({0, 5}))
+
+
+def _cells(row: Departure) -> tuple[str, ...]:
+    from server.ledger.egress_log import is_sound
+    from server.units import format_bytes
+
+    time, size = str(row.time), str(row.bytes)
+    if is_sound(row):  # else somebody changed it: `verify-egress` says so, and it shows as it is
+        size = format_bytes(row.bytes)
+        with contextlib.suppress(ValueError, OverflowError):
+            moment = datetime.datetime.fromtimestamp(row.time, datetime.UTC)
+            time = moment.strftime("%Y-%m-%d %H:%M:%S")
+    said = (row.key_id or "-", row.host, row.model, size, row.request_id)
+    return (str(row.seq), time, *map(str, said), str(row.body_hmac)[:16])

@@ -161,6 +161,52 @@ async def test_a_book_that_breaks_while_it_is_used(tmp_path: Path) -> None:
     assert entries(book.path) >= 1
 
 
+def break_entries(path: Path) -> None:
+    """The first page of the entries; where the holds are can be read."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        ((page,),) = other.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entry'")
+        ((size,),) = other.execute("PRAGMA page_size")
+        with path.open("r+b") as file:
+            file.seek((page - 1) * size)
+            file.write(b"\xa5" * size)
+        other.execute("PRAGMA user_version = 1")  # so that the book's own pages are read anew
+
+
+async def test_what_is_under_way_while_a_book_breaks_is_charged_once(tmp_path: Path) -> None:
+    who = account()
+    await filled(tmp_path, 10)
+    book = await open_book(tmp_path)
+    before, during, after = [
+        await book.reserve(who, reservation(100, name=name)) for name in ("b", "d", "a")
+    ]
+    left = await book.reserve(who, reservation(100, name="left"))
+    break_entries(book.path)
+    book.settle(before, entry(10, name="b"))
+    while book.health.open:
+        await asyncio.sleep(0.02)
+    book.settle(during, entry(20, name="d"))
+    book.release(left)
+    report = renewal.renew(book.path)
+    assert report.holds == 4
+    await back(book)
+    book.settle(after, entry(30, name="a"))
+    never = await book.reserve(who, reservation(100, name="never"))
+    while book.health.waiting:
+        await asyncio.sleep(0.02)
+    with contextlib.closing(schema.connect(book.path, read_only=True)) as other:
+        query = "SELECT request_id, cost, outcome FROM entry WHERE length(request_id) = 1"
+        assert sorted(other.execute(query)) == [
+            ("a", 30, "answered"), ("b", 10, "answered"), ("d", 20, "answered")
+        ]  # fmt: skip
+        assert other.execute("SELECT request_id FROM hold").fetchall() == [("never",)]
+    assert book.health.lost == 0
+    await book.close()
+    book = await open_book(tmp_path)
+    assert book.health.interrupted == 1, never
+    await book.close()
+
+
 async def test_a_book_that_can_be_opened_again_has_what_came_meanwhile(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -17,6 +17,7 @@ from server.chat.usage import Usage, usage_of
 from server.errors import EngineError
 
 _HEAD = ("id", "created", "model", "system_fingerprint")
+_SAID = ("content", "reasoning_content", "reasoning")
 
 
 def fold_stream(stream: bytes) -> dict[str, Any]:
@@ -55,33 +56,46 @@ def fold_stream(stream: bytes) -> dict[str, Any]:
 def _answer(
     answer: dict[str, Any], choices: dict[int, dict[str, Any]], usage: Usage | None
 ) -> dict[str, Any]:
-    whole = {**answer, "choices": [choices[index] for index in sorted(choices)]}
+    whole = {**answer, "choices": [_joined(choices[index]) for index in sorted(choices)]}
     return {**whole, "usage": usage.as_json()} if usage else whole
 
 
 def _take(part: dict[str, Any], choice: dict[str, Any]) -> None:
-    """Adds what one event says of a choice to what is known of it."""
+    """Adds what one event says of a choice to what is known of it. Its words are lists of pieces
+    meanwhile: joined with each token, a long answer would be copied as often."""
     choice["finish_reason"] = part.get("finish_reason") or choice.get("finish_reason")
     choice.setdefault("logprobs", None)
     for key, values in (part.get("logprobs") or {}).items():
         choice["logprobs"] = choice["logprobs"] or {}
-        choice["logprobs"][key] = choice["logprobs"].get(key, []) + values
+        choice["logprobs"].setdefault(key, []).extend(values)
     if "text" in part:
-        choice["text"] = choice.get("text", "") + part["text"]
+        choice.setdefault("text", []).append(part["text"])
     if "delta" in part:
-        message = choice.setdefault("message", {"role": "assistant", "content": ""})
+        message = choice.setdefault("message", {"role": "assistant", "content": []})
         _take_delta(part["delta"], message)
 
 
 def _take_delta(delta: dict[str, Any], message: dict[str, Any]) -> None:
-    for key in ("content", "reasoning_content", "reasoning"):
+    for key in _SAID:
         if delta.get(key):
-            message[key] = message.get(key, "") + delta[key]
+            message.setdefault(key, []).append(delta[key])
     for part in delta.get("tool_calls") or ():
         calls = message.setdefault("tool_calls", [])
         if part["index"] == len(calls):
-            function = {"name": "", "arguments": ""}
+            function: dict[str, Any] = {"name": [], "arguments": []}
             calls.append({"id": part.get("id"), "type": "function", "function": function})
         function = calls[part["index"]]["function"]
         for key, text in part.get("function", {}).items():
-            function[key] += text or ""
+            function[key].append(text or "")
+
+
+def _joined(choice: dict[str, Any]) -> dict[str, Any]:
+    """A choice that is whole, with its words as text."""
+    message = choice.get("message", {})
+    said = [(choice, ("text",)), (message, _SAID)]
+    said += [(call["function"], ("name", "arguments")) for call in message.get("tool_calls", ())]
+    for fields, keys in said:
+        for key in keys:
+            if key in fields:
+                fields[key] = "".join(fields[key])
+    return choice

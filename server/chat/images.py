@@ -26,6 +26,8 @@ _BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BEGINNING = 4096  # characters, a multiple of 4; decoding 20 MiB whole would take 0.15 s
 _HEAD = re.compile(r"data:image/([a-z]+);base64,", re.IGNORECASE)
 _SOF = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG start-of-frame markers; ITU-T T.81
+_MAX_SEGMENTS = 10_000
+"""Before a JPEG's frame header, fill bytes counted: profiles and previews of 20 MiB take 320."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,9 @@ def _dimensions(data: bytes) -> tuple[str, int, int]:
 def _jpeg_size(data: bytes) -> tuple[int, int]:
     """Walks the marker segments to the frame header; ITU-T T.81, B.1.1.4 and B.2.2."""
     at = 2
-    while at + 9 <= len(data) and data[at] == 0xFF:
+    for _ in range(_MAX_SEGMENTS):
+        if at + 9 > len(data) or data[at] != 0xFF:
+            break
         marker = data[at + 1]
         if marker == 0xFF:  # fill byte
             at += 1

@@ -191,10 +191,13 @@ def _assistant(message: dict[str, Any], name: str) -> Message:
         details = parse_details(message["reasoning_details"], f"{name}.reasoning_details")
         if details:
             turn["reasoning_details"] = details
+    refusal = message.get("refusal")
+    if refusal is not None and type(refusal) is not str:
+        raise wrong_type(f"{name}.refusal", "a string", refusal)
     if content is not None:
         turn["content"] = _text(content, f"{name}.content", refusals=True)
-    elif calls or _thinks(turn) or type(message.get("refusal")) is str:
-        turn["content"] = message.get("refusal") or ""
+    elif calls or _thinks(turn) or refusal is not None:
+        turn["content"] = refusal or ""
     else:
         raise invalid(f"{name}.content", "it may only be null where there are 'tool_calls'")
     return turn

@@ -35,7 +35,10 @@ MAX_UNROLLED = 2000
 _COUNTS = frozenset(("minLength", "maxLength", "minItems", "maxItems"))
 _VALUES = frozenset(("enum", "const", "default", "examples"))
 _LISTS = frozenset(("enum", "anyOf", "oneOf", "allOf"))
-_REPETITION = re.compile(r"(.)\{\s*(\d*)\s*,?\s*(\d*)\s*\}", re.DOTALL)
+_REPETITION = re.compile(r"([^\\]|\\\\)\{\s*+(?:[+-]?(\d++)[^,}]*+)?+(?:,\s*+[+-]?(\d++))?+")
+"""What stands before a brace (behind one backslash it is a letter), and the two counts in it, which
+are what llama-server's `std::stoi` takes for them: 900 in `{ +900x}`, too. The brace that closes is
+left: it may be what the next ones repeat. However it is made, a pattern is passed over once."""
 _COMPOUND = frozenset(")?*+}")  # what ends a group, or what is repeated already
 
 _format = choice("text", "json_object", "json_schema")

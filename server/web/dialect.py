@@ -32,6 +32,7 @@ from server.chat.events import Event
 from server.chat.relay import Decoder, Encoder, Relay, Translation
 from server.chat.responses import WORDS as RESPONSES_WORDS
 from server.chat.responses import Kept, ResponsesEncoder, parse_response, whole_response
+from server.chat.responses.items import Item
 from server.chat.words import Words, in_words
 from server.errors import HoldfastError, RequestError
 from server.record import record
@@ -64,6 +65,9 @@ class Speech(abc.ABC):
     words: ClassVar[Words] = {}
     """What its API calls the fields of chat completions."""
 
+    private_because: str = ""
+    """What makes it local-only beside what its headers and its key say, in words."""
+
     def __init__(self, request: Request) -> None:
         self.request = request
         self.prompt_tokens = 0
@@ -92,8 +96,9 @@ class Speech(abc.ABC):
         """The event that ends a stream that broke, which `relay` wrote as far as it came."""
         return relay.encoder.error(error) if isinstance(relay, Translation) else sse_error(error)
 
-    def answered(self, relay: Relay) -> None:
-        """The answer has been delivered to its end; `relay` wrote it."""
+    def answered(self, relay: Relay, *, private: bool) -> None:
+        """The answer has been delivered to its end; `relay` wrote it. `private`: nothing of it may
+        leave."""
         return
 
     def form(self, form: ErrorForm) -> ErrorForm:
@@ -177,9 +182,7 @@ class Responses(Speech):
 
     def __init__(self, body: Mapping[str, Any], turn: Turn) -> None:
         self._turn = turn
-        self._asked = parse_response(
-            body, lambda name: turn.kept.recall(name, turn.owner, time.monotonic())
-        )
+        self._asked = parse_response(body, self._recall)
         self._name = f"resp_{secrets.token_hex(24)}"
         self._created = int(time.time())
         super().__init__(self._asked.chat)
@@ -197,13 +200,20 @@ class Responses(Speech):
     def whole(self, events: list[Event]) -> dict[str, Any]:
         return whole_response(events, self._asked, self._name, self._created)
 
-    def answered(self, relay: Relay) -> None:
+    def answered(self, relay: Relay, *, private: bool) -> None:
         if not self._asked.store:
             return
         writer = relay.encoder if isinstance(relay, Translation) else _folder_of(relay)
         assert isinstance(writer, ResponsesEncoder | _WholeResponse)
         turn = self._turn
-        turn.kept.keep(turn.owner, self._asked.items, writer.response, time.monotonic())
+        now = time.monotonic()
+        turn.kept.keep(turn.owner, self._asked.items, writer.response, now, private=private)
+
+    def _recall(self, identifier: str) -> list[Item] | None:
+        kept, owner, now = self._turn.kept, self._turn.owner, time.monotonic()
+        if kept.private(identifier, owner, now):
+            self.private_because = "the response that it goes on from was local-only"
+        return kept.recall(identifier, owner, now)
 
 
 def _folder_of(relay: Relay) -> Folder:

@@ -11,13 +11,14 @@ import asyncio
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, MutableMapping
 from typing import Any
 
 import orjson
 
 from server.chat import sse_comment, sse_error
 from server.errors import BodyTooLarge, HoldfastError, UnsupportedEncoding
+from server.routing.headers import LOCAL_ONLY
 from server.routing.trace import Trace
 from server.units import format_bytes
 from server.web import departures
@@ -30,6 +31,7 @@ Header = tuple[bytes, bytes]
 ErrorForm = Callable[[HoldfastError], tuple[bytes, list[Header]]]
 """An error as the JSON body and the headers that a kind of client understands."""
 
+_LOCAL_ONLY = LOCAL_ONLY.encode()
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _JSON: Header = (b"content-type", b"application/json")
 _STREAM: tuple[Header, ...] = (
@@ -51,7 +53,7 @@ class Exchange:
         self.scope = scope
         self._receive = receive
         self._send = send
-        self.headers: dict[bytes, bytes] = dict(scope["headers"])
+        self.headers = _headers(scope["headers"])
         self.request_id = self._request_id()
         self.answer_headers: list[Header] = [(b"x-request-id", self.request_id)]
         self.started = False
@@ -247,6 +249,15 @@ class Exchange:
         if given and _REQUEST_ID.fullmatch(given):
             return given
         return b"req_%024x" % random.getrandbits(96)
+
+
+def _headers(given: Collection[Header]) -> dict[bytes, bytes]:
+    """Of several of one name the last; but no line may take back what another says of privacy."""
+    headers = dict(given)
+    if len(headers) < len(given) and _LOCAL_ONLY in headers:
+        said = dict.fromkeys(value for name, value in given if name == _LOCAL_ONLY)
+        headers[_LOCAL_ONLY] = b", ".join(said)  # true or false, or refused as neither
+    return headers
 
 
 def _nobody() -> None:

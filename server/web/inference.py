@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from server.chat import parse_json
@@ -87,21 +87,26 @@ class Inference:
         router = self._router
         said = manner(parse_json(body), Turn(request_id, client.id, self.kept))
         exchange.form = said.form(exchange.form)
-        needs = router.needs(said.request, said.endpoint, exchange.headers, client)
+        trace = exchange.trace
+        needs = router.needs(said.request, said.endpoint, exchange.headers, client, trace)
+        if said.private_because and not needs.local_only:
+            needs = replace(needs, local_only=True, private_because=said.private_because)
+            if trace is not None:
+                trace.private = True
         account = router.account(client)
         place = router.admit(account, needs.prompt_tokens + needs.n * (needs.max_tokens or 0))
         try:
             exchange.answer_headers += place.rates.headers()
             if counting := router.precounts.due(said.request, needs, account):
                 await counting
-            course = router.decide(needs, account, request_id, exchange.trace)
+            course = router.decide(needs, account, request_id, trace)
             said.prompt_tokens = course.decision.attempts[0].prompt_tokens or needs.prompt_tokens
             delivery = router.deliver(
                 course,
                 said.asked,
                 request_id,
                 lambda _, decoder: said.relay(decoder),
-                exchange.trace,
+                trace,
             )
         except BaseException:
             place.release()
@@ -139,7 +144,7 @@ async def _deliver(exchange: Exchange, under_way: _UnderWay, kept: list[bytes] |
         # is done by then.
         exchange.unwatch_client()
     if delivery.relay is not None:
-        said.answered(delivery.relay)
+        said.answered(delivery.relay, private=course.decision.local_only)
     if stream:
         await exchange.end_stream()
     else:

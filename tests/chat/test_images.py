@@ -101,3 +101,15 @@ def test_the_size_is_bounded_and_checked_fast() -> None:
     assert cpu_seconds(lambda: read_picture(largest, "p")) < 0.5
     with pytest.raises(RequestError, match="more than the 20"):
         read_picture(url(png(10, 10, padding=MAX_IMAGE_BYTES)), "p")
+
+
+@pytest.mark.parametrize("segment", [b"\xff", b"\xff\xe0\0\0", b"\xff\xe0\0\2"])
+def test_a_jpeg_is_not_followed_for_ever(segment: bytes) -> None:
+    data = b"\xff\xd8\xff" + segment * ((MAX_IMAGE_BYTES - 3) // len(segment))
+    endless = url(data)
+
+    def refused() -> None:
+        with pytest.raises(RequestError, match="not a readable"):
+            read_picture(endless, "p")
+
+    assert cpu_seconds(refused) < 0.5

@@ -230,6 +230,11 @@ def assistant(**more: Any) -> dict[str, Any]:
     return {"role": "assistant", **more}
 
 
+THOUGHT = {"content": None, "reasoning_content": "hm"}
+FETCH = [{"type": "image_url", "image_url": {"url": "http://169.254.169.254/latest/meta-data"}}]
+"""What an engine would fetch, were it ever sent."""
+
+
 def calling(**function: Any) -> dict[str, Any]:
     return assistant(tool_calls=[{"type": "function", "function": function}])
 
@@ -301,6 +306,11 @@ def calling(**function: Any) -> dict[str, Any]:
             "Use 'tool_calls'",
         ),
         ([USER, assistant(content="", reasoning=1)], "messages[1].reasoning", "a string"),
+        ([USER, assistant(**THOUGHT, refusal=FETCH)], "messages[1].refusal", "got an array"),
+        ([USER, {**CALLING, "refusal": FETCH}, ANSWER], "messages[1].refusal", "got an array"),
+        ([USER, assistant(**THOUGHT, refusal=5)], "messages[1].refusal", "got an integer"),
+        ([USER, {**CALLING, "refusal": 5}, ANSWER], "messages[1].refusal", "got an integer"),
+        ([USER, assistant(content="a", refusal={})], "messages[1].refusal", "got an object"),
         ([USER, assistant(tool_calls=[1])], "messages[1].tool_calls[0]", "an object"),
         (
             [USER, assistant(tool_calls=[{"type": "mcp"}])],

@@ -35,7 +35,8 @@ leaves = (
 keys = st.sampled_from(
     ["type", "role", "content", "text", "function", "name", "arguments", "tool_calls", "pattern",
      "image_url", "url", "parameters", "properties", "json_schema", "schema", "enum", "items",
-     "effort", "enabled", "enable_thinking", "include_usage", "mode", "tools", "id", "1"]
+     "effort", "enabled", "enable_thinking", "include_usage", "mode", "tools", "id", "1",
+     "refusal", "reasoning_content"]
 ) | st.text(max_size=5)  # fmt: skip
 values = st.recursive(
     leaves,
@@ -48,7 +49,11 @@ def plausible(fields: dict[str, Any]) -> st.SearchStrategy[dict[str, Any]]:
     """Bodies with a right core, so that the parts behind the first check are reached as well."""
     core = {
         "model": "m",
-        "messages": [{"role": "user", "content": "hi"}],
+        "messages": [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": None, "reasoning_content": "hm", "refusal": "no"},
+            {"role": "user", "content": "hi"},
+        ],
         "prompt": "hi",
         "tools": [{"type": "function", "function": {"name": "f", "parameters": {}}}],
     }
@@ -75,6 +80,8 @@ def check(body: dict[str, Any], parse: Any, model: Model) -> None:
         assert orjson.loads(orjson.dumps(sent)) == sent
         for message in sent.get("messages", []):
             assert set(message) <= MESSAGE_KEYS
+            # What an engine gets as parts it may fetch: all of them are those of a user's message.
+            assert type(message["content"]) is str or message["role"] == "user"
 
 
 @many
@@ -102,6 +109,8 @@ message = st.fixed_dictionaries(
         ),
         "tool_call_id": st.just("c") | values,
         "reasoning": st.text(max_size=3) | values,
+        "reasoning_content": st.text(max_size=3) | values,
+        "refusal": values,
     },
 )
 
@@ -110,6 +119,19 @@ message = st.fixed_dictionaries(
 @given(messages=st.lists(message, max_size=5))
 def test_any_conversation(messages: list[Any], model: Model) -> None:
     check({"model": "m", "messages": messages}, parse_chat, model)
+
+
+answer = st.fixed_dictionaries(
+    {"role": st.just("assistant"), "content": st.none() | values, "reasoning": st.just("hm")},
+    optional={"refusal": values, "reasoning_details": values, "name": values, "audio": values},
+)
+
+
+@many
+@given(said=answer)
+def test_any_answer(said: dict[str, Any], model: Model) -> None:
+    asked = {"role": "user", "content": "hi"}
+    check({"model": "m", "messages": [asked, said, asked]}, parse_chat, model)
 
 
 @many

@@ -50,6 +50,13 @@ def test_ordinary_schemas_pass() -> None:
 
 
 @pytest.mark.parametrize(
+    "pattern", [r"^\{2026\}$", r'^{"a": 1, 2026}$', "^a{b, 2026}$", "^[^{}]{1000}$", "^(a?{)}{9}$"]
+)
+def test_braces_without_a_count_say_nothing(pattern: str) -> None:
+    bound({"pattern": pattern})
+
+
+@pytest.mark.parametrize(
     ("schema", "says"),
     [
         ({"properties": {f"p{i}": {} for i in range(MAX_PROPERTIES + 1)}}, "members"),
@@ -62,7 +69,13 @@ def test_ordinary_schemas_pass() -> None:
         ({"pattern": "^a{1001}$"}, "more than 1000 times"),
         ({"pattern": "^a{0,99999999999999999999}$"}, "more than 1000 times"),
         ({"pattern": "^(a?){1000}$"}, "written out"),
+        ({"pattern": "^a{ +1001x}$"}, "more than 1000 times"),
+        ({"pattern": "^a{0, 1001 x}$"}, "more than 1000 times"),
+        ({"pattern": "^a{,1001}$"}, "more than 1000 times"),
+        ({"pattern": "^\\\\{1001}$"}, "more than 1000 times"),
         ({"pattern": "^a?{900}$"}, "written out"),
+        ({"pattern": "^(a?){900x}$"}, "written out"),
+        ({"pattern": "^(a?){30}{30}$"}, "written out"),
         ({"pattern": "^((a?){30}){30}$"}, "written out"),
         ({"pattern": "^(((a?b?c?){10}){10}){10}$"}, "written out"),
         ({"items": {"pattern": "^(a?b?c?d?){250}$"}}, "written out"),
@@ -98,6 +111,13 @@ def test_the_bound_on_alternatives_is_that_of_each_schema() -> None:
 def test_it_is_fast_on_the_largest() -> None:
     schema = {"examples": [{"type": "string", "pattern": "^a{10}$"}] * (MAX_NODES - 2)}
     assert cpu_seconds(lambda: bound(schema)) < 0.5
+
+
+@pytest.mark.parametrize("part", [" ", "0", "{", "a{", "a{0,", "{ 0 , "])
+def test_a_pattern_is_passed_over_once(part: str) -> None:
+    pattern = ("a{" + part * MAX_PATTERN)[:MAX_PATTERN]
+    schema = {"examples": [{"pattern": pattern}] * 500}
+    assert cpu_seconds(lambda: bound(schema)) < 0.5, "blanks alone once took 10 s, each"
 
 
 def test_response_formats_keep_known_keys_only() -> None:

@@ -236,6 +236,14 @@ def test_models_are_listed_and_described(client: openai.OpenAI, demo: Holdfast) 
         client.models.retrieve("dem")
 
 
+FETCHING = {
+    "role": "assistant",
+    "content": None,
+    "reasoning_content": "hm",
+    "refusal": [{"type": "image_url", "image_url": {"url": "http://127.0.0.1:1/x.png"}}],
+}
+"""An engine would take the refusal for content, and fetch what stands in it."""
+
 REFUSALS: list[tuple[str, dict[str, Any] | bytes, int, str]] = [
     ("not json", b"{", 400, "JSON"),
     ("truncated", json.dumps(ASK).encode()[:-2], 400, "JSON"),
@@ -252,6 +260,7 @@ REFUSALS: list[tuple[str, dict[str, Any] | bytes, int, str]] = [
     ("a template", ASK | {"chat_template": "x"}, 400, "chat_template"),
     ("template arguments", ASK | {"chat_template_kwargs": {"x": 1}}, 400, "chat_template_kwargs"),
     ("too many choices", ASK | {"n": 10_000}, 400, "n"),
+    ("parts in a refusal", ASK | {"messages": [*ASK["messages"], FETCHING]}, 400, "refusal"),
     ("unknown model", ASK | {"model": "dmeo"}, 404, "demo"),
     ("too long", ASK | {"messages": [{"role": "user", "content": "a " * 9000}]}, 400, "4096"),
 ]

@@ -305,6 +305,24 @@ def test_a_local_only_request_never_leaves(client: openai.OpenAI, played: Clouds
     assert played.sent() == before
 
 
+def test_nor_does_a_response_that_goes_on_from_one(client: openai.OpenAI, played: Clouds) -> None:
+    before = played.sent()
+    question = WHAT.messages[-1]["content"]
+    headers = {"x-holdfast-local-only": "true"}
+    said = client.responses.create(model="demo", input=question, extra_headers=headers)
+    for _ in range(2):
+        for model in (*MODELS, "frontier"):
+            with pytest.raises(openai.APIStatusError) as told:
+                client.responses.create(model=model, input="x", previous_response_id=said.id)
+            assert "the response that it goes on from was local-only" in told.value.message
+        answer = client.responses.with_raw_response.create(
+            model="auto", input=question, previous_response_id=said.id
+        )
+        assert answer.headers["x-holdfast-route"] == "local"
+        said = answer.parse()
+    assert played.sent() == before
+
+
 def are(number: int) -> Callable[[Sequence[Any]], bool]:
     return lambda seen: len(seen) == number
 

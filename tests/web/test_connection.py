@@ -1,5 +1,6 @@
-"""Who is sent something and does not read it, over real sockets and under the loop that serves.
-The limit is an hour, and looks are the test's own, so that nothing depends on how fast it goes."""
+"""Who is sent something and does not read it, and who does not come to the end of a request, over
+real sockets and under the loop that serves. The limit is an hour, and looks are the test's own, so
+that nothing depends on how fast it goes."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
+import pytest
 import uvicorn
 import uvloop
 
@@ -25,7 +27,8 @@ WHOLE = bytes(40 * MIB)  # more than the kernel holds for a connection whose cli
 
 
 class App:
-    """`GET /stream` gets pieces without end, `GET /whole` one large answer, `GET /` a small one."""
+    """`/stream` gets pieces without end, `/whole` one large answer, `/early` a small one before its
+    body is read, and `/` after that."""
 
     def __init__(self) -> None:
         self.written = 0
@@ -35,7 +38,8 @@ class App:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         exchange = Exchange(scope, receive, send)
-        await exchange.body(1)
+        if scope["path"] != "/early":
+            await exchange.body(MIB)
         if scope["path"] != "/stream":
             await exchange.answer(200, WHOLE if scope["path"] == "/whole" else b"{}")
             return
@@ -65,12 +69,14 @@ async def serving(app: App, limit: float = HOUR) -> AsyncIterator[tuple[Server, 
 class Client:
     """Reads only when it is told to, and has little room."""
 
-    def __init__(self, sock: socket.socket, path: str) -> None:
+    def __init__(self, sock: socket.socket, path: str = "") -> None:
+        self.heard = b""
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8 * KIB)
         self.socket.connect(sock.getsockname())
         self.socket.setblocking(False)
-        self.ask(path)
+        if path:
+            self.ask(path)
 
     def ask(self, path: str) -> None:
         self.socket.send(f"GET {path} HTTP/1.1\r\nHost: here\r\n\r\n".encode())
@@ -83,6 +89,22 @@ class Client:
             return -1
         except ConnectionError:
             return 0
+
+    async def say(self, text: bytes, pieces: int = 1) -> None:
+        """So many times, as far as the server takes it."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(ConnectionError):
+            for _ in range(pieces):
+                await loop.sock_sendall(self.socket, text)
+
+    async def hear(self) -> bytes:
+        """All that comes until the server closes the connection."""
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(ConnectionError):
+            while piece := await loop.sock_recv(self.socket, MIB):
+                self.heard += piece
+        self.socket.close()
+        return self.heard
 
 
 def run(scenario: Coroutine[Any, Any, None]) -> None:
@@ -139,7 +161,7 @@ def test_so_it_is_where_the_answer_is_already_complete() -> None:
 def test_the_clock_looks_by_itself() -> None:
     async def scenario() -> None:
         app = App()
-        async with serving(app, limit=0.05) as (server, sock):
+        async with serving(app, limit=0.5) as (server, sock):
             client = Client(sock, "/stream")
             await app.left.wait()
             await until(lambda: not server.server_state.connections)
@@ -177,5 +199,155 @@ def test_a_client_that_has_read_everything_keeps_its_connection() -> None:
             connection.look()
             client.ask("/")
             await until(lambda: client.read() > 0)
+
+    run(scenario())
+
+
+REFUSED = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+ASKED = b"GET / HTTP/1.1\r\nHost: here\r\n\r\n"
+CHUNKED = b"POST %b HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n"
+OK = b"HTTP/1.1 200 "
+
+
+@pytest.mark.parametrize("piece", [100, 1000, 64 * KIB, MIB])
+@pytest.mark.parametrize(
+    ("before", "more", "told"),
+    [
+        (b"GET / HTTP/1.1\r\nX: ", b"a", (REFUSED,)),
+        (b"GET / HTTP/1.1\r\n", b"X: a\r\n", (REFUSED,)),
+        (b"GET /", b"a", (REFUSED,)),
+        (b"", b"\r\n", (REFUSED,)),
+        (ASKED + b"GET /", b"a", (OK, REFUSED)),
+        (CHUNKED % b"/early" + b"0\r\nX: ", b"a", (OK, REFUSED)),
+        (CHUNKED % b"/" + b"0\r\nX: ", b"a", ()),  # it waits for the end of its body
+        (CHUNKED % b"/" + b"0\r\n", b"X: a\r\n", ()),
+    ],
+)
+def test_a_head_without_end_is_refused(
+    before: bytes, more: bytes, told: tuple[bytes, ...], piece: int
+) -> None:
+    async def scenario() -> None:
+        async with serving(App()) as (server, sock):
+            client = Client(sock)
+            hearing = asyncio.create_task(client.hear())
+            await client.say(before)
+            if OK in told:
+                await until(lambda: OK in client.heard)
+            text = more * (piece // len(more))
+            await client.say(text, MIB // len(text))
+            heard = await hearing
+            assert heard.count(b"HTTP/1.1 ") == len(told)
+            assert all(one in heard for one in told)
+            await until(lambda: not server.server_state.connections)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("piece", [1, 1000, MIB])
+def test_a_head_and_a_body_may_come_in_any_pieces(piece: int) -> None:
+    long = b"X: " + b"a" * (60 if piece == 1 else 60_000)
+    size = 100 if piece == 1 else 400_000
+    chunks = b"".join(b"%x\r\n%b\r\n" % (n, bytes(n)) for n in (size, 1, size)) + b"0\r\n\r\n"
+    asked = [
+        b"POST / HTTP/1.1\r\nHost: here\r\n%b\r\nContent-Length: %d\r\n\r\n%b"
+        % (long, size, bytes(size)),
+        CHUNKED % b"/" + chunks,
+        *[ASKED] * (3 if piece == 1 else 3000),
+        b"GET / HTTP/1.1\r\nHost: here\r\nConnection: close\r\n\r\n",
+    ]
+
+    async def scenario() -> None:
+        async with serving(App()) as (_, sock):
+            client = Client(sock)
+            hearing = asyncio.create_task(client.hear())
+            text = b"".join(asked)
+            for at in range(0, len(text), piece):
+                await client.say(text[at : at + piece])
+                await asyncio.sleep(0)
+            heard = await hearing
+            assert heard.count(b"HTTP/1.1 ") == heard.count(OK) == len(asked)
+
+    run(scenario())
+
+
+async def connected(server: Server) -> Connection:
+    """The one connection."""
+    await until(lambda: len(server.server_state.connections) == 1)
+    (found,) = server.server_state.connections
+    assert isinstance(found, Connection)
+    return found
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"",
+        b"\r\n",
+        b"G",
+        b"GET / HTTP/1.1\r\nHost: he",
+    ],
+)
+def test_who_does_not_say_what_it_wants_is_cut_off(said: bytes) -> None:
+    async def scenario() -> None:
+        async with serving(App()) as (server, sock):
+            client = Client(sock)
+            connection = await connected(server)
+            await client.say(said)
+            if said:
+                await until(lambda: connection._loose)
+            connection.look_at_head()
+            assert await client.hear() == b""
+            await until(lambda: not server.server_state.connections)
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("before", "said"),
+    [(ASKED, ASKED[:20]), (ASKED, b"\r\n"), (CHUNKED % b"/early", b"0\r\nX: a")],
+)
+def test_so_it_is_where_it_has_asked_before(before: bytes, said: bytes) -> None:
+    async def scenario() -> None:
+        async with serving(App()) as (server, sock):
+            client = Client(sock)
+            connection = await connected(server)
+            await client.say(before)
+            await until(lambda: client.read() > 0)
+            await client.say(said)
+            await until(lambda: connection._head_timer)
+            connection.look_at_head()
+            assert await client.hear() == b""
+
+    run(scenario())
+
+
+def test_who_waits_for_an_answer_or_asks_nothing_more_is_not() -> None:
+    async def scenario() -> None:
+        async with serving(App()) as (server, sock):
+            client = Client(sock)
+            connection = await connected(server)
+            await client.say(CHUNKED % b"/")
+            await until(lambda: connection.cycle)
+            await client.say(b"2")  # of the size of a chunk
+            await until(lambda: connection._loose)
+            connection.look_at_head()
+            await client.say(b"\r\nab\r\n0\r\n\r\n")
+            await until(lambda: client.read() > 0)
+            await client.say(ASKED)
+            await until(lambda: client.read() > 0)
+            connection.look_at_head()
+            assert not connection.transport.is_closing()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("said", [b"", b"G"])
+def test_the_clock_looks_at_heads_by_itself(said: bytes) -> None:
+    async def scenario() -> None:
+        async with serving(App(), limit=0.05) as (server, sock):
+            client = Client(sock)
+            await client.say(said)
+            assert await client.hear() == b""
+            await until(lambda: not server.server_state.connections)
 
     run(scenario())

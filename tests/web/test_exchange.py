@@ -19,6 +19,7 @@ from server.errors import (
     Overloaded,
     ProviderRefused,
 )
+from server.routing.headers import LOCAL_ONLY, local_only
 from server.web.acceptor import Server
 from server.web.exchange import Exchange, Receive, Scope, Send
 from server.web.listen import listen_unix
@@ -90,6 +91,34 @@ async def test_a_request_id_is_echoed_if_it_is_harmless(
         answered = response.headers["x-request-id"]
     assert (answered == given) == kept
     assert kept or answered.startswith("req_")
+
+
+@pytest.mark.parametrize(
+    ("said", "private"),
+    [
+        ((), False),
+        (("true",), True),
+        (("false",), False),
+        (("true", "true"), True),
+        (("false", "false"), False),
+        (("true", "false"), None),
+        (("false", "true"), None),
+        (("false", "true", "false"), None),
+        (("false", ""), None),
+    ],
+)
+async def test_no_header_takes_back_that_a_request_is_local_only(
+    tmp_path: Path, said: tuple[str, ...], private: bool | None
+) -> None:
+    """None: it is refused."""
+
+    async def tell(exchange: Exchange) -> None:
+        await exchange.answer_json(local_only(exchange.headers))
+
+    headers = [("x-other", "a"), *((LOCAL_ONLY, word) for word in said), ("x-other", "b")]
+    async with serving(tmp_path, tell) as client, client.get("/", headers=headers) as response:
+        assert response.status == (400 if private is None else 200)
+        assert private is None or await response.json() is private
 
 
 async def test_an_error_before_the_answer_has_its_status_and_retry_after(tmp_path: Path) -> None:

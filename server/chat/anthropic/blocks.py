@@ -53,7 +53,7 @@ class Blocks:
         self._call = -1
         """The latest call; -1: none was made."""
         self._finished: Finished | None = None
-        self._refusal = ""
+        self._refusal: list[str] = []
 
     def feed(self, event: Event) -> Iterator[Json]:
         """Raises ProviderError for arguments of a call after another has begun."""
@@ -80,7 +80,7 @@ class Blocks:
             case Used():
                 self._usage = event.usage
             case Refusal():
-                self._refusal += event.text
+                self._refusal.append(event.text)
             case Finished():
                 self._finished = event
             case Ended():
@@ -135,8 +135,8 @@ class Blocks:
         if not self._begun:
             yield self.start()
         finished = self._finished or Finished("stop")
-        reason = _REASONS[finished.reason]
-        if self._refusal:
+        reason, refusal = _REASONS[finished.reason], "".join(self._refusal)
+        if refusal:
             reason = "refusal"
         elif finished.reason == "stop" and self._call >= 0:
             reason = "tool_use"  # vLLM says "stop" of a call that was forced
@@ -144,8 +144,7 @@ class Blocks:
             reason = "stop_sequence"
         details = None
         if reason == "refusal":
-            explanation = self._refusal or None
-            details = {"type": "refusal", "category": None, "explanation": explanation}
+            details = {"type": "refusal", "category": None, "explanation": refusal or None}
         delta = {"stop_reason": reason, "stop_sequence": finished.stop, "stop_details": details}
         yield {"type": "message_delta", "delta": delta, "usage": usage_of(self._usage)}
         yield {"type": "message_stop"}

@@ -40,7 +40,8 @@ class WholeMessage:
     def __init__(self, request: ChatRequest, request_id: str) -> None:
         self._blocks = Blocks(request.model, _message_id(request_id), 0)
         self._message: Json = {}
-        self._arguments: dict[int, list[str]] = {}
+        self._words: dict[tuple[int, str], list[str]] = {}
+        """Of a block's field, piece by piece; joined once they are whole."""
 
     def feed(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -50,8 +51,9 @@ class WholeMessage:
     def body(self) -> bytes:
         """Raises ProviderError for a call whose arguments are not an object."""
         content = self._message.setdefault("content", [])
-        for index, pieces in self._arguments.items():
-            content[index]["input"] = _object("".join(pieces))
+        for (index, key), pieces in self._words.items():
+            words = "".join(pieces)
+            content[index][key] = _object(words) if key == "input" else words
         return orjson.dumps(self._message)
 
     def _take(self, event: Json) -> None:
@@ -66,12 +68,9 @@ class WholeMessage:
             self._message |= {**event["delta"], "usage": event["usage"]}
 
     def _take_delta(self, index: int, delta: Json) -> None:
-        if delta["type"] == "input_json_delta":
-            self._arguments.setdefault(index, []).append(delta["partial_json"])
-            return
-        block = self._message["content"][index]
-        key = delta["type"].removesuffix("_delta")
-        block[key] += delta[key]
+        kind = delta["type"].removesuffix("_delta")
+        key, said = ("input", "partial_json") if kind == "input_json" else (kind, kind)
+        self._words.setdefault((index, key), []).append(delta[said])
 
 
 def _object(text: str) -> Any:

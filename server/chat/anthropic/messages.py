@@ -194,7 +194,9 @@ class _Answer:
 
     def __init__(self) -> None:
         self.calls: list[dict[str, Any]] = []
-        self._text = ""
+        self._texts: list[str] = []
+        self._length = 0
+        """Characters of them all: to join them for each block would take the square of the time."""
         self._thinking: list[str] = []
         self._details: list[Any] = []
 
@@ -210,10 +212,12 @@ class _Answer:
         elif kind == "redacted_thinking":
             self._keep(detail_in(string_in(block, "data", name), "data"), index)
         else:
-            self._text += _text(block, name, "assistant")
+            text = _text(block, name, "assistant")
+            self._texts.append(text)
+            self._length += len(text)
 
     def message(self) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": self._text}
+        message: dict[str, Any] = {"role": "assistant", "content": "".join(self._texts)}
         if self.calls:
             message["tool_calls"] = self.calls
         if any(self._thinking):
@@ -228,7 +232,7 @@ class _Answer:
             return
         if detail["format"] == "anthropic":
             said = {} if text is None else {"text": text}
-            detail = {**detail, **said, "index": index, "at": len(self._text)}
+            detail = {**detail, **said, "index": index, "at": self._length}
         self._details.append(detail)
 
 

@@ -1,28 +1,23 @@
 """What a provider wants back, in the hands of Anthropic's clients.
 
 They send `redacted_thinking` and signatures back as they got them, and never look into them. So
-what else must come back travels in there, behind a mark of ours: which model it was that signed,
-and what providers other than Anthropic want (a signature of Gemini's on a call, encrypted thoughts
-of OpenAI's). A conversation then goes on with any of them, whatever the client speaks.
+what else must come back travels in there, behind a mark of ours (chat/opaque.py): which model it
+was that signed, and what providers other than Anthropic want (a signature of Gemini's on a call,
+encrypted thoughts of OpenAI's). A conversation then goes on with any of them.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
-
-from server.chat.reasoning_details import Detail, usable_detail
-
-_MARK = "holdfast."
+from server.chat.opaque import is_ours, unwrapped, wrapped
+from server.chat.reasoning_details import Detail
 
 
 def data_of(detail: Mapping[str, Any]) -> str:
     """The `data` of the `redacted_thinking` block that carries `detail`."""
-    if detail["format"] == "anthropic" and "model" not in detail:
+    if detail["format"] == "anthropic" and "model" not in detail and "data" in detail:
         return str(detail["data"])
     return wrapped(detail)
 
@@ -41,22 +36,3 @@ def detail_in(opaque: str, kind: str) -> Detail | None:
         return unwrapped(opaque)
     name = "reasoning.encrypted" if kind == "data" else "reasoning.text"
     return {"type": name, "format": "anthropic", kind: opaque}
-
-
-def wrapped(detail: Mapping[str, Any]) -> str:
-    return _MARK + base64.urlsafe_b64encode(orjson.dumps(detail)).decode()
-
-
-def is_ours(opaque: str) -> bool:
-    return opaque.startswith(_MARK)
-
-
-def unwrapped(opaque: str) -> Detail | None:
-    """What `wrapped` was given; None for what is not ours, or damaged."""
-    if not is_ours(opaque):
-        return None
-    try:
-        carried = orjson.loads(base64.urlsafe_b64decode(opaque[len(_MARK) :]))
-    except (binascii.Error, ValueError):
-        return None
-    return usable_detail(carried, 0) if type(carried) is dict else None

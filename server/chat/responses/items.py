@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from server.chat.attachments import Attachments
-from server.chat.checks import choice, invalid, mapping, missing, string, wrong_type
+from server.chat.checks import array, choice, invalid, mapping, missing, string, wrong_type
 from server.chat.custom_tools import wrapped_input
 from server.chat.messages import (
     MAX_PARTS,
@@ -29,7 +29,7 @@ from server.chat.messages import (
 )
 from server.chat.responses.assistant_turn import AssistantTurn
 from server.chat.responses.toolbox import SEARCH, spaced
-from server.chat.tools import tool_name
+from server.chat.tools import MAX_TOOLS, tool_name
 from server.errors import RequestError
 
 Item = dict[str, Any]
@@ -175,7 +175,8 @@ class Conversing:
 
     def _search_output(self, item: Item, name: str) -> None:
         """The tools that were found are offered (toolbox.py); the model is told which they are."""
-        found = [one.get("name") for one in item.get("tools") or () if isinstance(one, dict)]
+        tools = array(item.get("tools") or [], f"{name}.tools", longest=MAX_TOOLS)
+        found = [one.get("name") for one in tools if isinstance(one, dict)]
         told = f"Found: {', '.join(map(str, found))}" if found else "Nothing was found"
         self._output({**item, "output": told}, name)
 
@@ -207,7 +208,8 @@ class Conversing:
     def _reasoning(self, item: Item, name: str) -> None:
         texts = []
         for key, kind in (("content", "reasoning_text"), ("summary", "summary_text")):
-            for at, part in enumerate(item.get(key) or ()):
+            parts = array(item.get(key) or [], f"{name}.{key}", longest=MAX_PARTS)
+            for at, part in enumerate(parts):
                 place = f"{name}.{key}[{at}]"
                 if mapping(part, place).get("type") != kind:
                     raise _unsupported(f"{place}.type", part.get("type"), "parts", f"'{kind}'")

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from server.chat.json_body import MAX_CONTAINERS, MAX_MEMBERS
 from server.chat.responses.items import Item
 from server.units import MIB
 
@@ -22,6 +23,9 @@ MAX_KEPT = 10_000
 """Responses."""
 MAX_BYTES = 256 * MIB
 """Of all together."""
+MAX_EACH = 32 * MIB
+"""Of one, as of a body unless it is configured otherwise: a conversation grows by a body with each
+turn, and is read, held and written down again as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +36,20 @@ class _Entry:
     before: bytes
     response: bytes
     until: float
+    private: bool
 
     @property
     def size(self) -> int:
         return len(self.before) + len(self.response)
+
+    @property
+    def branched(self) -> bool:
+        """Whether it is beyond what `parse_json` would read of it in a body."""
+        opened = self._count(b"{") + self._count(b"[")
+        return opened > MAX_CONTAINERS or self._count(b",") > MAX_MEMBERS
+
+    def _count(self, mark: bytes) -> int:
+        return self.before.count(mark) + self.response.count(mark)
 
 
 class Kept:
@@ -47,6 +61,7 @@ class Kept:
         self._seconds = seconds
         self._most = most
         self._most_bytes = most_bytes
+        self._most_each = min(MAX_EACH, most_bytes)
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         """By age, oldest first."""
         self._bytes = 0
@@ -55,14 +70,19 @@ class Kept:
         return len(self._entries)
 
     def keep(
-        self, owner: str, before: Sequence[Item], response: Mapping[str, Any], now: float
+        self,
+        owner: str,
+        before: Sequence[Item],
+        response: Mapping[str, Any],
+        now: float,
+        *,
+        private: bool = False,
     ) -> bool:
         """Keeps a whole response, under its `id`, and the conversation `before` it; False where it
-        alone is too much."""
-        entry = _Entry(
-            owner, orjson.dumps(list(before)), orjson.dumps(dict(response)), now + self._seconds
-        )
-        if entry.size > self._most_bytes:
+        alone is too much. `private`: nothing of them may leave the machine."""
+        said, answer = orjson.dumps(list(before)), orjson.dumps(dict(response))
+        entry = _Entry(owner, said, answer, now + self._seconds, private)
+        if entry.size > self._most_each or entry.branched:
             return False
         identifier = response["id"]
         self._drop(identifier)
@@ -87,6 +107,11 @@ class Kept:
         if entry is None:
             return None
         return [*orjson.loads(entry.before), *orjson.loads(entry.response)["output"]]
+
+    def private(self, identifier: str, owner: str, now: float) -> bool:
+        """Whether it is kept, and nothing of that conversation may leave the machine."""
+        entry = self._find(identifier, owner, now)
+        return entry is not None and entry.private
 
     def forget(self, identifier: str, owner: str, now: float) -> bool:
         """Whether it was kept until now. Those that went on from it are kept all the same."""

@@ -17,7 +17,8 @@ def item_page(items: Sequence[Item], identifier: str, query: Mapping[str, str]) 
     """A page of `items`, the input of the response `identifier`. Items that came without an id get
     one. Raises RequestError for `limit`, `order` and `after` that mean nothing."""
     wanted = query.get("limit", "20")
-    limit = _limit(int(wanted) if wanted.isdecimal() else wanted, "limit")
+    number = wanted.isdecimal() and len(wanted) < 10  # of thousands of digits int() makes none
+    limit = _limit(int(wanted) if number else wanted, "limit")
     listed = [_listed(item, f"{identifier}_{at}") for at, item in enumerate(items)]
     if _order(query.get("order", "desc"), "order") == "desc":
         listed.reverse()

@@ -179,7 +179,7 @@ class Output:
             part = self._item["content"][-1]
             top = self._request.chat.top_logprobs
             entries = [{**one, "top_logprobs": one["top_logprobs"][:top]} for one in event.content]
-            part["logprobs"] = [*part.get("logprobs", ()), *entries]
+            part.setdefault("logprobs", []).extend(entries)
 
     def _part_done(self) -> Iterator[Json]:
         """Ends the part that is open, if there is one."""

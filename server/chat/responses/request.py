@@ -8,7 +8,7 @@ from typing import Any
 
 from server.chat.checks import invalid, missing
 from server.chat.fields import EFFORTS, Reader
-from server.chat.messages import Conversation
+from server.chat.messages import MAX_MESSAGES, Conversation
 from server.chat.request import ChatRequest
 from server.chat.responses.fields import RESPONSES, as_here
 from server.chat.responses.items import Item, read_items
@@ -45,6 +45,9 @@ def parse_response(body: Mapping[str, Any], recall: Recall) -> ResponsesRequest:
             raise missing(name)
     earlier = _earlier(given.get("previous_response_id"), recall)
     items = [*earlier, *given["input"]]
+    if len(items) > MAX_MESSAGES:
+        why = f"with what was said before, it has more than {MAX_MESSAGES} items"
+        raise invalid("input", why, "Begin a new conversation")
     conversation = _conversation(items, len(earlier), given.get("instructions", ""))
     toolbox = _toolbox(given, items, len(earlier))
     tool_use = _tool_use(given.get("tool_choice"), toolbox.tools())

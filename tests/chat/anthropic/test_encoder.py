@@ -28,6 +28,7 @@ from server.chat.events import (
 )
 from server.chat.usage import Usage
 from server.errors import Overloaded, ProviderError
+from tests.effort import cpu_seconds
 
 TYPED: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 USAGE = Usage(100, 7, 60, 30, 3)
@@ -186,6 +187,18 @@ def test_what_another_provider_wants_back_comes_back() -> None:
     ]
     echoed = parse_message({"model": "m", "max_tokens": 1, "messages": turns}).messages[1]
     assert echoed["reasoning_details"] == [FOREIGN]
+
+
+@pytest.mark.parametrize("kind", ["reasoning.text", "reasoning.encrypted", "reasoning.summary"])
+def test_a_detail_that_says_nothing_breaks_nothing(kind: str) -> None:
+    empty = {"type": kind, "format": "anthropic", "index": 0}
+    assert whole(body(Text("a"), ThinkingDetail(empty)))["content"][0]["text"] == "a"
+
+
+@pytest.mark.parametrize("kind", [Text, Thinking, Refusal])
+def test_many_pieces_take_no_longer_than_few(kind: type[Text | Thinking | Refusal]) -> None:
+    said = body(*[kind("a" * 4096)] * 4000)
+    assert cpu_seconds(lambda: whole(said)) < 0.5, "3 s, if each is added to all before"
 
 
 def test_arguments_of_two_calls_are_not_mixed_up() -> None:

@@ -11,6 +11,7 @@ from server.chat.images import MAX_IMAGES
 from server.chat.messages import Conversation
 from server.errors import RequestError
 from tests.chat import papers, pictures
+from tests.effort import cpu_seconds
 
 PNG = base64.b64encode(pictures.png(2, 2)).decode()
 
@@ -179,6 +180,11 @@ def test_thinking_keeps_its_place() -> None:
         {"type": "reasoning.encrypted", **here, "data": "xyz", "index": 1, "at": 0},
         {**signed, "text": "three", "signature": "s3", "index": 4, "at": 3},
     ]
+
+
+def test_an_answer_of_many_blocks_takes_no_longer_for_it() -> None:
+    turns = [user("a"), assistant(*[text("a" * 8192)] * 4000)]
+    assert cpu_seconds(lambda: parse(*turns)) < 0.5, "3 s, if each is added to all before"
 
 
 def test_thinking_that_is_not_shown_is_none_for_engines() -> None:

@@ -3,10 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.chat.responses import Kept
+from server.chat.json_body import MAX_CONTAINERS, MAX_MEMBERS
+from server.chat.responses import Kept, parse_response
+from server.errors import RequestError
+from server.units import MIB
 
 BEFORE = [{"role": "user", "content": "hi"}]
 SAID = {"type": "message", "role": "assistant", "content": []}
@@ -74,6 +78,42 @@ def test_what_is_too_large_for_all_is_not_kept() -> None:
     kept = Kept(most_bytes=SIZE - 1)
     assert not kept.keep("ann", BEFORE, response("a"), 0.0)
     assert kept.recall("a", "ann", 0.0) is None
+
+
+def test_a_conversation_is_kept_while_it_is_no_longer_than_a_body() -> None:
+    kept = Kept()
+
+    def recall(name: str) -> Any:
+        return kept.recall(name, "ann", 0.0)
+
+    asked = {"model": "m", "input": "x" * (20 * MIB)}
+    first = parse_response(asked, recall)
+    assert kept.keep("ann", first.items, response("a"), 0.0)
+    second = parse_response({**asked, "previous_response_id": "a"}, recall)
+    assert len(second.items) == 3
+    assert not kept.keep("ann", second.items, response("b"), 0.0)
+    assert len(kept) == 1
+    with pytest.raises(RequestError, match="no longer kept") as caught:
+        parse_response({**asked, "previous_response_id": "b"}, recall)
+    assert caught.value.param == "previous_response_id"
+
+
+@pytest.mark.parametrize("said", [[{}] * (MAX_CONTAINERS // 2), [0] * (MAX_MEMBERS // 2)])
+def test_nor_is_it_kept_where_it_is_more_branched(said: list[Any]) -> None:
+    kept = Kept()
+    before = [{"type": "message", "role": "user", "content": "x", "more": said}]
+    assert kept.keep("ann", before, response("a"), 0.0)
+    assert not kept.keep("ann", before * 2, response("b"), 0.0)
+    assert not kept.keep("ann", before, response("b", {"more": said}), 0.0)
+
+
+def test_what_may_not_leave_is_known_to_be_so() -> None:
+    kept = Kept()
+    for name, private in (("a", True), ("b", False)):
+        kept.keep("ann", BEFORE, response(name), 0.0, private=private)
+        assert kept.private(name, "ann", 0.0) == private
+        assert not kept.private(name, "bob", 0.0)
+    assert not kept.private("c", "ann", 0.0)
 
 
 @given(

@@ -53,7 +53,14 @@ def test_pages_follow_each_other() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("limit", "0"), ("limit", "101"), ("limit", "x"), ("order", "up"), ("after", "nobody")],
+    [
+        ("limit", "0"),
+        ("limit", "101"),
+        ("limit", "x"),
+        ("limit", "1" * 5000),
+        ("order", "up"),
+        ("after", "nobody"),
+    ],
 )
 def test_what_means_nothing_is_named(name: str, value: str) -> None:
     with pytest.raises(RequestError) as caught:

@@ -8,6 +8,7 @@ from openai.types.responses.response_create_params import (
     ResponseCreateParamsStreaming,
 )
 
+from server.chat.messages import MAX_MESSAGES
 from server.chat.responses import ResponsesRequest, parse_response
 from server.chat.responses.fields import RESPONSES
 from server.errors import RequestError
@@ -219,6 +220,15 @@ def test_a_conversation_goes_on_from_a_response_that_is_kept() -> None:
     assert [one["role"] for one in request.chat.messages] == ["user", "assistant", "tool"]
     assert request.items == (*kept, said)
     assert request.echo["previous_response_id"] == "resp_1"
+
+
+def test_a_conversation_has_no_more_items_than_a_request_may() -> None:
+    items = [{"role": "user", "content": "a"}] * (MAX_MESSAGES - 1)
+    body = {"model": "m", "input": "b", "previous_response_id": "resp_1"}
+    assert len(parse_response(body, {"resp_1": items}.get).items) == MAX_MESSAGES
+    with pytest.raises(RequestError, match="said before") as caught:
+        parse_response(body, {"resp_1": [*items, *items[:1]]}.get)
+    assert caught.value.param == "input"
 
 
 def test_errors_name_the_place_in_this_request() -> None:

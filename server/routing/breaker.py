@@ -85,11 +85,14 @@ def after(
     """The state after a request that ended with `outcome`. `rest`: seconds, of one that limits us.
 
     A request that was sent before the breaker opened ends when it may, and changes nothing then:
-    neither does its success close the breaker, nor its failure make the pause longer.
+    neither does its success close the breaker, nor its failure make the pause longer. Nor does it
+    cut a rest short that was asked for meanwhile.
     """
     match outcome:
         case "success":
-            return breaker if breaker.state == "open" else CLOSED
+            if breaker.state == "open":
+                return breaker
+            return replace(breaker, failures=0) if now < breaker.until else CLOSED
         case "limited":
             until = now + min(max(rest, 0.0), LONGEST_REST)
             if breaker.state == "probing":  # it answers: that is all the probe was to find out
@@ -100,7 +103,8 @@ def after(
             if breaker.state == "probing" or (
                 breaker.state == "closed" and failures >= rule.failures
             ):
-                return Breaker("open", failures, now + rule.pause, False, reason)
+                until = max(breaker.until, now + rule.pause)
+                return Breaker("open", failures, until, False, reason)
             return replace(breaker, failures=failures, reason=reason)
         case "neither":
             if breaker.state == "probing":  # the next request is the probe

@@ -77,7 +77,8 @@ class Dispatch:
             return
         if isinstance(candidate.target, Target) and not candidate.target.member.ready:
             return  # nobody waits for it: nothing is loaded, or unloaded, for its sake
-        copy = replace(job, account=account, capable=(), trace=None)
+        needs = replace(job.needs, session=None)  # where that goes, the client's own request says
+        copy = replace(job, needs=needs, account=account, capable=(), trace=None)
         task = asyncio.create_task(_drain(_leg(copy, candidate, self.means)))
         self._shadows.add(task)
         task.add_done_callback(self._shadows.discard)
@@ -94,7 +95,6 @@ class Delivery:
         before, the one that answers counts as nothing yet."""
         self._job = job
         self._means = means
-        self._began = time.monotonic()
         self._leg: Leg | None = None
         self._asked: Leg | None = None
         self._first = b""
@@ -179,29 +179,38 @@ class Delivery:
 
     async def _begin(self, attempts: Sequence[Candidate]) -> tuple[Leg, bytes]:
         after = self._job.decision.hedge_after
-        if after is None or len(attempts) < 2:
-            return await self._in_order(attempts)
-        return await first_to_begin(
-            lambda: self._at(attempts[0], others=True),
-            lambda: self._in_order(attempts[1:]),
-            after,
-            self._means.budget.withdraw,
-            lambda late: self._end(late[0], "left", None, final=False),
-        )
-
-    async def _in_order(self, attempts: Sequence[Candidate]) -> tuple[Leg, bytes]:
         errors: list[HoldfastError] = []
-        for number, candidate in enumerate(attempts, start=1):
-            try:
-                return await self._at(candidate, others=number < len(attempts))
-            except HoldfastError as error:
-                if not _may_be_mended(error):
-                    raise
-                errors.append(error)
         try:
+            if after is None or len(attempts) < 2:
+                begun = await self._in_order(attempts, errors)
+            else:
+                begun = await first_to_begin(
+                    lambda: self._in_order(attempts[:1], errors),
+                    lambda: self._in_order(attempts[1:], errors),
+                    after,
+                    self._means.budget.withdraw,
+                    lambda late: self._end(late[0], "left", None, final=False),
+                )
+            if begun is not None:
+                return begun
             raise _most_hopeful(errors)
         finally:
             errors.clear()  # their tracebacks know this list, and the whole request
+
+    async def _in_order(
+        self, attempts: Sequence[Candidate], errors: list[HoldfastError]
+    ) -> tuple[Leg, bytes] | None:
+        """The first of them to begin; None where none does. `errors`: what the request has failed
+        with so far, here and elsewhere."""
+        last = self._job.decision.attempts[-1]
+        for candidate in attempts:
+            if not all(map(_may_be_mended, errors)):
+                break
+            try:
+                return await self._at(candidate, others=candidate is not last)
+            except HoldfastError as error:
+                errors.append(error)
+        return None
 
     async def _at(self, candidate: Candidate, *, others: bool) -> tuple[Leg, bytes]:
         """At one target, as often as is worth while. Raises what the last try failed with."""
@@ -241,7 +250,7 @@ class Delivery:
             reason=self.reason,
             attempts=self.attempts,
             ttft=None,
-            seconds=time.monotonic() - self._began,
+            seconds=time.monotonic() - self._job.began,
             outcome=outcome,
             final=True,
             private=self._job.decision.local_only,
@@ -268,11 +277,12 @@ def _may_be_mended(error: HoldfastError) -> bool:
 
 
 def _most_hopeful(errors: Sequence[HoldfastError]) -> HoldfastError:
-    """Of all targets' errors the one to tell: the last of those after which it is worth asking
-    again, else of those that are not about what one target can do."""
+    """Of all targets' errors the one to tell: what no target can mend; else the last of those after
+    which it is worth asking again, else of those that are not about what one target can do."""
+    wrong = [error for error in errors if not _may_be_mended(error)]
     later = [error for error in errors if error.retry_after is not None]
     other = [error for error in errors if not isinstance(error, RequestError)]
-    told = (later or other or errors)[-1]
+    told = (wrong or later or other or errors)[-1]
     return told.__cause__ if isinstance(told.__cause__, RequestError) else told
 
 

@@ -47,6 +47,7 @@ class LocalEmbeddingLeg(LocalLeg):
             error = not_shorter(own)
             raise cannot(self.candidate, error) from error
         self._hold = self._means.book.claim(job.account, job.needs.prompt_tokens)
+        self._admit()
         flight = self._flight = self._means.begin(self.candidate, job.needs)
         if flight is not None:
             self._on_slot = flight.turn
@@ -56,10 +57,25 @@ class LocalEmbeddingLeg(LocalLeg):
         """The answer for as many of the inputs as there are slots."""
         if not self._rest:
             return b""
-        queue = self._target.member.queue
-        count = max(1, min(queue.slots - queue.running, len(self._rest)))
-        inputs, self._rest = self._rest[:count], self._rest[count:]
-        return await self._answer(inputs)
+        while True:
+            inputs = self._rest[: self._free()]
+            try:
+                answer = await self._answer(inputs)
+            except RequestError:
+                if len(inputs) <= self._target.member.queue.slots:
+                    raise
+                continue  # its engine died, and came back with fewer slots
+            self._rest = self._rest[len(inputs) :]
+            return answer
+
+    def _free(self) -> int:
+        """Slots to ask for. Who has to wait asks for one: how many there will be by then, as of a
+        model that is still to be loaded, nobody knows."""
+        member = self._target.member
+        queue = member.queue
+        if queue.waiting or not member.ready:
+            return 1
+        return max(1, queue.slots - queue.running)
 
     async def _answer(self, inputs: tuple[Input, ...]) -> bytes:
         attempt = self._attempt = Attempt(

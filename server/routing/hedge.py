@@ -6,26 +6,25 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
-from server.errors import HoldfastError
-
 T = TypeVar("T")
 
 
 async def first_to_begin(
-    first: Callable[[], Coroutine[Any, Any, T]],
-    second: Callable[[], Coroutine[Any, Any, T]],
+    first: Callable[[], Coroutine[Any, Any, T | None]],
+    second: Callable[[], Coroutine[Any, Any, T | None]],
     after: float,
     may_hedge: Callable[[], bool],
     drop: Callable[[T], Awaitable[None]],
-) -> T:
-    """What `first` returns, or `second` where that is sooner, or the only one to return.
+) -> T | None:
+    """What `first` returns, or `second` where that is sooner, or the only one to return something;
+    None where neither does.
 
-    `second` begins once `first` has raised HoldfastError, or after that many seconds if `may_hedge`
-    then says so. Whichever is too late is cancelled, and has ended when this returns; one that had
-    just returned as well is given to `drop`. Where both fail, `second`'s error is raised.
+    `second` begins once `first` has returned None, or after that many seconds if `may_hedge` then
+    says so. Whichever is too late is cancelled, and has ended when this returns; what it had just
+    returned is given to `drop`.
     """
     tasks = [asyncio.create_task(first())]
-    won: asyncio.Task[T] | None = None
+    won: asyncio.Task[T | None] | None = None
     try:
         await asyncio.wait(tasks, timeout=after)
         if not tasks[0].done() and not may_hedge():
@@ -42,7 +41,7 @@ async def first_to_begin(
     return won.result()
 
 
-async def _first_done(tasks: list[asyncio.Task[T]]) -> asyncio.Task[T]:
+async def _first_done(tasks: list[asyncio.Task[T | None]]) -> asyncio.Task[T | None]:
     """The first task that did not fail; of two at once, the earlier in the list. If all fail, the
     last in the list."""
     while True:
@@ -55,9 +54,9 @@ async def _first_done(tasks: list[asyncio.Task[T]]) -> asyncio.Task[T]:
         await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
 
 
-def _failed(task: asyncio.Task[T]) -> bool:
-    """Whether it has ended with an error that another target may make good."""
-    return not task.cancelled() and isinstance(task.exception(), HoldfastError)
+def _failed(task: asyncio.Task[T | None]) -> bool:
+    """Whether it has ended, and nothing has begun."""
+    return not task.cancelled() and task.exception() is None and task.result() is None
 
 
 async def _in_any_case(ending: Coroutine[Any, Any, None]) -> bool:
@@ -72,10 +71,10 @@ async def _in_any_case(ending: Coroutine[Any, Any, None]) -> bool:
     return cancelled
 
 
-async def _end(tasks: list[asyncio.Task[T]], drop: Callable[[T], Awaitable[None]]) -> None:
+async def _end(tasks: list[asyncio.Task[T | None]], drop: Callable[[T], Awaitable[None]]) -> None:
     """Cancel, and wait until each has put its affairs in order."""
     for task in tasks:
         task.cancel()
     for ended in await asyncio.gather(*tasks, return_exceptions=True):
-        if not isinstance(ended, BaseException):
+        if ended is not None and not isinstance(ended, BaseException):
             await drop(ended)

@@ -28,6 +28,7 @@ class LocalLeg(Leg):
         assert isinstance(candidate.target, Target)
         self._target = candidate.target
         self._attempt: Attempt | None = None
+        self._asked = False
 
     def describe(self) -> str:
         if self._attempt is not None:
@@ -58,6 +59,7 @@ class LocalLeg(Leg):
                 raise
             self._limit(bound)
             return await self._open()
+        self._admit()
         flight = self._flight = self._means.begin(self.candidate, needs)
         attempt = Attempt(
             target.member,
@@ -87,6 +89,12 @@ class LocalLeg(Leg):
             self._backdate(answer)
         return answer
 
+    def _admit(self) -> None:
+        """Whatever its breaker says, it is asked: one that is left alone was decided on only where
+        nothing else may answer. Of one whose pause is over this is the probe."""
+        self._means.breakers.admit(self.candidate.name)
+        self._asked = True
+
     async def _close(self) -> None:
         if self._attempt is not None:
             await self._attempt.__aexit__(None, None, None)
@@ -107,7 +115,8 @@ class LocalLeg(Leg):
             self._hear(time.monotonic() - float(told[1]) / 1000)
 
     def _saw(self, error: HoldfastError | None, *, seen_out: bool, tokens: int) -> None:
-        self._means.breakers.end(self.candidate.name, error, seen_out=seen_out)
+        if self._asked:
+            self._means.breakers.end(self.candidate.name, error, seen_out=seen_out)
 
     def _incomplete(self) -> HoldfastError:
         return EngineError(

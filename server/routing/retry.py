@@ -47,13 +47,21 @@ class RetryBudget:
     """
 
     def __init__(self, share: float, burst: float = 10.0) -> None:
-        self.share = share
-        self._burst = burst if share > 0 else 0.0
-        self._tokens = self._burst
+        self._burst = burst
+        self._share = self._tokens = 0.0
+        self.go_by(share)
+
+    def go_by(self, share: float) -> None:
+        """Of 0 nothing is retried; what follows it begins with a full bucket."""
+        if share <= 0:
+            self._tokens = 0.0
+        elif self._share <= 0:
+            self._tokens = self._burst
+        self._share = share
 
     def deposit(self) -> None:
         """A request has come."""
-        self._tokens = min(self._burst, self._tokens + self.share)
+        self._tokens = min(self._burst, self._tokens + self._share)
 
     def withdraw(self) -> bool:
         """Whether one more attempt may be made; if so it is counted."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from server.catalogue import Catalogue
@@ -26,6 +26,7 @@ from server.providers.secrets import Keyring
 from server.record import record
 from server.routing.attempt import Patience
 from server.routing.breaker import Breakers, Rule
+from server.routing.candidate import Candidate
 from server.routing.candidates import Candidates
 from server.routing.decision import Decision
 from server.routing.dispatch import Delivery, Dispatch
@@ -137,15 +138,13 @@ class Router:
         found = (one.target for one in self.candidates.everything() if one.side == "cloud")
         return [model for model in found if isinstance(model, CloudModel)]
 
-    def aliases(self) -> list[Alias]:
-        """Those that stand for something that there is."""
+    def aliases(self) -> Iterator[tuple[Alias, list[Candidate]]]:
+        """Those that stand for something that there is, and for what."""
         cloud = self._catalogue.router.cloud
         there = [c for c in self.candidates.everything() if cloud or c.side == "local"]
-        return [
-            alias
-            for alias in self._catalogue.router.aliases.values()
-            if any(rank(alias.candidates, c.name, c.side) >= 0 for c in there)
-        ]
+        for alias in self._catalogue.router.aliases.values():
+            if meant := [c for c in there if rank(alias.candidates, c.name, c.side) >= 0]:
+                yield alias, meant
 
     def account(self, asker: Asker) -> Account:
         return account_of(asker.id, asker.key, self._catalogue.router)
@@ -155,14 +154,23 @@ class Router:
         return self.admission.admit(account.parties, tokens)
 
     def needs(
-        self, request: Request, endpoint: Endpoint, headers: Mapping[bytes, bytes], asker: Asker
+        self,
+        request: Request,
+        endpoint: Endpoint,
+        headers: Mapping[bytes, bytes],
+        asker: Asker,
+        trace: Trace | None = None,
     ) -> Needs:
         """Raises RequestError for a header that is malformed, and for an unknown task."""
         now = datetime.datetime.now()
         router = self._catalogue.router
         if isinstance(request, EmbeddingRequest):
-            return embedding_needs(request, headers, _caller(asker), router, now)
-        return needs_of(request, endpoint, headers, _caller(asker), router, now)
+            needs = embedding_needs(request, headers, _caller(asker), router, now)
+        else:
+            needs = needs_of(request, endpoint, headers, _caller(asker), router, now)
+        if trace is not None:  # it may be refused before anything is decided
+            trace.private = choice_of(needs, router).local_only
+        return needs
 
     def decide(
         self, needs: Needs, account: Account, request_id: str, trace: Trace | None = None
@@ -249,7 +257,7 @@ class Router:
 
     def _means(self) -> Means:
         serve, router = self._catalogue.serve, self._catalogue.router
-        self._retries.share = router.retry_budget
+        self._retries.go_by(router.retry_budget)
         self.breakers.rule = Rule(router.breaker_failures, router.breaker_pause)
         return Means(
             router=router,

@@ -51,6 +51,7 @@ class Tracer:
             body: bytes = encode_spans(batch).SerializeToString()
             return body
 
+        self._means = means
         self.outbox: Outbox[ReadableSpan] = Outbox(
             "traces",
             "the traces",
@@ -62,6 +63,11 @@ class Tracer:
         )
         self._maker = _maker(self.outbox.put)
         self._extract = TraceContextTextMapPropagator().extract
+
+    @property
+    def local_only(self) -> bool:
+        """Whether a request of which nothing is known yet is to stay here."""
+        return self._means().router.policy == "local-only"
 
     def finish(self, trace: Trace) -> None:
         """Tell of a request that is over, unless it is to stay here."""

@@ -12,7 +12,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from server import demo
+from server import demo, settings
+from server.catalogue.router import Limits
+from server.ledger.keys import KeyBook, Terms
 from tests.fakes.cloud_running import FakeCloud, running_cloud
 from tests.integration.clouds import KEYS, Clouds, write_config
 from tests.integration.running import COMMAND, Holdfast, environment, holdfast
@@ -25,6 +27,21 @@ PARENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TOKEN = "collector-canary-1"
 CANARY = "prompt-canary-1"
 CHAT = "/chat/completions"
+HERE = """
+[[route]]
+id = "here"
+when = { headers = { "x-here" = "*" } }
+local_only = true
+"""
+POLICY = """
+[router]
+policy = "local-only"
+
+[[route]]
+id = "open"
+when = { headers = { "x-open" = "*" } }
+policy = "cheapest"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +52,19 @@ def collector() -> Iterator[FakeCloud]:
 
 @contextlib.contextmanager
 def traced(
-    folder: Path, played: Clouds, collector: FakeCloud, *flags: str, **more: str
+    folder: Path,
+    played: Clouds,
+    collector: FakeCloud,
+    *flags: str,
+    rules: str = "",
+    **more: str,
 ) -> Iterator[Holdfast]:
     variables = {
         "OTEL_EXPORTER_OTLP_ENDPOINT": collector.url,
         "OTEL_EXPORTER_OTLP_HEADERS": f"authorization=Bearer%20{TOKEN}",
         "OTEL_BSP_SCHEDULE_DELAY": "100",
     }
-    config = str(write_config(folder, played))
+    config = str(write_config(folder, played, rules))
     arguments = ("--demo", "--config", config, *flags)
     with holdfast(folder / "home", *arguments, extra=KEYS | variables | more) as running:
         running.wait_ready(60)
@@ -151,6 +173,34 @@ def test_nothing_is_said_of_a_local_only_request(node: Holdfast, collector: Fake
     told = str(collector.requests())
     assert "'private'" not in told
     assert "'torn'" not in told
+
+
+def test_nor_of_one_that_a_route_keeps_here_and_a_limit_refuses(
+    tmp_path: Path, played: Clouds, collector: FakeCloud
+) -> None:
+    with traced(tmp_path, played, collector, rules=HERE) as running:
+        book = KeyBook(settings.load(environment(running.home)).keys_file)
+        _, key = book.create("hasty", Terms(limits=Limits(rpm=1)))
+        body = {"model": "demo", "messages": list(WHAT.messages)}
+        names = {"authorization": f"Bearer {key}"}
+        assert ask(running, body, x_request_id="routed", x_here="1", **names).status_code == 200
+        assert ask(running, body, x_request_id="hasty", x_here="1", **names).status_code == 429
+        assert ask(running, body, x_request_id="refused", **names).status_code == 429
+        assert spans(collector, "refused")
+    told = str(collector.requests())
+    assert "'routed'" not in told
+    assert "'hasty'" not in told
+
+
+def test_nor_where_the_policy_keeps_all_here_of_one_that_cannot_be_read(
+    tmp_path: Path, played: Clouds, collector: FakeCloud
+) -> None:
+    with traced(tmp_path, played, collector, rules=POLICY) as running:
+        body = {"model": "demo", "messages": list(WHAT.messages)}
+        assert ask(running, {}, x_request_id="unreadable").status_code == 400
+        assert ask(running, body, x_request_id="opened", x_open="1").status_code == 200
+        assert spans(collector, "opened"), "a route may say otherwise"
+    assert "'unreadable'" not in str(collector.requests())
 
 
 def test_a_collector_that_fails_hurts_no_request(node: Holdfast, collector: FakeCloud) -> None:

@@ -34,6 +34,7 @@ RULE = Rule(failures=3, pause=30.0)
 TWO = Breaker("closed", 2)
 OPEN = Breaker("open", 3, until=130.0)
 PROBING = Breaker("probing", 3, until=100.0)
+RESTING = Breaker("closed", 2, until=160.0, resting=True)
 
 # Before, what ended at time 100, and what is then so.
 TABLE: list[tuple[Breaker, Outcome, Breaker]] = [
@@ -45,6 +46,10 @@ TABLE: list[tuple[Breaker, Outcome, Breaker]] = [
     (TWO, "failure", Breaker("open", 3, 130.0)),
     (TWO, "neither", TWO),
     (TWO, "limited", Breaker("closed", 2, 107.0, resting=True)),
+    (RESTING, "success", replace(RESTING, failures=0)),
+    (RESTING, "failure", Breaker("open", 3, 160.0)),
+    (RESTING, "neither", RESTING),
+    (RESTING, "limited", RESTING),
     (OPEN, "success", OPEN),
     (OPEN, "failure", replace(OPEN, failures=4)),
     (OPEN, "neither", OPEN),
@@ -155,6 +160,19 @@ def test_one_that_limits_us_rests_for_as_long_as_it_said() -> None:
     clock.now = 4.0
     assert breakers.admit("a")
     assert breakers.admit("a"), "it is not broken: no probe is needed"
+
+
+def test_a_rest_lasts_though_what_was_asked_before_it_is_answered() -> None:
+    clock = Clock()
+    breakers = Breakers(RULE, clock)
+    for _ in range(2):
+        assert breakers.admit("a")
+    breakers.end("a", ProviderBusy("too many", retry_after=60), limited=True)
+    breakers.end("a", None)
+    assert breakers.rest("a") == breakers.wait("a") == 60
+    clock.now = 60.0
+    breakers.end("a", None)
+    assert breakers["a"] == CLOSED
 
 
 def test_the_log_has_a_line_for_each_failure_until_it_is_left_alone(

@@ -81,3 +81,16 @@ def test_without_a_share_nothing_is_retried() -> None:
     budget = RetryBudget(0.0)
     budget.deposit()
     assert not budget.withdraw()
+
+
+def test_another_share_holds_at_once_and_fills_nothing_that_was_emptied() -> None:
+    budget = RetryBudget(0.2, burst=2)
+    budget.go_by(0.0)
+    budget.deposit()
+    assert not budget.withdraw(), "none any more"
+    budget.go_by(0.5)
+    assert [budget.withdraw() for _ in range(3)] == [True, True, False], "as at the beginning"
+    budget.go_by(1.0)
+    assert not budget.withdraw()
+    budget.deposit()
+    assert budget.withdraw()

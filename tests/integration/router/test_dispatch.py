@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import sqlite3
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -10,12 +12,22 @@ from pathlib import Path
 import orjson
 import pytest
 
-from server.catalogue.cloud import Kind
+from server import catalogue, settings
+from server.catalogue.cloud import CloudModel, Kind
 from server.catalogue.router import Limits
-from server.errors import BudgetExceeded, ProviderBusy, ProviderError, ProviderRefused, RateLimited
+from server.errors import (
+    BudgetExceeded,
+    ProviderBusy,
+    ProviderError,
+    ProviderRefused,
+    RateLimited,
+    RequestError,
+)
 from server.ledger.account import Account, Party
+from server.routing import cloud_attempt
+from server.routing.candidates import Candidates
 from tests.fakes.cloud_running import FakeCloud
-from tests.fakes.raw_http import raw_server, reply
+from tests.fakes.raw_http import STREAM, Step, chunk, raw_server, reply
 from tests.integration.router.conftest import PROGRAMS
 from tests.integration.router.world import (
     ASK,
@@ -206,6 +218,42 @@ async def test_hedges_come_out_of_the_budget_of_retries(tmp_path: Path, clouds: 
     assert clouds["anthropic"].requests() == []
 
 
+async def test_what_no_target_can_mend_is_not_sent_on(tmp_path: Path, clouds: Clouds) -> None:
+    clouds["openai"].faults("400")
+    async with world(tmp_path, clouds) as there:
+        told = await there.ask(there.job([LARGE, OTHER], hedge_after=60.0))
+        assert (type(told.error), told.attempts) == (RequestError, 1)
+        await there.balance(told)
+    assert clouds["anthropic"].requests() == []
+
+
+@pytest.mark.parametrize("hedge_after", [None, 0.0, 60.0])
+async def test_of_several_errors_the_most_hopeful_is_told(
+    tmp_path: Path, clouds: Clouds, hedge_after: float | None
+) -> None:
+    clouds["openai"].faults("429 retry_after=60")
+    asking = Asking(ASK, logprobs=True)
+    able = at_cloud(cloud_model("openai", "able"))
+    unable = at_cloud(cloud_model("anthropic", features=frozenset()))
+    async with world(tmp_path, clouds) as there:
+        told = await there.ask(there.job([able, unable], asking=asking, hedge_after=hedge_after))
+        assert isinstance(told.error, ProviderBusy)
+        assert (told.error.retry_after, told.attempts) == (60, 2)
+        await there.balance(told)
+
+
+@pytest.mark.parametrize("faults", [("400", "429 retry_after=60"), ("429 retry_after=60", "400")])
+async def test_of_two_at_once_what_no_target_can_mend_is_told(
+    tmp_path: Path, clouds: Clouds, faults: tuple[str, str]
+) -> None:
+    clouds["openai"].faults(faults[0])
+    clouds["anthropic"].faults(faults[1])
+    async with world(tmp_path, clouds) as there:
+        told = await there.ask(there.job([LARGE, OTHER], hedge_after=0.0))
+        assert type(told.error) is RequestError
+        await there.balance(told)
+
+
 # ---- Departures ----
 
 
@@ -264,6 +312,33 @@ async def test_who_leaves_in_a_pause_between_retries_is_gone(
         told = await asking
         assert (told.ending, told.cost) == ("left", 0)
         await there.balance(told)
+
+
+async def test_who_leaves_as_a_connection_ends_closes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is whole, and its stream has no end yet."""
+    monkeypatch.setattr(cloud_attempt, "_LINGER", 60.0)
+    spoke = chunk(b'data: {"choices": [{"index": 0, "delta": {"content": "Hi"}}]}\n\n')
+    stopped = b'data: {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}\n\n'
+    answer: list[Step] = [STREAM, spoke, chunk(stopped + b"data: [DONE]\n\n"), asyncio.Event()]
+    async with raw_server(answer) as server, world(tmp_path, urls={"raw": server.url}) as there:
+        delivery = there.dispatch.deliver(there.job([at_cloud(cloud_model("raw"))]))
+        heard = asyncio.Event()
+
+        async def ask() -> None:
+            async with delivery:
+                while await delivery.read():
+                    pass
+                heard.set()
+
+        asking = asyncio.create_task(ask())
+        await heard.wait()
+        asking.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asking
+        async with asyncio.timeout(5):
+            await server.gone.wait()
 
 
 # ---- What may be spent ----
@@ -352,7 +427,38 @@ async def test_what_a_provider_allows_in_a_minute_is_kept(tmp_path: Path, clouds
     assert len(clouds["openai"].requests()) == 2
 
 
+async def test_each_of_n_answers_counts_where_a_provider_allows_so_many_tokens(
+    tmp_path: Path, clouds: Clouds
+) -> None:
+    clouds["openai"].faults("slow seconds=1 times=2")
+    async with world(tmp_path, clouds, providers={"tpm": 1000}) as there:
+        jobs = [there.job([LARGE], asking=Asking(ASK, max_tokens=100)) for _ in range(2)]
+        jobs = [replace(job, needs=replace(job.needs, n=8)) for job in jobs]
+        told = await asyncio.gather(*(there.ask(job) for job in jobs))
+        assert sorted(one.ending for one in told) == ["complete", "error"]
+        assert [type(one.error) for one in told if one.error] == [RateLimited]
+        await there.balance(*told)
+
+
 # ---- Shadows ----
+
+
+async def test_a_session_stays_where_its_client_was_answered(
+    tmp_path: Path, clouds: Clouds
+) -> None:
+    shadows = Account((Party("shadow", "try", Limits(day=10**12)), Party("all", "", Limits())))
+    candidates = Candidates()
+    known = catalogue.load(settings.load({}, home=tmp_path, system_config=tmp_path / "none"))
+    models = [one.target for one in (LARGE, OTHER) if isinstance(one.target, CloudModel)]
+    candidates.serve(replace(known, clouds={model.id: model for model in models}), ())
+    async with world(tmp_path, clouds, begin=candidates.begin) as there:
+        job = there.job([LARGE], shadow=OTHER)
+        needs = replace(job.needs, session="s")
+        told = await there.ask(replace(job, needs=needs, shadow_account=shadows))
+        assert told.candidate == LARGE.name
+        while len(there.entries) < 2:
+            await asyncio.sleep(0.01)
+        assert [c.name for c in candidates.of(needs) if c.sticky] == [LARGE.name]
 
 
 async def test_a_shadow_copy_is_nobodys_and_has_its_own_budget(
@@ -374,6 +480,10 @@ async def test_a_shadow_copy_is_nobodys_and_has_its_own_budget(
         assert told.cost == next(entry.cost for entry in there.entries if not entry.shadow)
         own = there.book.spent(Party("key", "k", Limits()))
         assert own.day == told.cost
+        await there.close()
+        with contextlib.closing(sqlite3.connect(there.book.path)) as database:
+            left = database.execute("SELECT key_id, model FROM egress").fetchall()
+        assert {*left} == {("k", LARGE.name), ("k", OTHER.name)}, "whose words have left"
 
 
 async def test_a_shadow_copy_without_a_budget_left_is_not_sent(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from pathlib import Path
 
 import orjson
@@ -15,7 +16,7 @@ from server.engines.binary import find_llama_server
 from server.errors import ContextExceeded, NoRoute, ProviderError
 from tests.fakes.cloud_running import FakeCloud
 from tests.fakes.faults import BREAKING, PLACES
-from tests.integration.fleets import Harbour, berth
+from tests.integration.fleets import Harbour, berth, frozen
 from tests.integration.router.vectors import TEXTS, embed, embedding_job, vectors
 from tests.integration.router.world import at_cloud, at_engine, cloud_model, world
 from tests.waiting import until
@@ -105,6 +106,45 @@ async def test_who_speaks_no_embeddings_is_never_asked(
         told = await embed(there, embedding_job(there, [model]))
         assert isinstance(told.error, NoRoute)
         assert len(clouds["anthropic"].requests()) == before
+        await there.balance(told)
+
+
+FOUR = ["one", "two", "three", "four"]
+
+
+async def test_who_waits_for_a_model_takes_what_slots_it_comes_with(
+    program: Path, tmp_path: Path
+) -> None:
+    """Memory may be short, so that there are fewer than were planned."""
+    planned = berth("demo", 3, embeddings=True, slots=4)
+    async with Harbour(program, tmp_path).fleet(planned) as fleet, world(tmp_path) as there:
+        member = fleet.get("demo")
+        asking = asyncio.create_task(embed(there, embedding_job(there, [at_engine(member)], FOUR)))
+        await until(lambda: member.queue.waiting == 1)
+        member.queue.resize(2)
+        assert member.queue.waiting == 1, "it keeps its place"
+        told = await asking
+        assert len(vectors(told)) == 4
+        await there.balance(told)
+
+
+async def test_an_engine_that_comes_back_with_fewer_slots_gets_fewer_inputs_at_a_time(
+    program: Path, tmp_path: Path
+) -> None:
+    planned = berth("demo", 3, embeddings=True, slots=4)
+    async with Harbour(program, tmp_path).fleet(planned) as fleet, world(tmp_path) as there:
+        await fleet.load("demo")
+        member = fleet.get("demo")
+        pid = member.engine.status().pid
+        assert pid is not None
+        with frozen(member):
+            job = embedding_job(there, [at_engine(member)], FOUR)
+            asking = asyncio.create_task(embed(there, job))
+            await until(lambda: member.queue.running == 4)
+            member.queue.resize(2)
+            os.kill(pid, signal.SIGKILL)
+            told = await asking
+        assert len(vectors(told)) == 4
         await there.balance(told)
 
 

@@ -27,7 +27,7 @@ from server.errors import BudgetExceeded, EngineError
 from server.ledger.account import Account, Party
 from server.routing.attempt import Attempt, Patience
 from tests.fakes.cloud_running import ROOT, FakeCloud
-from tests.integration.fleets import Harbour, berth
+from tests.integration.fleets import Harbour, berth, frozen
 from tests.integration.router.world import Asking, Told, World, at_cloud, at_engine, cloud_model
 from tests.integration.router.world import world as made_world
 from tests.waiting import until
@@ -150,6 +150,40 @@ async def test_an_answer_without_a_limit_is_bounded_to_the_tokens_that_are_left(
     told_of = [(one.model, one.outcome) for one in there.entries]
     assert told_of == [("demo:f16", "answered"), ("", "failed")], "no engine has failed"
     await there.balance(told, refused)
+
+
+async def test_an_engine_is_tried_by_one_request_once_its_pause_is_over(
+    tmp_path: Path, clouds: dict[Kind, FakeCloud], fleet: Fleet
+) -> None:
+    """And each time anew: what is left alone once is not so for good, nor never again."""
+    now = 0.0
+    member = fleet.get("demo")
+    engine = at_engine(member)
+    async with made_world(tmp_path, clouds, clock=lambda: now) as there:
+        breakers, everything = there.dispatch.means.breakers, []
+        for _ in range(2):
+            assert not breakers.down(engine.name)
+            member.queue.close(EngineError("it is broken"))
+            for _ in range(breakers.rule.failures):
+                everything.append(await there.ask(there.job([engine], QUESTION)))
+            member.queue.open()
+            assert "left alone" in breakers.down(engine.name)
+            now += breakers.rule.pause
+            with frozen(member):
+                gone = asyncio.create_task(there.ask(there.job([engine], QUESTION)))
+                await until(lambda: member.queue.running == 1)
+                assert "just being tried again" in breakers.down(engine.name)
+                gone.cancel()
+                everything.append(await gone)
+                assert not breakers.down(engine.name), "the next one tries it"
+                jobs = [there.job([engine], QUESTION) for _ in range(2)]
+                two = [asyncio.create_task(there.ask(job)) for job in jobs]
+                await until(lambda: member.queue.running == 2)
+                assert "just being tried again" in breakers.down(engine.name)
+            everything += (answered := await asyncio.gather(*two))
+            assert [one.ending for one in answered] == ["complete"] * 2
+            assert breakers[engine.name].state == "closed"
+        await there.balance(*everything)
 
 
 async def test_an_engine_that_shows_no_reading_has_the_time_that_it_should_take(

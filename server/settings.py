@@ -106,20 +106,9 @@ def load(
     """Settings from flags (the keyword arguments) over `environment`. Raises ConfigError."""
     if home is None:
         home = _home(environment)
-    overlays = tuple(configs) or tuple(
-        Path(part) for part in environment.get("HOLDFAST_CONFIG", "").split(":") if part
-    )
-    missing = [path for path in overlays if not path.is_file()]
-    if missing:
-        raise ConfigError(
-            f"configuration file {missing[0]} does not exist",
-            next_step="Name an existing file with --config or HOLDFAST_CONFIG",
-        )
-    if not overlays and system_config.is_file():
-        overlays = (system_config,)
     return Settings(
         home=home.expanduser().absolute(),
-        configs=overlays,
+        configs=overlays(environment, configs, system_config),
         llama_server=_program(environment, "HOLDFAST_LLAMA_SERVER"),
         vllm_python=_program(environment, "HOLDFAST_VLLM_PYTHON"),
         hub_endpoint=_endpoint(environment, "HF_ENDPOINT"),
@@ -127,6 +116,25 @@ def load(
         offline=environment.get("HF_HUB_OFFLINE", "").strip().upper() in _TRUE,
         modelscope_endpoint=_endpoint(environment, "MODELSCOPE_ENDPOINT"),
     )
+
+
+def overlays(
+    environment: Mapping[str, str],
+    configs: Sequence[Path] = (),
+    system_config: Path = SYSTEM_CONFIG,
+) -> tuple[Path, ...]:
+    """The files that are laid over the built-in configuration: those named by flags, else by
+    `environment`, else the system's where there is one now. Raises ConfigError."""
+    named = tuple(configs) or tuple(
+        Path(part) for part in environment.get("HOLDFAST_CONFIG", "").split(":") if part
+    )
+    missing = [path for path in named if not path.is_file()]
+    if missing:
+        raise ConfigError(
+            f"configuration file {missing[0]} does not exist",
+            next_step="Name an existing file with --config or HOLDFAST_CONFIG",
+        )
+    return named or ((system_config,) if system_config.is_file() else ())
 
 
 def endpoint(text: str) -> str:

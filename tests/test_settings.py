@@ -32,6 +32,10 @@ def test_overlays_keep_their_order_and_replace_the_system_file(tmp_path: Path) -
     environment = {"HOLDFAST_CONFIG": f"{first}:{second}"}
     assert settings.load(environment, system_config=system).configs == (first, second)
     assert settings.load({}, system_config=system).configs == (system,)
+    system.unlink()
+    assert settings.overlays({}, (), system) == ()
+    system.write_text("")
+    assert settings.overlays({}, (), system) == (system,), "as a reload finds it"
     assert settings.load(environment, configs=[second]).configs == (second,)
 
 

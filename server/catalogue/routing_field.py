@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from server import settings, units
-from server.catalogue.field import window
+from server.catalogue.field import text, window
 
 _CLOUD_URL = 'an address such as "https://api.openai.com/v1"'
 
@@ -56,6 +56,14 @@ def header(value: object) -> str:
     if value in ("authorization", "proxy-authorization", "x-api-key", "cookie"):
         raise ValueError("it carries a secret; keys = [...] matches API keys by their ids")
     return value
+
+
+HEADER_VALUE = text(
+    r"[\x21-\x7e](?:[\x20-\x7e]{0,198}[\x21-\x7e])?",
+    "printable ASCII without blanks around it, at most 200 characters",
+)
+"""What a header can be equal to: blanks around a value are no part of it, and of other characters
+nobody knows in which encoding they come."""
 
 
 def variable(value: object) -> str:

@@ -35,9 +35,7 @@ def post(path: Path, route: str, values: Any, *, timeout: float | None = TIMEOUT
 
     Raises as `ask` does.
     """
-    import orjson
-
-    return ask(path, "POST", route, orjson.dumps(values), timeout)
+    return ask(path, "POST", route, _body(values), timeout)
 
 
 def ask(path: Path, method: str, route: str, body: bytes | None, timeout: float | None) -> bytes:
@@ -74,7 +72,7 @@ def follow(path: Path, route: str, values: Any) -> Iterator[dict[str, Any]]:
 
     connection = _UnixConnection(path, None)
     try:
-        connection.request("POST", f"{route}?follow=1", orjson.dumps(values))
+        connection.request("POST", f"{route}?follow=1", _body(values))
         response = connection.getresponse()
         if response.getheader("content-type") == "application/json":
             answer = response.read()
@@ -95,6 +93,16 @@ def follow(path: Path, route: str, values: Any) -> Iterator[dict[str, Any]]:
         raise _nobody(path) from error
     finally:
         connection.close()
+
+
+def _body(values: Any) -> bytes:
+    """Raises ConfigError for an argument whose bytes are no text."""
+    import orjson
+
+    try:
+        return orjson.dumps(values)
+    except TypeError as error:
+        raise ConfigError("an argument is not UTF-8 text") from error
 
 
 def _nobody(path: Path) -> EngineUnready:

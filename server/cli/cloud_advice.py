@@ -66,7 +66,7 @@ def _mute(absence: Absence) -> Finding:
 def _too_late(routes: Sequence[Route]) -> Iterator[Finding]:
     """Routes that keep requests here, behind others that may have taken some of them by then."""
     for index, route in enumerate(routes):
-        if not route.local_only:
+        if not _private(route):
             continue
         before = [
             f"route[{one.id}]"

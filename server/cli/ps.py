@@ -93,6 +93,8 @@ def _remarks(engine: dict[str, Any]) -> list[str]:
         found.append(
             f"{name} had too little memory and runs with {', '.join(engine['steps_down'])}"
         )
+    if engine["left_alone"]:
+        found.append(f"{name}: {engine['left_alone']}")
     if engine["last_error"]:
         found.append(f"{name}: {engine['last_error']}")
     return found

@@ -5,11 +5,12 @@ from __future__ import annotations
 import typer
 
 from server.cli import admin
-from server.cli.options import Config, Home, Json, load_settings
+from server.cli.options import Home, Json, load_settings
 
 
-def reload(json: Json = False, home: Home = None, config: Config = None) -> None:
-    """Have the running Holdfast read its configuration files again, as SIGHUP does.
+def reload(json: Json = False, home: Home = None) -> None:
+    """Have the running Holdfast read its configuration files again, as SIGHUP does: those that its
+    own --config or HOLDFAST_CONFIG name, else /etc/holdfast/models.toml where that is there.
 
     All or nothing: with a mistake in the files everything stays as it is, and the mistake is told.
     No request is dropped: engines that are to change finish what they are at first.
@@ -21,7 +22,7 @@ def reload(json: Json = False, home: Home = None, config: Config = None) -> None
     """
     import orjson
 
-    socket = load_settings(home, config).admin_socket
+    socket = load_settings(home, None).admin_socket
     body = admin.post(socket, "/admin/reload", {}, timeout=None)
     if json:
         typer.echo(body)

@@ -32,7 +32,11 @@ Headers = Annotated[
 Task = Annotated[str | None, _option("Its task, as X-Task-Type says it.")]
 KeyName = Annotated[
     str | None,
-    _option("The API key that asks, by name or id: its models, privacy, budgets, limits.", "KEY"),
+    _option(
+        "The API key that asks, by name or id: its models and privacy, and where a Holdfast runs "
+        "its budgets and limits.",
+        "KEY",
+    ),
 ]
 Tokens = Annotated[int | None, _option("Of the prompt, in the place of the estimate.", min=1)]
 
@@ -199,6 +203,7 @@ def _planned(settings: Settings, question: dict[str, Any]) -> dict[str, Any]:
     known = catalogue.load(settings)
     asked = read_question(question)
     needs = asked.needs(known.router, datetime.datetime.now().astimezone())
+    today = datetime.datetime.now(datetime.UTC).date()
     found = inventory(known, settings, survey(settings.home, ()))
     chosen = served(known, found)
     speeds = {}
@@ -216,7 +221,7 @@ def _planned(settings: Settings, question: dict[str, Any]) -> dict[str, Any]:
     keyless = Keyring().keyless(known.providers.values())
     return explanation(
         needs,
-        asked.counted(tuple(planned_candidates(known, planned, keyless, needs))),
+        asked.counted(tuple(planned_candidates(known, planned, keyless, needs, today))),
         known.router,
         absent=dict(absent(known, {one.berth.name: one for one in planned}, keyless)),
         planned=True,
@@ -247,7 +252,7 @@ def lines(found: Mapping[str, Any]) -> Iterator[str]:
 def _request_lines(found: Mapping[str, Any]) -> Iterator[str]:
     asked = found["request"]
     if found["planned"]:
-        yield "No Holdfast runs for this home: this is what the plan would do."
+        yield "No Holdfast runs for this home: this is what the plan would do, budgets aside."
     by = {"header": "", "body": "", "alias": ", as the alias says", "inferred": ", guessed"}
     embeds = asked["endpoint"] == "embeddings"
     task = "embeddings" if embeds else f"{asked['task']}{by[asked['task_from']]}"

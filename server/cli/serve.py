@@ -6,8 +6,9 @@ import asyncio
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -61,8 +62,12 @@ def serve(
     """
     import uvloop
 
+    from server.settings import overlays
+
     flags = _Flags(tuple(models or ()), host, port, demo, no_cloud)
-    uvloop.run(_serve(load_settings(home, config), flags))
+    # Looked for at each reload: /etc/holdfast/models.toml may have been written since.
+    configs = partial(overlays, os.environ, config or ())
+    uvloop.run(_serve(load_settings(home, config), flags, configs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,9 @@ class _Flags:
         return replace(known, serve=asked, router=router)
 
 
-async def _serve(settings: Settings, flags: _Flags) -> None:
+async def _serve(
+    settings: Settings, flags: _Flags, configs: Callable[[], tuple[Path, ...]]
+) -> None:
     import logging
 
     from server import catalogue
@@ -101,7 +108,7 @@ async def _serve(settings: Settings, flags: _Flags) -> None:
     logging.getLogger("holdfast").setLevel(logging.INFO)
 
     def load() -> Catalogue:
-        return flags.over(catalogue.load(settings))
+        return flags.over(catalogue.load(replace(settings, configs=configs())))
 
     outfitter = Outfitter(settings, load, demo=flags.demo)
     machine = await asyncio.to_thread(probe, settings.home)

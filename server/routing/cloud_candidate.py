@@ -44,9 +44,8 @@ class CloudCandidate:
         """
         what, observer = self.what, self.observer
         forecast = observer.at(now)
-        retires = self.model.retires
-        if retires is not None and today() >= retires:
-            down, retry_after = f"its provider has not offered it since {retires}", None
+        if self.model.retires is not None and (gone := retired(self.model, today())):
+            down, retry_after = gone, None
         cached = self.prefixes.cached(needs.prefix, now).tokens
         tokens = observer.counted(needs.prompt_tokens)
         if not down:
@@ -76,6 +75,13 @@ class CloudCandidate:
         self.allowance.take(tokens, needs.n * (needs.max_tokens or 0))
         # What a page comes to differs between clouds, and says nothing of how they count text.
         return self.observer.begin(0 if needs.pages else needs.prompt_tokens)
+
+
+def retired(model: CloudModel, today: datetime.date) -> str:
+    """Why it is asked no more, in words; empty: it is still offered."""
+    if not model.retired(today):
+        return ""
+    return f"its provider has not offered it since {model.retires}"
 
 
 def cloud_candidate(model: CloudModel, capability: Mapping[str, float]) -> Candidate:

@@ -100,7 +100,8 @@ def needs_of(
 ) -> Needs:
     """Of a checked request. `now`: local. Raises RequestError for a header that is malformed, and
     for a task that does not exist, naming those that do."""
-    task, task_from = _task(request, headers, router)
+    said = _said(request.model, headers, request.task_type, router)
+    task, task_from = said or (infer(request), "inferred")
     count, prefix = measured(request)
     return Needs(
         **_asked_by(request.model, headers, caller, router, now),
@@ -127,11 +128,12 @@ def embedding_needs(
     """Of a checked request for embeddings, whose answer has no tokens. Raises RequestError as
     `needs_of` does."""
     counts = [tokens.text_tokens(x) if isinstance(x, str) else len(x) for x in request.inputs]
+    task, task_from = _said(request.model, headers, None, router) or (CHAT, "inferred")
     return Needs(
         **_asked_by(request.model, headers, caller, router, now),
         endpoint="embeddings",
-        task=CHAT,
-        task_from="inferred",
+        task=task,
+        task_from=task_from,
         prompt_tokens=tokens.raised(sum(counts)),
         longest=tokens.raised(max(counts)),
         max_tokens=0,
@@ -174,17 +176,18 @@ def _asked_by(
     }
 
 
-def _task(
-    request: ChatRequest | CompletionRequest, headers: h.Headers, router: Router
-) -> tuple[str, TaskFrom]:
+def _said(
+    model: str, headers: h.Headers, body: str | None, router: Router
+) -> tuple[str, TaskFrom] | None:
+    """The task that the client names, or else its alias. `body`: as the body has it."""
     if (said := h.task(headers)) is not None:
         return check_task(said, router, h.TASK), "header"
-    if request.task_type is not None:
-        return check_task(request.task_type.lower(), router, "task_type"), "body"
-    alias = router.aliases.get(request.model)
+    if body is not None:
+        return check_task(body.lower(), router, "task_type"), "body"
+    alias = router.aliases.get(model)
     if alias is not None and alias.task is not None:
         return alias.task, "alias"
-    return infer(request), "inferred"
+    return None
 
 
 def _images(request: ChatRequest | CompletionRequest) -> int:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from server.catalogue import Build, Catalogue, Model
 from server.catalogue.capability import capabilities
 from server.engines.berth import Berth
 from server.planning.speed import Speed
 from server.routing.candidate import Candidate
-from server.routing.cloud_candidate import cloud_candidate
+from server.routing.cloud_candidate import cloud_candidate, retired
 from server.routing.local_candidate import ALL
 from server.routing.needs import Needs
 from server.routing.observe import Expected
@@ -35,15 +36,22 @@ def expected_of(speed: Speed) -> Expected:
 
 
 def planned_candidates(
-    catalogue: Catalogue, planned: Sequence[Planned], keyless: Mapping[str, str], needs: Needs
+    catalogue: Catalogue,
+    planned: Sequence[Planned],
+    keyless: Mapping[str, str],
+    needs: Needs,
+    today: datetime.date,
 ) -> Iterator[Candidate]:
-    """For one request, everything being idle. `keyless`: see Candidates.serve."""
+    """For one request, everything being idle. `keyless`: see Candidates.serve; `today`: in UTC."""
     tasks = catalogue.router.tasks.values()
     for one in planned:
         yield _local(one, capabilities(one.model.scores, tasks), needs)
     for cloud in catalogue.clouds.values():
         if cloud.provider not in keyless:
-            yield cloud_candidate(cloud, capabilities(cloud.scores, tasks))
+            yield replace(
+                cloud_candidate(cloud, capabilities(cloud.scores, tasks)),
+                down=retired(cloud, today),
+            )
 
 
 def _local(one: Planned, capability: Mapping[str, float], needs: Needs) -> Candidate:

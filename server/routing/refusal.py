@@ -52,13 +52,13 @@ def unknown(name: str, known: Iterable[str], absent: Mapping[str, str]) -> Holdf
         next_step = "Served: " + (", ".join(names) or "nothing yet")
     return ModelNotFound(
         f"the model {name[:128]!r} is not served here",
-        why=_told(absent.get(name, "")),
+        why=told(absent.get(name, "")),
         next_step=next_step,
         param="model",
     )
 
 
-def _told(why: str) -> str:
+def told(why: str) -> str:
     """Without the particulars, which name variables and files of this machine: `holdfast route
     explain` and `holdfast doctor` have them, for its operator."""
     return why.partition(": ")[0]
@@ -69,7 +69,7 @@ def empty(case: Case, absent: Mapping[str, str]) -> HoldfastError:
     patterns = case.choice.patterns
     wanted = ", ".join(patterns)
     meant = (
-        _told(why) for name, why in absent.items() if any(_means(one, name) for one in patterns)
+        told(why) for name, why in absent.items() if any(_means(one, name) for one in patterns)
     )
     reasons = list(dict.fromkeys(meant))[:_NAMED]
     return NoRoute(

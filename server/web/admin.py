@@ -85,10 +85,13 @@ class Admin:
         await exchange.answer(200, self._metrics(), kind=kind)
 
     async def ps(self, exchange: Exchange) -> None:
-        """GET /admin/ps, on the admin socket: every engine, what it holds and does, the clouds that
-        are left alone just now, and how the ledger is."""
-        engines = await asyncio.gather(*map(_told, self._fleet.members.values()))
+        """GET /admin/ps, on the admin socket: every engine, what it holds and does, and whether it
+        is left alone just now, as are some clouds, and how the ledger is."""
         router = self._router
+        engines = [
+            one | {"left_alone": router.breakers.down(one["build"]) or None}
+            for one in await asyncio.gather(*map(_told, self._fleet.members.values()))
+        ]
         clouds = [
             {"name": model.id, "down": down, "last_error": router.breakers[model.id].reason}
             for model in router.clouds()

@@ -14,6 +14,8 @@ from server.catalogue import BENCHMARKS, Build, Catalogue, Model, Serve, load
 from server.catalogue.capability import capability
 from server.catalogue.cloud import Rate
 from server.catalogue.router import Alias, Router
+from server.chat.usage import Usage
+from server.ledger.cost import cost
 from server.settings import Settings
 from server.units import USD
 
@@ -249,7 +251,7 @@ CLOUD_PRICES = {
     "anthropic/claude-haiku-5-5": (
         0.10, 0.50, 0.01, 0.125, ((100_000, 0.50, 2.50, 0.05, 0.625),)
     ),
-    "gemini/gemini-3.1-pro-preview": (2.0, 12.0, 0.20, None, ((200_000, 4.0, 18.0, None, None),)),
+    "gemini/gemini-3.1-pro-preview": (2.0, 12.0, 0.20, None, ((200_000, 4.0, 18.0, 0.40, None),)),
     "gemini/gemini-3.5-flash": (1.50, 9.0, 0.15, None, ()),
     "gemini/gemini-3.5-flash-lite": (0.30, 2.50, 0.03, None, ()),
     "gemini/gemini-embedding-2": (0.20, 0.0, None, None, ()),
@@ -269,6 +271,11 @@ def test_prices_of_clouds(catalogue: Catalogue) -> None:
         )
         for name, model in catalogue.clouds.items()
     } == CLOUD_PRICES
+
+
+def test_what_is_cached_of_a_long_prompt_is_cheaper_as_well(catalogue: Catalogue) -> None:
+    price = catalogue.clouds["gemini/gemini-3.1-pro-preview"].price
+    assert cost(price, Usage(300_000, 0, cached_tokens=280_000)) == 192_000_000
 
 
 def test_clouds_can_be_reached_with_a_key_and_over_tls_only(catalogue: Catalogue) -> None:

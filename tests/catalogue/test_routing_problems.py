@@ -6,6 +6,10 @@ from collections.abc import Callable
 
 import pytest
 
+from server.catalogue import Catalogue
+from server.errors import ConfigError
+from server.units import USD
+
 Problems = Callable[..., list[str]]
 
 BASE = """
@@ -37,8 +41,13 @@ PROVIDER = '[[provider]]\nid = "p"\nkind = "gemini"\nurl = "https://p.example"\n
 CLOUD = '[[cloud]]\nid = "acme/x"\ncontext = 1000\nmax_output = 100\n'
 PRICE = 'price = { input = "1 USD/1M", output = "2 USD/1M" }\n'
 
+CACHING = 'price = { input = "1 USD/1M", KEY = "1 USD/1M", output = "2 USD/1M", tiers = [TIER] }\n'
 TIER = '{ above = 9, input = "3 USD/1M", output = "5 USD/1M" }'
 DEAR = TIER.replace("{", '{ cached_input = "4 USD/1M",')
+CHEAPER = (
+    "has a tier that is cheaper than the prices below it; a later file's price keeps the earlier "
+    "file's tiers: give tiers too, or tiers = []"
+)
 NAMES = "auto, tiny, acme/big"
 CANDIDATES = f"local, cloud, *, acme/*, {NAMES}"
 
@@ -270,6 +279,18 @@ ROUTES = [
         "route[r].when.headers.authorization is not a known key: it carries a secret; "
         "keys = [...] matches API keys by their ids",
     ),
+    *(
+        (
+            ROUTE + f'when = {{ headers = {{ x-from = "{value}" }} }}',
+            f'route[r].when.headers.x-from = "{value}": expected printable ASCII without blanks '
+            "around it, at most 200 characters",
+        )
+        for value in (" crm", "crm ", "Büro", "")
+    ),
+    (
+        ROUTE + "when = { max_tokens = 0 }",
+        "route[r].when.max_tokens = 0: expected a whole number from 1 to 1000000000",
+    ),
     (
         ROUTE + "when = { image = true }",
         'route[r].when.image is not a known key. Did you mean "images"?',
@@ -466,6 +487,25 @@ CLOUDS = [
         CLOUD + PRICE.replace(" }", f", tiers = [{DEAR}] }}"),
         "cloud[acme/x].price.tiers has a tier whose cached_input is more than its input",
     ),
+    *(
+        (
+            CLOUD + CACHING.replace("KEY", key).replace("TIER", TIER),
+            f"cloud[acme/x].price.tiers has a tier without {key}, which the prices below it have",
+        )
+        for key in ("cached_input", "cache_write")
+    ),
+    *(
+        (
+            CLOUD + PRICE.replace(" }", f", tiers = [{', '.join(tiers)}] }}"),
+            f"cloud[acme/x].price.tiers {CHEAPER}",
+        )
+        for tiers in (
+            [TIER.replace("3 USD", "0.99 USD")],
+            [TIER.replace("5 USD", "1.99 USD")],
+            [TIER, TIER.replace("9", "99").replace("3 USD", "2 USD")],
+            [TIER, TIER.replace("9", "99").replace("5 USD", "4 USD")],
+        )
+    ),
     (
         (CLOUD + PRICE).replace("max_output = 100\n", "max_output = 1001\n"),
         "cloud[acme/x].max_output = 1001: must not exceed context",
@@ -518,3 +558,22 @@ def test_the_one_problem_is_told(
 ) -> None:
     problems = problems_of(whole + BASE, written)
     assert [problem.replace("1.toml: ", "", 1) for problem in problems] == [told]
+
+
+OVER = '[[cloud]]\nid = "openai/gpt-6-luna"\nprice = { input = "1 USD/1M", output = "5 USD/1M" }\n'
+
+
+def test_a_later_price_has_tiers_of_its_own(load_over: Callable[..., Catalogue]) -> None:
+    """Else the tiers of the built-in price would stay, and long prompts cost less than short."""
+    with pytest.raises(ConfigError) as caught:
+        load_over(OVER)
+    (problem,) = caught.value.problems
+    assert f"models.toml: cloud[openai/gpt-6-luna].price.tiers {CHEAPER}" in problem
+    assert "(input = 1.00 USD/1M stands in " in problem
+    for tiers in ("[]", '[{ above = 9, input = "1 USD/1M", cached_input = "0.1 USD/1M", '
+                        'cache_write = "1 USD/1M", output = "5 USD/1M" }]'):  # fmt: skip
+        price = (
+            load_over(OVER.replace(" }", f", tiers = {tiers} }}")).clouds["openai/gpt-6-luna"].price
+        )
+        assert (price.rate.input, price.rate.output) == (USD, 5 * USD)
+        assert len(price.tiers) == tiers.count("above")

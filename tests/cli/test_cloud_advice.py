@@ -72,9 +72,9 @@ def test_a_route_that_keeps_things_here_comes_before_others() -> None:
     hr, lab = Match(teams=("hr",)), Match(teams=("lab",))
     secret = Route("secret", when=hr, local_only=True)
     others = (
+        Route("local", when=Match(models=("local",)), policy="local-only"),
         Route("trial", when=Match(models=("frontier",))),
         Route("lab", when=lab),
-        Route("local", when=Match(models=("local",)), policy="local-only"),
     )
     late = replace(LIMITED, routes=(*others, secret))
     assert told(catalogue(replace(late, teams=TEAMS))) == [
@@ -85,6 +85,10 @@ def test_a_route_that_keeps_things_here_comes_before_others() -> None:
             "Put route[secret] first, or make the keys local-only",
         )
     ]
+    by_policy = Route("secret", when=hr, policy="local-only")
+    assert told(catalogue(replace(late, routes=(*others, by_policy), teams=TEAMS)))[0][1] == (
+        "route[secret] is local-only, and stands behind route[trial]"
+    )
     assert told(catalogue(replace(late, routes=(secret, *others), teams=TEAMS))) == []
     assert told(catalogue(replace(late, cloud=False, teams=TEAMS))) == []
 

@@ -12,6 +12,7 @@ ENGINE: dict[str, Any] = {
     "pinned": False, "devices": ["ram"], "pid": 4242, "running": 1, "slots": 4, "waiting": 2,
     "context": 8192, "predicted": {"ram": 70 * MIB}, "actual": {"ram": 72 * MIB}, "decode": 31.26,
     "seconds": 90.0, "restarts": 0, "steps_down": [], "last_error": None,
+    "left_alone": None,
 }  # fmt: skip
 
 
@@ -33,7 +34,7 @@ def test_the_table() -> None:
     other = ENGINE | {
         "name": "b", "state": "failed", "devices": ["GPU-1", "GPU-2"], "pid": None, "actual": None,
         "decode": None, "last_error": "it ended.", "steps_down": ["2 slots instead of 4 slots"],
-        "waits_for": "room",
+        "waits_for": "room", "left_alone": "it failed 5 times in a row",
     }  # fmt: skip
     assert table([ENGINE, other]) == [
         "MODEL              STATE  WHERE         PID   SLOTS  QUEUE  CONTEXT  PREDICTED  ACTUAL    "
@@ -44,5 +45,6 @@ def test_the_table() -> None:
         "-      1m 30s  0",
         "b waits for room",
         "b had too little memory and runs with 2 slots instead of 4 slots",
+        "b: it failed 5 times in a row",
         "b: it ended.",
     ]

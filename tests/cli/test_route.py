@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,14 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
-from server import settings
+from server import catalogue, settings
 from server.catalogue.router import Limits
 from server.cli.app import app
 from server.cli.route import lines
 from server.errors import ConfigError
 from server.ledger.keys import KeyBook, Terms
 from server.routing.explain import explanation, read_question
+from server.routing.planned import planned_candidates
 from tests.cli.unix_server import unix_server
 from tests.routing.cases import parse
 
@@ -83,6 +86,17 @@ def test_what_is_not_there_is_told_once() -> None:
     assert text.count(why) == 1
     assert "it is not running" not in text
     assert text.startswith("No Holdfast runs for this home")
+
+
+def test_a_plan_has_no_model_that_is_no_longer_offered() -> None:
+    known = replace(catalogue.load(settings.load({})), models={})
+    cloud = next(iter(known.clouds.values()))
+    today = datetime.date(2026, 11, 21)
+    for retires, down in ((None, ""), (today, "its provider has not offered it since 2026-11-21")):
+        one = replace(known, clouds={cloud.id: replace(cloud, retires=retires)})
+        needs = parse(ROWS["named"]).needs
+        (candidate,) = planned_candidates(one, [], {}, needs, today)
+        assert candidate.down == down
 
 
 questions: list[dict[str, Any]] = []
@@ -172,6 +186,8 @@ def test_json_and_the_exit_code_of_a_refusal(home: Path) -> None:
         (["Hello", "--request", "x.json"], "one too many"),
         (["--request", "/nonexistent/x.json"], "cannot be read"),
         (["Hello", "--header", "novalue"], "is not NAME=VALUE"),
+        (["caf\udce9"], "is not UTF-8 text"),
+        (["Hello", "--model", "caf\udce9"], "is not UTF-8 text"),
     ],
 )
 def test_mistakes_are_told(home: Path, words: list[str], told: str) -> None:

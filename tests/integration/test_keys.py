@@ -31,10 +31,25 @@ KEYS = {
     "prometheus": Terms(role="admin"),
 }
 
+KEYLESS = """
+[[provider]]
+id = "nokey"
+kind = "openai"
+url = "http://127.0.0.1:9/v1"
+key = { env = "ACME_KEY" }
+
+[[cloud]]
+id = "nokey/large"
+title = "Without a key"
+context = 1000
+max_output = 100
+price = { input = "1 USD/1M", output = "1 USD/1M" }
+"""
+
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Holdfast]:
-    with clouds() as played, gateway(tmp_path_factory.mktemp("keys"), played) as running:
+    with clouds() as played, gateway(tmp_path_factory.mktemp("keys"), played, KEYLESS) as running:
         yield running
 
 
@@ -53,6 +68,37 @@ def asked(node: Holdfast, model: str, key: str | None = None) -> httpx2.Response
     body = {"model": model, "messages": [{"role": "user", "content": "Hello"}]}
     headers = {} if key is None else {"Authorization": f"Bearer {key}"}
     return httpx2.post(f"{node.url}/chat/completions", json=body, headers=headers, timeout=60)
+
+
+def test_where_a_key_was_looked_for_is_not_told(node: Holdfast, keys: dict[str, str]) -> None:
+    headers = {"Authorization": f"Bearer {keys['free']}"}
+    answer = httpx2.get(f"{node.url}/models/nokey/large", headers=headers, timeout=60)
+    assert answer.status_code == 404
+    assert "nokey has no key." in answer.json()["error"]["message"]
+    assert "ACME" not in answer.text
+    found = asked(node, "nokey/large", keys["free"])
+    assert found.status_code == 404
+    assert "nokey has no key." in found.json()["error"]["message"]
+
+
+def test_a_key_sees_what_it_may_ask_for(node: Holdfast, keys: dict[str, str]) -> None:
+    def listed(name: str) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {keys[name]}"}
+        answer = httpx2.get(f"{node.url}/models", headers=headers, timeout=60)
+        return {model["id"]: model for model in answer.json()["data"]}
+
+    everything = listed("free")
+    assert {"demo", "auto", "frontier", "openai/gpt-5"} <= set(everything)
+    auto = everything["auto"]
+    assert {"chat", "completions"} <= set(auto["capabilities"])
+    assert auto["context_length"] == max(one["context_length"] for one in everything.values())
+    assert "image" in auto["input_modalities"]
+    assert "tools" in everything["demo"]["features"]
+    assert {one["owned_by"] for one in listed("private").values()} == {"holdfast"}
+    assert {"demo", "auto"} <= set(listed("private"))
+    assert listed("private")["auto"]["input_modalities"] == ["text"]
+    assert "frontier" not in listed("private")
+    assert set(listed("narrow")) == {"demo"}
 
 
 @pytest.mark.parametrize(

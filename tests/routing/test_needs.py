@@ -201,9 +201,18 @@ def test_a_bare_prompt() -> None:
     assert found.max_tokens == 16
 
 
-def embeds(*texts: Any) -> Needs:
+def embeds(*texts: Any, **headers: str) -> Needs:
     request = parse_embedding({"model": "m", "input": list(texts)})
-    return embedding_needs(request, {}, Caller("k"), ROUTER, NOW)
+    lines = {name.replace("_", "-").encode(): value.encode() for name, value in headers.items()}
+    return embedding_needs(request, lines, Caller("k"), ROUTER, NOW)
+
+
+def test_a_task_of_embeddings_is_what_is_said() -> None:
+    assert (embeds("x").task, embeds("x").task_from) == ("chat", "inferred")
+    found = embeds("x", x_task_type="Coding")
+    assert (found.task, found.task_from) == ("coding", "header")
+    with pytest.raises(RequestError, match="there is no task 'cooking'"):
+        embeds("x", x_task_type="cooking")
 
 
 def test_texts_for_embeddings() -> None:

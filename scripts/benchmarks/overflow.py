@@ -6,7 +6,7 @@ and a fake cloud beside it. Once Holdfast chooses, with the SLO in a header; the
 trace for one threshold N after the other: the client asks for the local model as long as fewer than
 N of its requests are there, else for the cloud's, as such routers do. Thresholds are tried until
 some have attained less than Holdfast has and one as much, if any does: at most five for a trace, so
-that all of it takes about forty minutes, and never fifty. Shorter replays would not tell what
+that all of it takes half an hour, and never an hour. Shorter replays would not tell what
 attains all from what attains all but a few in a thousand.
 
 What the cloud is paid is compared at equal attainment of the SLO: with the cheapest mixture of two
@@ -75,7 +75,7 @@ class Effort:
     mixes: Sequence[Mix]
 
 
-FULL = Effort(240.0, 1000, (1, 2, 3, 4, 5, 6, 8), tuple(MIXES))
+FULL = Effort(200.0, 1000, (1, 2, 3, 4, 5, 6, 8), tuple(MIXES))
 QUICK = Effort(15.0, 60, (2, 3), ("azure",))
 
 
